@@ -1,0 +1,82 @@
+# The front door, for people and for CI alike. `make help` lists what there is.
+# Paths are relative throughout, so a checkout may live in a directory with spaces in its name.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+DOCKER := docker
+PYTHON_FILES := proxy pricing tests benchmarks
+# Debian packages that the tests need are unpacked here instead of being installed.
+TOOLS := $(CURDIR)/.cache/debian/usr/bin:$(CURDIR)/.cache/debian/usr/sbin
+PYTEST := PATH="$(TOOLS):$$PATH" $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos bench ui docker lock
+.NOTPARALLEL:
+
+help:  ## list the targets
+	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z]+:.*## / {printf "  %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: install  ## start the proxy on http://localhost:8080 and its dashboard on http://localhost:8081 (ARGS="…")
+	@exec $(BIN)/python -m proxy serve $(ARGS)
+
+demo: install  ## the same with a simulated provider and a stream of realistic traffic
+	@exec $(BIN)/python -m proxy demo $(ARGS)
+
+install:  ## create .venv with what Glassline needs to run, from the lock files
+	@PYTHON='$(PYTHON)' .ci/environment run
+
+dev:  ## create .venv with what the tests need as well
+	@PYTHON='$(PYTHON)' .ci/environment dev
+
+tools: dev  ## fetch what the tests need beside Python: promtool, Prometheus, nginx, the openai package for Node
+	@tests/system/install.sh
+
+test: check tools  ## run every check and the whole test suite
+	$(PYTEST) -n auto $(ARGS)
+
+check: lint types imports  ## lint, types and imports
+
+format: dev  ## rewrite the code the way ruff formats it
+	$(BIN)/python -m ruff format $(PYTHON_FILES)
+	$(BIN)/python -m ruff check --fix $(PYTHON_FILES)
+
+lint: dev  ## ruff: rules and format
+	$(BIN)/python -m ruff check $(PYTHON_FILES)
+	$(BIN)/python -m ruff format --check $(PYTHON_FILES)
+
+types: dev  ## mypy, strict
+	$(BIN)/python -m mypy
+
+imports: dev  ## import-linter: the layers of ARCHITECTURE.md
+	$(BIN)/lint-imports
+
+cov: dev  ## run the tests with coverage and report what is missing
+	$(BIN)/python -m coverage erase
+	PATH="$(TOOLS):$$PATH" $(BIN)/python -m coverage run -m pytest -n auto $(ARGS)
+	$(BIN)/python -m coverage combine
+	$(BIN)/python -m coverage report
+
+docs: dev  ## check that the documentation says everything and that its links hold
+	$(PYTEST) tests/test_docs.py tests/test_repository.py $(ARGS)
+
+chaos: tools  ## the long forms of the fault tests: kills, resets, full disks
+	GLASSLINE_LONG=1 $(PYTEST) -n auto --timeout=1800 tests/e2e tests/faults $(ARGS)
+
+bench: tools  ## measure beside nginx on this machine and write docs/performance.md
+	PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py $(ARGS)
+
+ui:  ## build the dashboard
+	@echo "The dashboard is not built yet: it comes in a later version. Until then, http://localhost:8081 shows a plain status page."
+
+docker:  ## build the container image (DOCKER=podman works too; PYTHON_DIGEST=sha256:… pins its base)
+	@digest="$(PYTHON_DIGEST)"; \
+	[ -n "$$digest" ] || digest=$$($(DOCKER) buildx imagetools inspect python:3.13-slim --format '{{.Manifest.Digest}}') || exit 1; \
+	echo "base image: python:3.13-slim@$$digest"; \
+	$(DOCKER) build --build-arg PYTHON_DIGEST="$$digest" --tag glassline:dev $(ARGS) .
+
+lock: dev  ## resolve the lock files anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml $(LOCK_OPTIONS) --output-file requirements.lock
+	uv pip compile pyproject.toml $(LOCK_OPTIONS) --group dev --output-file requirements-dev.lock
+	uv pip compile $(LOCK_OPTIONS) --group build --output-file requirements-build.lock
+
+LOCK_OPTIONS := --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11

@@ -1,0 +1,237 @@
+"""The border to genai-prices: its data come in here as tariffs, its exceptions and guesses do not.
+
+We take its data (models, dated prices, variants by tier) and do the sums ourselves: its own engine raises on usages it
+finds incomplete, guesses a provider from the model's name, and charges the standard price for a tier it does not list.
+What its data lack is added from `data/gaps.yaml`. Version seen: 0.2.3.
+"""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from importlib import resources
+from itertools import product
+from typing import TYPE_CHECKING
+
+import msgspec
+import yaml
+
+from pricing.override import glob_matches
+from pricing.tariff import Steps, Tariff
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice, Provider
+
+Context = Mapping[str, str]
+"""What of a request selects a price: `service_tier`, `processing`, `speed`."""
+
+LIST_PRICE = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
+"""Names by which OpenAI, Anthropic, Gemini and Groq call their standard service tier or speed."""
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One row of `gaps.yaml`: what the price table does not say."""
+
+    provider: str
+    """Provider id; `*` for any."""
+    source: str
+    """Where the fact is from."""
+    checked: date
+    """When it was checked."""
+    models: tuple[str, ...] = ()
+    """Globs over the table's model ids."""
+    prices: dict[str, Decimal] = {}
+    """USD by the table's key, where the table has none."""
+    cache_write_12h_per_input: Decimal | None = None
+    """Price of a twelve-hour cache write as a factor of the input price."""
+    free: bool = False
+    """A row without prices costs nothing."""
+    list_price_tiers: tuple[str, ...] = ()
+    """Service tiers of the provider that are billed at the standard price."""
+
+    @property
+    def adds_prices(self) -> bool:
+        """The row adds prices to what it applies to."""
+        return bool(self.prices) or self.cache_write_12h_per_input is not None
+
+    def applies(self, provider: str, model: str) -> bool:
+        """Say whether the row speaks of this model."""
+        return self.provider in ("*", provider) and any(glob_matches(glob, model) for glob in self.models)
+
+
+class PriceTable:
+    """The price table: finds a model under its provider, and only there."""
+
+    def __init__(self) -> None:
+        """Import genai-prices (0.3 s) and read `gaps.yaml`."""
+        with warnings.catch_warnings():
+            # What its own dependencies deprecate is not for our users to read.
+            warnings.simplefilter("ignore")
+            import genai_prices
+            from genai_prices.data import providers
+        self.version = f"genai-prices {genai_prices.__version__}"
+        self._providers = list(providers)
+        self._by_id = {provider.id: provider for provider in self._providers}
+        self._owners = {id(model): provider for provider in self._providers for model in provider.models}
+        self._gaps = load_gaps()
+        # Model names come from clients: bounded, so that made-up ones cannot fill the memory.
+        self.find = lru_cache(maxsize=4096)(self._find)
+
+    @property
+    def provider_ids(self) -> frozenset[str]:
+        """Every provider id of the table."""
+        return frozenset(self._by_id)
+
+    def models_of(self, provider: str) -> Iterator["Listing"]:
+        """Return every row of one provider."""
+        for model in self._by_id[provider].models:
+            yield self._listing(self._by_id[provider], model)
+
+    def _find(self, model: str, provider: str) -> "Listing | None":
+        seller = self._by_id.get(provider)
+        if seller is None or not model:
+            return None
+        try:
+            row = seller.find_model(model, all_providers=self._providers)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return None
+        return None if row is None else self._listing(seller, row)
+
+    def _listing(self, seller: "Provider", row: "ModelInfo") -> "Listing":
+        owner = self._owners[id(row)]
+        return Listing(
+            row=row,
+            version=self.version,
+            # A variant (flex, batch, …) of the maker need not be offered by a reseller.
+            is_own=owner is seller,
+            gaps=tuple(gap for gap in self._gaps if gap.applies(owner.id, row.id)),
+            list_price_tiers=LIST_PRICE.union(
+                *(gap.list_price_tiers for gap in self._gaps if gap.provider == seller.id)
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One row of the price table as one provider sells it."""
+
+    row: "ModelInfo"
+    """The row itself."""
+    version: str
+    """Version of the table."""
+    is_own: bool
+    """The provider lists the row itself; False: it resells another's model."""
+    gaps: Sequence[Gap]
+    """What the row does not say."""
+    list_price_tiers: frozenset[str]
+    """Service tiers and speeds billed at the standard price."""
+
+    def tariff(self, at: datetime, context: Context) -> Tariff | str:
+        """Return the prices in force at that moment for that context, or the reason why there is none."""
+        chosen = {key: value for key, value in context.items() if value not in self.list_price_tiers}
+        for key, value in chosen.items():
+            if not self._has_variant(at, key, value):
+                return f"no {value} price is listed for {self.row.id}"
+        prices = _steps_by_key(self.row.get_prices(at, chosen))
+        prices = self._filled(prices)
+        free = not prices and any(gap.free for gap in self.gaps)
+        if not prices and not free:
+            return f"{self.row.id} is listed without a price"
+        return Tariff(
+            model=self.row.id,
+            prices=prices,
+            source="table",
+            version=self._version,
+            effective_date=self._effective_date(at, chosen),
+            free=free,
+        )
+
+    def contexts(self, *, only_tier: str | None, with_fast: bool) -> Iterator[Context]:
+        """Return every context that may select a price of this row.
+
+        `only_tier`: the one service tier beside the standard one; None: any. `with_fast`: fast speed was asked for.
+        """
+        values: dict[str, set[str]] = {}
+        for variant in self.row.price_variants or ():
+            for key, value in variant.when.items():
+                if key == "service_tier" and only_tier not in (None, value):
+                    continue
+                if key == "speed" and not with_fast:
+                    continue
+                values.setdefault(key, {""}).add(value)
+        for combination in product(*values.values()):
+            yield {key: value for key, value in zip(values, combination, strict=True) if value}
+
+    def moments(self, day: date) -> Iterator[datetime]:
+        """Return moments of that UTC day and its neighbours at which every price in force in them is in force.
+
+        Prices are constant between the start of a day and the edges of the daily windows, so these suffice.
+        """
+        edges = {time(0)}
+        if isinstance(self.row.prices, list):
+            for dated in self.row.prices:
+                edges |= {
+                    edge
+                    for name in ("start_time", "end_time")
+                    if isinstance(edge := getattr(dated.constraint, name, None), time)
+                }
+        for offset, edge in product((-1, 0, 1), edges):
+            yield datetime.combine(day + timedelta(days=offset), edge.replace(tzinfo=edge.tzinfo or UTC))
+
+    @property
+    def _version(self) -> str:
+        checked = [gap.checked for gap in self.gaps if gap.adds_prices]
+        return f"{self.version}, gaps {max(checked)}" if checked else self.version
+
+    def _has_variant(self, at: datetime, key: str, value: str) -> bool:
+        return self.is_own and any(
+            variant.when.get(key) == value and (variant.constraint is None or variant.constraint.active(at))
+            for variant in self.row.price_variants or ()
+        )
+
+    def _filled(self, prices: dict[str, Steps]) -> dict[str, Steps]:
+        for gap in self.gaps if prices else ():
+            prices = {key: ((-1, usd),) for key, usd in gap.prices.items()} | prices
+            if gap.cache_write_12h_per_input is not None and "input_mtok" in prices:
+                factor = gap.cache_write_12h_per_input
+                twelve_hours = tuple((threshold, usd * factor) for threshold, usd in prices["input_mtok"])
+                prices = {"cache_write_12h_mtok": twelve_hours} | prices
+        return prices
+
+    def _effective_date(self, at: datetime, chosen: Context) -> str | None:
+        starts = [
+            variant.constraint
+            for variant in self.row.price_variants or ()
+            if any(chosen.get(key) == value for key, value in variant.when.items())
+        ]
+        if isinstance(self.row.prices, list):
+            active = (
+                dated.constraint
+                for dated in reversed(self.row.prices)
+                if dated.constraint is None or dated.constraint.active(at)
+            )
+            starts.append(next(active, None))
+        dates = [start for constraint in starts if (start := getattr(constraint, "start_date", None)) is not None]
+        return max(dates).isoformat() if dates else None
+
+
+def load_gaps() -> tuple[Gap, ...]:
+    """Read `data/gaps.yaml`."""
+    text = (resources.files("pricing") / "data" / "gaps.yaml").read_text(encoding="utf-8")
+    return msgspec.convert(yaml.safe_load(text), tuple[Gap, ...])
+
+
+def _steps_by_key(prices: "ModelPrice") -> dict[str, Steps]:
+    return {key: _steps(value) for key, value in vars(prices).items() if value is not None}
+
+
+def _steps(price: object) -> Steps:
+    if isinstance(price, Decimal):
+        return ((-1, price),)
+    from genai_prices.types import TieredPrices
+
+    if isinstance(price, TieredPrices):
+        return ((-1, price.base), *((tier.start, tier.price) for tier in price.tiers))
+    raise TypeError(f"a price of a kind this version does not know: {price!r}")

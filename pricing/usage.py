@@ -1,0 +1,217 @@
+"""Usage: what one request consumed, in disjoint buckets.
+
+Every token is in exactly one bucket, so sums never count twice and each bucket has one price.
+A bucket is tri-state: an integer (known), `None` (unknown), `UNSET` (not applicable; left out of JSON).
+
+**The remainder rule.** Providers often report a total without its split.
+`input_uncached` and `output_text` are therefore remainders: they hold every token that was not reported as something else.
+A part that is `None` was not reported, and whatever there was of it is counted in the remainder.
+So a reported total always comes out exactly, the cost treats an unreported cache as no cache (which is how the
+provider bills what it did not report), and `cached_input_tokens` still says unknown, not zero.
+A total is unknown only when its remainder is.
+
+Field list: the usage objects of OpenAI, Anthropic, Gemini, xAI, Mistral, OpenRouter and Perplexity as of 2026-11-20.
+"""
+
+from typing import ClassVar, TypeAlias
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+Count: TypeAlias = int | UnsetType | None
+"""Known, unknown (None), or not applicable (UNSET)."""
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one request consumed; see the module docstring for the remainder rule."""
+
+    input_uncached: Count = UNSET
+    """Tokens read at the full input price: the input less every input bucket below."""
+    cache_read: Count = UNSET
+    """Tokens read from the provider's prompt cache, of no stated modality."""
+    cache_write: Count = UNSET
+    """Tokens written to the prompt cache, lifetime not stated."""
+    cache_write_5m: Count = UNSET
+    """Tokens written to the cache for five minutes (Anthropic)."""
+    cache_write_30m: Count = UNSET
+    """Tokens written to the cache for thirty minutes (OpenAI's default)."""
+    cache_write_1h: Count = UNSET
+    """Tokens written to the cache for one hour (Anthropic)."""
+    cache_write_12h: Count = UNSET
+    """Tokens written to the cache for twelve hours (OpenAI)."""
+    input_audio: Count = UNSET
+    """Audio tokens in, not read from the cache."""
+    input_image: Count = UNSET
+    """Image tokens in, not read from the cache."""
+    input_video: Count = UNSET
+    """Video tokens in, not read from the cache."""
+    cache_read_audio: Count = UNSET
+    """Audio tokens read from the cache."""
+    cache_read_image: Count = UNSET
+    """Image tokens read from the cache."""
+    cache_read_video: Count = UNSET
+    """Video tokens read from the cache."""
+
+    output_text: Count = UNSET
+    """Visible output: the output less every output bucket below."""
+    output_reasoning: Count = UNSET
+    """Reasoning tokens, shown to the client or not."""
+    output_audio: Count = UNSET
+    """Audio tokens out."""
+    output_image: Count = UNSET
+    """Image tokens out."""
+    output_video: Count = UNSET
+    """Video tokens out."""
+    output_citation: Count = UNSET
+    """Citation tokens (Perplexity)."""
+
+    accepted_prediction: Count = UNSET
+    """Predicted tokens that were used. A subset of the output: informative, never summed or priced."""
+    rejected_prediction: Count = UNSET
+    """Predicted tokens that were not used. A subset of the output: informative, never summed or priced."""
+
+    web_searches: Count = UNSET
+    """Web searches run by the provider."""
+    social_searches: Count = UNSET
+    """Searches of social media run by the provider (xAI)."""
+    file_searches: Count = UNSET
+    """Searches of stored files run by the provider."""
+    code_executions: Count = UNSET
+    """Code runs in the provider's sandbox."""
+    rerank_searches: Count = UNSET
+    """Rerank searches (Cohere)."""
+    tool_calls: Count = UNSET
+    """Other tools run by the provider. No table prices them: informative only."""
+
+    input_characters: Count = UNSET
+    """Characters of text billed by the character (speech)."""
+    input_messages: Count = UNSET
+    """Text messages billed by the message (realtime, xAI)."""
+    document_pages: Count = UNSET
+    """Pages of documents read (OCR)."""
+    annotated_document_pages: Count = UNSET
+    """Pages of documents read and annotated (OCR)."""
+    audio_ms: Count = UNSET
+    """Milliseconds of an audio session billed by its length, both directions together."""
+    input_audio_ms: Count = UNSET
+    """Milliseconds of audio in, billed by length (transcription)."""
+
+    reported_cost_nano_usd: int | None = None
+    """Cost as the provider itself reported it, in nano-USD. None: it reported none."""
+
+    INPUT: ClassVar[tuple[str, ...]] = (
+        "input_uncached",
+        "cache_read",
+        "cache_write",
+        "cache_write_5m",
+        "cache_write_30m",
+        "cache_write_1h",
+        "cache_write_12h",
+        "input_audio",
+        "input_image",
+        "input_video",
+        "cache_read_audio",
+        "cache_read_image",
+        "cache_read_video",
+    )
+    """The disjoint buckets of input tokens, the remainder first."""
+    OUTPUT: ClassVar[tuple[str, ...]] = (
+        "output_text",
+        "output_reasoning",
+        "output_audio",
+        "output_image",
+        "output_video",
+        "output_citation",
+    )
+    """The disjoint buckets of output tokens, the remainder first."""
+    UNITS: ClassVar[tuple[str, ...]] = (
+        "web_searches",
+        "social_searches",
+        "file_searches",
+        "code_executions",
+        "rerank_searches",
+        "input_characters",
+        "input_messages",
+        "document_pages",
+        "annotated_document_pages",
+        "audio_ms",
+        "input_audio_ms",
+    )
+    """What is billed by another unit than the token."""
+
+    @classmethod
+    def from_totals(
+        cls,
+        *,
+        input_tokens: Count = UNSET,
+        output_tokens: Count = UNSET,
+        **parts: Count,
+    ) -> "Usage":
+        """Split reported totals into buckets; `parts` are the other fields by name, each included in its total.
+
+        A total always comes out as given. Negative counts are unknown. Parts that together exceed their total
+        cannot all be right: all the parts of that total are then unknown.
+        """
+        fields = {name: _plausible(count) for name, count in parts.items()}
+        fields |= _with_remainder(_plausible(input_tokens), cls.INPUT, fields)
+        fields |= _with_remainder(_plausible(output_tokens), cls.OUTPUT, fields)
+        # mypy cannot see that the one field that is no Count is never among them.
+        return cls(**fields)  # type: ignore[arg-type]
+
+    @property
+    def input_tokens(self) -> int | None:
+        """All input tokens, cached included. None: unknown or not applicable."""
+        return self._total(self.INPUT)
+
+    @property
+    def output_tokens(self) -> int | None:
+        """All output tokens, reasoning included. None: unknown or not applicable."""
+        return self._total(self.OUTPUT)
+
+    @property
+    def cached_input_tokens(self) -> int | None:
+        """Input tokens read from the cache. None: not reported."""
+        return self._sum_of_parts("cache_read", "cache_read_audio", "cache_read_image", "cache_read_video")
+
+    @property
+    def cache_write_tokens(self) -> int | None:
+        """Input tokens written to the cache, of every lifetime. None: not reported."""
+        return self._sum_of_parts(*(name for name in self.INPUT if name.startswith("cache_write")))
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Output tokens spent on reasoning. None: not reported."""
+        return self._sum_of_parts("output_reasoning")
+
+    def count(self, bucket: str) -> Count:
+        """Return the count in the bucket of that name."""
+        count: Count = getattr(self, bucket)
+        return count
+
+    def _total(self, buckets: tuple[str, ...]) -> int | None:
+        counts = [self.count(bucket) for bucket in buckets]
+        known = [count for count in counts if isinstance(count, int)]
+        if counts[0] is None or not known:
+            return None
+        return sum(known)
+
+    def _sum_of_parts(self, *buckets: str) -> int | None:
+        counts = [count for bucket in buckets if (count := self.count(bucket)) is not UNSET]
+        if not counts or None in counts:
+            return None
+        return sum(count for count in counts if isinstance(count, int))
+
+
+def _plausible(count: Count) -> Count:
+    return None if isinstance(count, int) and count < 0 else count
+
+
+def _with_remainder(total: Count, buckets: tuple[str, ...], fields: dict[str, Count]) -> dict[str, Count]:
+    remainder, *names = buckets
+    if not isinstance(total, int):
+        return {remainder: total}
+    parts = {name: fields[name] for name in names if name in fields}
+    rest = total - sum(count for count in parts.values() if isinstance(count, int))
+    if rest >= 0:
+        return {remainder: rest}
+    return {remainder: total} | {name: None if count is not UNSET else UNSET for name, count in parts.items()}

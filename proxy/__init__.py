@@ -1,0 +1,3 @@
+"""Glassline: a pane of glass between applications and their LLM providers."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,150 @@
+"""Instruments: everything admin reads, from the store, the ledger and the processes.
+
+Connections are read-only, opened for one question and closed: so a store that is made, replaced or deleted meanwhile
+is noticed at once, and no reader holds an old state of a database open. A database that does not exist yet is an
+empty one; a database that cannot be read is an error, never an empty answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proxy.admin.accounts import with_unused
+from proxy.admin.exposition import BudgetLevel, HistogramShown, Scrape
+from proxy.admin.verdict import RECENT_S, Recent, Signs
+from proxy.clock import SYSTEM, Clock
+from proxy.errors import StoreError
+from proxy.gates.budgets import BudgetTemplate
+from proxy.ledger.accounts import AccountRow
+from proxy.ledger.reading import read_accounts
+from proxy.stats import ProcessStats, StatsReader
+from proxy.store import AsyncStoreReader
+from proxy.store import query as ask
+from proxy.store.query import CounterRow, HistogramRow, Query
+from proxy.store.series import BOUNDARIES
+
+TIME_LIMIT_S: Final = 2.0
+EXPECTED_SILENCE_S: Final = 3.0
+"""The recorder says how it is doing every second, unless a batch is in its way."""
+LOST: Final = "glassline_records_lost_total"
+_RECENT: Final = """
+SELECT count(*),
+    coalesce(sum(
+        outcome IN ('upstream_error', 'upstream_reset', 'truncated', 'timeout', 'interrupted')
+        OR (outcome = 'completed' AND (status >= 500 OR status = 429))
+    ), 0),
+    coalesce(sum(is_unpriced), 0)
+FROM (SELECT outcome, status, is_unpriced FROM exchanges WHERE started_at >= ? ORDER BY started_at DESC LIMIT 5000)
+"""
+"""The newest 5,000 are enough to judge by, and cost the same however busy the gateways are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The readers of one data directory."""
+
+    data_dir: Path
+    stats: StatsReader
+    budgets: Sequence[BudgetTemplate] = ()
+    """Those of the configuration, so that one nobody used yet is shown too."""
+    clock: Clock = SYSTEM
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[AsyncStoreReader | None]:
+        """Open the store for a few questions; None: there is none yet. Raises StoreError."""
+        path = self.data_dir / "records.db"
+        if not path.exists():
+            yield None
+            return
+        reader = await AsyncStoreReader.open(path, time_limit_s=TIME_LIMIT_S)
+        try:
+            yield reader
+        finally:
+            await reader.close()
+
+    async def accounts(self) -> list[AccountRow]:
+        """Return the budgets in their current windows. Raises StoreError."""
+        rows = await asyncio.to_thread(read_accounts, self.data_dir / "ledger.db")
+        return with_unused(rows, self.budgets, self.clock.wall_ms())
+
+    def processes(self) -> list[ProcessStats]:
+        """Return what the processes say of themselves now."""
+        return self.stats.snapshot()
+
+    async def scrape(self) -> Scrape:
+        """Return what /metrics shows. Raises StoreError."""
+        counters: list[CounterRow] = []
+        histograms: list[HistogramRow] = []
+        status: dict[str, float] = {}
+        async with self.store() as store:
+            if store is not None:
+                counters = await store.run(ask.counters())
+                histograms = await store.run(ask.histograms())
+                status = await store.run(ask.status())
+        return Scrape(
+            counters=counters,
+            histograms=[_shown(row) for row in histograms],
+            lag_s=recorder_lag_s(status, self.clock.wall_ms()),
+            journal_bytes=status.get("journal_bytes"),
+            damage=status,
+            budgets=budget_levels(await self.accounts()),
+            processes=self.processes(),
+        )
+
+    async def signs(self) -> Signs:
+        """Return what the verdict is judged by; a store that cannot be read is one of the signs."""
+        processes = self.processes()
+        try:
+            async with self.store() as store:
+                if store is None:
+                    return Signs(processes=processes)
+                return await self._signs(store, processes)
+        except StoreError as error:
+            return Signs(processes=processes, problem=str(error))
+
+    async def _signs(self, store: AsyncStoreReader, processes: Sequence[ProcessStats]) -> Signs:
+        now = self.clock.wall_ms()
+        counters = await store.run(ask.counters())
+        status = await store.run(ask.status())
+        recent = await store.run(Query(_RECENT, (now - RECENT_S * 1000,), lambda rows: Recent(*rows[0])))
+        return Signs(
+            processes=processes,
+            lost={row.labels.get("reason", ""): row.value for row in counters if row.name == LOST},
+            recorder_lag_s=recorder_lag_s(status, now),
+            bad_frames=int(status.get("bad_frames", 0)),
+            recent=recent,
+        )
+
+
+def recorder_lag_s(status: Mapping[str, float], now_ms: int) -> float | None:
+    """Return how far the recorder is behind; None: it has not said anything yet.
+
+    A recorder that is dead or stuck says nothing, so its silence counts.
+    """
+    if "recorder_lag_seconds" not in status:
+        return None
+    silence_s = (now_ms - status.get("updated_at_ms", now_ms)) / 1000
+    return max(status["recorder_lag_seconds"], silence_s if silence_s > EXPECTED_SILENCE_S else 0.0)
+
+
+def _shown(row: HistogramRow) -> HistogramShown:
+    return HistogramShown(row.name, row.labels, BOUNDARIES[row.name], row.buckets, row.count, row.sum)
+
+
+def budget_levels(rows: Sequence[AccountRow]) -> list[BudgetLevel]:
+    """Sum each budget's accounts over its scopes, so that no user's name leaves the ledger."""
+    levels: dict[str, BudgetLevel] = {}
+    for row in rows:
+        level = levels.get(row.budget, BudgetLevel(row.budget, 0, 0, 0))
+        levels[row.budget] = BudgetLevel(
+            row.budget,
+            level.limit_nano_usd + row.limit_nano_usd,
+            level.spent_nano_usd + row.spent_nano_usd,
+            level.reserved_nano_usd + row.reserved_nano_usd,
+        )
+    return list(levels.values())

@@ -1,0 +1,128 @@
+"""The verdict: is all well, and if not, why not. A pure judgement over numbers handed in.
+
+`failing`: records were lost, or are no longer being kept, or nothing takes traffic. `degraded`: something needs a look
+soon. The reasons are sentences, the worst first, because whoever reads them was probably woken up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from proxy.stats import ProcessStats
+
+Level = Literal["ok", "degraded", "failing"]
+_ORDER: Final[tuple[Level, ...]] = ("ok", "degraded", "failing")
+
+SLOW_LAG_S: Final = 5.0
+"""A recorder is usually 0.1 s behind; a budget is settled this late."""
+STUCK_LAG_S: Final = 60.0
+ERROR_SHARE: Final = 0.10
+"""Providers answer 1-2 % of requests with errors on an ordinary day."""
+ERROR_LEAST_REQUESTS: Final = 20
+"""Below this a share says nothing."""
+RECENT_S: Final = 300
+"""Errors and missing prices are judged over the last five minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why the verdict is not `ok`."""
+
+    level: Level
+    code: str
+    """Stable, for programs: records_lost, recorder_lag, gateway_dead, …"""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """What happened in the last five minutes."""
+
+    requests: int = 0
+    errors: int = 0
+    """Status 500 or more, 429 from the provider, or an outcome that is the provider's or our fault."""
+    unpriced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement."""
+
+    level: Level
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What the verdict is judged by."""
+
+    processes: Sequence[ProcessStats] = ()
+    lost: Mapping[str, int] | None = None
+    """Records lost by reason, ever. None: the store does not say."""
+    recorder_lag_s: float | None = None
+    """Age of the oldest exchange that is over but not in the store. None: the recorder does not say."""
+    bad_frames: int = 0
+    """Frames of the journal that could not be read, ever."""
+    recent: Recent = Recent()
+    problem: str | None = None
+    """Why the store could not be read. None: it could, or there is none yet."""
+
+
+def judge(signs: Signs) -> Verdict:
+    """Return the verdict, its worst reasons first."""
+    reasons = sorted(_reasons(signs), key=lambda reason: -_ORDER.index(reason.level))
+    return Verdict(reasons[0].level if reasons else "ok", tuple(reasons))
+
+
+def _reasons(signs: Signs) -> Iterator[Reason]:
+    if signs.problem is not None:
+        yield Reason("failing", "store_unreadable", f"the store cannot be read: {signs.problem}")
+    for why, count in sorted((signs.lost or {}).items()):
+        if count:
+            yield Reason("failing", "records_lost", f"{_plural(count, 'record')} lost: {why}")
+    if signs.bad_frames:
+        yield Reason("failing", "journal_damaged", f"the journal held {_plural(signs.bad_frames, 'unreadable frame')}")
+    yield from _recorder(signs)
+    yield from _gateways(signs.processes)
+    yield from _traffic(signs.recent)
+
+
+def _recorder(signs: Signs) -> Iterator[Reason]:
+    lag = signs.recorder_lag_s or 0.0
+    if lag > STUCK_LAG_S:
+        yield Reason("failing", "recorder_lag", f"the recorder is {lag:.0f} s behind: records wait in the journal")
+    elif lag > SLOW_LAG_S:
+        yield Reason("degraded", "recorder_lag", f"the recorder is {lag:.1f} s behind")
+
+
+def _gateways(processes: Sequence[ProcessStats]) -> Iterator[Reason]:
+    gateways = [process for process in processes if process.process.startswith("gateway")]
+    dead = [process.process for process in gateways if not process.is_alive]
+    unready = [process.process for process in gateways if process.is_alive and not process.is_ready]
+    failures = sum(process.journal_failures for process in gateways)
+    if gateways and len(dead) == len(gateways):
+        yield Reason("failing", "gateway_dead", "no gateway is alive")
+    elif dead:
+        yield Reason("degraded", "gateway_dead", f"{', '.join(dead)} does not answer")
+    if unready:
+        yield Reason("degraded", "gateway_not_ready", f"{', '.join(unready)} takes no traffic")
+    if failures:
+        yield Reason("degraded", "journal_failures", f"the disk refused {_plural(failures, 'journal write')}")
+
+
+def _traffic(recent: Recent) -> Iterator[Reason]:
+    if recent.requests >= ERROR_LEAST_REQUESTS and recent.errors > ERROR_SHARE * recent.requests:
+        share = 100 * recent.errors / recent.requests
+        yield Reason(
+            "degraded", "error_rate", f"{share:.0f} % of {recent.requests} requests failed in the last 5 minutes"
+        )
+    if recent.unpriced:
+        yield Reason(
+            "degraded", "unpriced", f"{_plural(recent.unpriced, 'request')} without a price in the last 5 minutes"
+        )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,342 @@
+"""`glassline budgets list|explain KEY`: what is left, and why a request would be refused.
+
+Both read ledger.db alone; the explanation resolves a key's budgets exactly as a gateway does for its next request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import apsw
+import msgspec
+
+from proxy.admin.accounts import configured_budgets, unopened, with_unused
+from proxy.admin.amounts import money
+from proxy.admin.shapes import account_shape
+from proxy.cli.records import json_line, now_ms
+from proxy.cli.settings import load_settings
+from proxy.cli.table import Cell, Column, Screen, count, duration, size
+from proxy.config import Config
+from proxy.config.prices import price_book
+from proxy.errors import ClientError, StoreError
+from proxy.gates.budgets import Budgets, shared_templates
+from proxy.gates.keys import KeyPolicy, decode_snapshot, policy_of, policy_of_dynamic
+from proxy.ledger.accounts import AccountRow, Accounts
+from proxy.ledger.demand import demand
+from proxy.ledger.messages import BudgetLine, Reserve
+from proxy.ledger.reading import read_accounts
+from proxy.providers import PROVIDERS
+from proxy.store import StoreReader
+from proxy.store import query as ask
+from proxy.store.filter import Filter
+from proxy.store.query import RequestRow
+
+SAMPLE: Final = 50
+"""Latest requests of a key from which a typical one is made."""
+SMALL_OUTPUT: Final = 1024
+"""The `max_tokens` that the explanation suggests comparing with."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    {"list": list_budgets, "explain": explain}[arguments.action](arguments)
+    return 0
+
+
+def list_budgets(arguments: argparse.Namespace) -> None:
+    """List every budget in its current window."""
+    config, now = load_settings(arguments), now_ms()
+    rows = with_unused(read_accounts(config.data_dir / "ledger.db"), configured_budgets(config), now)
+    screen = Screen()
+    if arguments.json:
+        for row in rows:
+            screen.line(json_line(account_shape(row)))
+        return
+    numbers = ("LIMIT", "SPENT", "RESERVED", "LEFT")
+    columns = [Column("BUDGET"), Column("SCOPE"), *(Column(n, is_number=True) for n in numbers), Column("RESETS")]
+    screen.table(columns, [_cells(row, now) for row in rows])
+
+
+def _cells(row: AccountRow, now: int) -> list[Cell | str]:
+    left = row.limit_nano_usd - row.spent_nano_usd - row.reserved_nano_usd
+    kind = "" if row.is_hard else " (soft)"
+    return [
+        row.budget + kind,
+        row.scope,
+        money(row.limit_nano_usd),
+        money(row.spent_nano_usd),
+        money(row.reserved_nano_usd),
+        Cell(money(max(0, left)), "red" if left <= 0 else ""),
+        resets(row.window_end_ms, row.rolling_ms, ZoneInfo("UTC"), now),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """A request such as the key usually makes."""
+
+    model: str | None
+    """None: the key made none yet, and no model was named."""
+    provider: str | None
+    is_free: bool
+    endpoint: str
+    request_bytes: int
+    """Median of the latest requests."""
+    is_streaming: bool
+    sample: int
+    """How many requests it was made from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Open reservations against one account."""
+
+    count: int
+    oldest_ms: int | None
+    """Unix ms; None: there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One budget as the key's next request would meet it."""
+
+    line: BudgetLine
+    zone: ZoneInfo
+    account: AccountRow
+    held: Held
+
+
+class ExplainedShape(msgspec.Struct, frozen=True):
+    """One budget of an explanation, for programs."""
+
+    budget: str
+    scope: str
+    is_hard: bool
+    limit_nano_usd: int
+    spent_nano_usd: int
+    reserved_nano_usd: int
+    remaining_nano_usd: int
+    resets_at: int | None
+    open_reservations: int
+    needed_nano_usd: int | None
+    """What a typical request reserves. None: its price is unknown."""
+    would_refuse: bool
+
+
+def explain(arguments: argparse.Namespace) -> None:
+    """Explain the budgets of one key."""
+    config = load_settings(arguments)
+    policy, now = find_policy(config, arguments.key), now_ms()
+    typical = read_typical(config, policy.name, arguments.model)
+    explained = read_explained(config, policy, typical.model, arguments.user, now)
+    needed = needs(config, typical, None)
+    screen = Screen()
+    if arguments.json:
+        for each in explained:
+            screen.line(json_line(_shape(each, needed)))
+        return
+    _print_policy(policy, screen)
+    _print_typical(config, typical, needed, screen)
+    for each in explained:
+        screen.line()
+        _print_budget(each, needed, now, screen)
+    if not explained:
+        screen.line("no budget applies: no request of this key is refused for money")
+
+
+def find_policy(config: Config, name: str) -> KeyPolicy:
+    """Return the policy of the key of this name. Raises ClientError."""
+    policies = {key.name: policy_of(key) for key in config.keys}
+    snapshot = config.data_dir / "run" / "keys.json"
+    if snapshot.exists():
+        for made in decode_snapshot(snapshot.read_bytes()):
+            if not made.revoked:
+                policies.setdefault(made.name, policy_of_dynamic(made))
+    if name not in policies:
+        known = ", ".join(sorted(policies)) or "there are none"
+        raise ClientError(f"no key named {name}; keys: {known}")
+    return policies[name]
+
+
+def read_typical(config: Config, key: str, model: str | None) -> Typical:
+    """Return a typical request of the key, made from its latest ones."""
+    rows: list[RequestRow] = []
+    path = config.data_dir / "records.db"
+    if path.exists():
+        where = Filter("key = ? AND model_requested IS NOT NULL", (key,))
+        with StoreReader(path) as store:
+            rows = store.run(ask.requests(where, limit=SAMPLE))
+    wanted = model or (rows[0].model_requested if rows else None)
+    alike = [row for row in rows if row.model_requested == wanted] or rows
+    upstream = alike[0].upstream if alike else config.default_upstream
+    settings, known = config.upstreams.get(upstream), PROVIDERS.get(upstream)
+    return Typical(
+        model=wanted,
+        provider=(settings.provider if settings else None) or (known.price_id if known else None),
+        is_free=bool(settings and settings.free),
+        endpoint=alike[0].endpoint if alike else "chat",
+        request_bytes=round(statistics.median(row.request_bytes for row in alike)) if alike else 4000,
+        is_streaming=bool(alike and alike[0].streaming),
+        sample=len(alike),
+    )
+
+
+def read_explained(config: Config, policy: KeyPolicy, model: str | None, user: str | None, now: int) -> list[Explained]:
+    """Return each budget that a request of the key falls under, with its account as it stands."""
+    shared = shared_templates(config.budgets)
+    lines = Budgets(shared).lines(policy, user, model, now)
+    zones = {template.identity: template.zone for template in (*policy.budgets, *shared)}
+    path = config.data_dir / "ledger.db"
+    if not path.exists():
+        return [Explained(line, zones[line.budget], unopened(line), Held(0, None)) for line in lines]
+    connection = _open_ledger(path)
+    try:
+        accounts = Accounts(connection)
+        found = [(line, accounts.look(line, now)) for line in lines]
+        return [Explained(line, zones[line.budget], row, _held(connection, row.id)) for line, row in found]
+    except apsw.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        connection.close()
+
+
+def _open_ledger(path: Path) -> apsw.Connection:
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(1000)
+    except apsw.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    return connection
+
+
+def _held(connection: apsw.Connection, account: int) -> Held:
+    sql = (
+        "SELECT count(*), min(created_ms) FROM reservations"
+        " WHERE exchange IN (SELECT exchange FROM reservation_lines WHERE account = ?)"
+    )
+    open_count, oldest = connection.execute(sql, (account,)).fetchall()[0]
+    return Held(int(str(open_count)), oldest if isinstance(oldest, int) else None)
+
+
+def needs(config: Config, typical: Typical, max_output_tokens: int | None) -> int | None:
+    """Return what the ledger would reserve for a typical request at first; None: its price is unknown."""
+    if typical.model is None:
+        return None
+    rates = price_book(config.pricing).rates(
+        typical.model, provider=typical.provider, at=datetime.now(UTC), free=typical.is_free
+    )
+    if rates is None:
+        return None
+    request = Reserve(
+        ticket=0,
+        exchange="",
+        owner="",
+        model=typical.model,
+        provider=typical.provider,
+        is_free=typical.is_free,
+        endpoint=typical.endpoint,
+        input_bytes=typical.request_bytes,
+        max_output_tokens=max_output_tokens,
+        choices=1,
+        is_streaming=typical.is_streaming,
+        tier=None,
+        lines=(),
+        rates=(),
+    )
+    return demand(request, rates).nano_usd
+
+
+def _shape(each: Explained, needed: int | None) -> ExplainedShape:
+    account = each.account
+    return ExplainedShape(
+        budget=each.line.budget,
+        scope=each.line.scope,
+        is_hard=account.is_hard,
+        limit_nano_usd=account.limit_nano_usd,
+        spent_nano_usd=account.spent_nano_usd,
+        reserved_nano_usd=account.reserved_nano_usd,
+        remaining_nano_usd=left(account),
+        resets_at=account.window_end_ms,
+        open_reservations=each.held.count,
+        needed_nano_usd=needed,
+        would_refuse=would_refuse(account, needed),
+    )
+
+
+def left(account: AccountRow) -> int:
+    """Return what new reservations may still take."""
+    return max(0, account.limit_nano_usd - account.spent_nano_usd - account.reserved_nano_usd)
+
+
+def would_refuse(account: AccountRow, needed: int | None) -> bool:
+    """Say whether a request that reserves `needed` would be refused by this budget."""
+    return account.is_hard and needed is not None and needed > left(account)
+
+
+def _print_policy(policy: KeyPolicy, screen: Screen) -> None:
+    origin = "created at run time" if policy.is_dynamic else "configured"
+    screen.line(f"{screen.paint(policy.name, 'bold')}  {origin}")
+    for rule in policy.rates:
+        limits = {
+            "requests a minute": rule.requests_per_minute,
+            "tokens a minute": rule.tokens_per_minute,
+            "at the same time": rule.concurrent,
+        }
+        given = ", ".join(f"{count(limit)} {unit}" for unit, limit in limits.items() if limit is not None)
+        screen.line(f"limits  {given}")
+
+
+def _print_typical(config: Config, typical: Typical, needed: int | None, screen: Screen) -> None:
+    if typical.model is None:
+        screen.line("no request yet: name a model with --model to see what one would need")
+        return
+    origin = f"median of {typical.sample} requests" if typical.sample else "assumed"
+    what = f"a request to {typical.model} of {size(typical.request_bytes)} ({origin})"
+    if needed is None:
+        screen.line(f"{what} has no price: nothing is reserved for it")
+        return
+    smaller = needs(config, typical, SMALL_OUTPUT)
+    hint = ""
+    if smaller is not None and smaller < needed:
+        hint = f"; with max_tokens {count(SMALL_OUTPUT)}: {money(smaller)}"
+    screen.line(f"{what} reserves {money(needed)}{hint}")
+
+
+def _print_budget(each: Explained, needed: int | None, now: int, screen: Screen) -> None:
+    account, room = each.account, left(each.account)
+    kind = "hard" if account.is_hard else "soft, never refuses"
+    scope = f" for {each.line.scope}" if each.line.scope else ""
+    window = resets(account.window_end_ms, account.rolling_ms, each.zone, now)
+    screen.line(f"{screen.paint(each.line.budget, 'bold')}{scope}  {kind}")
+    screen.line(f"  limit     {money(account.limit_nano_usd)}")
+    screen.line(f"  spent     {money(account.spent_nano_usd)}")
+    screen.line(f"  reserved  {money(account.reserved_nano_usd)}{_held_text(each.held, now)}")
+    screen.line(f"  left      {screen.paint(money(room), 'red' if room == 0 else '')}")
+    screen.line(f"  resets    {window}")
+    if would_refuse(account, needed):
+        refusal = f"refused: it needs {money(needed)} and {money(room)} is left"
+        screen.line(f"  verdict   {screen.paint(refusal, 'red')}")
+    elif needed is not None:
+        screen.line(f"  verdict   {screen.paint('admitted', 'green')}")
+
+
+def _held_text(held: Held, now: int) -> str:
+    if held.oldest_ms is None:
+        return ""
+    return f"  ({held.count} open, the oldest for {duration(max(0, now - held.oldest_ms))})"
+
+
+def resets(end_ms: int | None, rolling_ms: int | None, zone: ZoneInfo, now: int) -> str:
+    """Return when a window gives its money back, in its own time zone."""
+    if rolling_ms is not None:
+        return f"bit by bit, {duration(rolling_ms)} after it was spent"
+    if end_ms is None:
+        return "never"
+    when = datetime.fromtimestamp(end_ms / 1000, zone)
+    return f"{when:%Y-%m-%d %H:%M} {when.tzname()} (in {duration(max(0, end_ms - now))})"

@@ -1,0 +1,226 @@
+"""`glassline doctor`: look at the environment and say what is wrong with it.
+
+Each check is a function that returns a `Finding`; none changes anything but a probe file in the data directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import socket
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from proxy import __version__
+from proxy.cli.settings import config_path, load_settings
+from proxy.cli.table import Cell, Colour, Column, Screen, size
+from proxy.config import Config
+from proxy.errors import ConfigError
+
+Level = Literal["ok", "warning", "error"]
+COLOURS: Final[dict[Level, Colour]] = {"ok": "green", "warning": "yellow", "error": "red"}
+LEAST_SQLITE: Final = (3, 51, 3)
+"""Older versions can lose committed data when a WAL is reset (sqlite.org/wal.html, the WAL-reset bug)."""
+LEAST_FREE_BYTES: Final = 1_000_000_000
+"""About an hour of a busy gateway with bodies."""
+LEAST_OPEN_FILES: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    level: Level
+    subject: str
+    detail: str
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the findings; 78 when one of them stands in the way."""
+    findings = list(examine(arguments))
+    screen = Screen()
+    if arguments.json:
+        for finding in findings:
+            screen.line(json.dumps({"level": finding.level, "subject": finding.subject, "detail": finding.detail}))
+    else:
+        rows = [(Cell(f.level, COLOURS[f.level]), f.subject, f.detail) for f in findings]
+        screen.table([Column(""), Column("CHECK"), Column("FOUND")], rows)
+    return 78 if any(finding.level == "error" for finding in findings) else 0
+
+
+def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
+    """Yield every finding."""
+    yield _python()
+    yield from _sqlite()
+    try:
+        config = load_settings(arguments)
+    except ConfigError as error:
+        for line in error.lines:
+            yield Finding("error", "configuration", line)
+        chosen = {} if arguments.data_dir is None else {"data_dir": arguments.data_dir}
+        config = Config.model_validate(chosen)
+    else:
+        yield Finding("ok", "configuration", str(config_path(arguments) or "defaults"))
+    yield from _exposure(config)
+    yield from _data_dir(config.data_dir)
+    yield _open_files(config)
+    yield _port("data port", config.listen.host, config.listen.port)
+    yield _port("admin port", config.admin.host, config.admin.port)
+    yield from _running(config.data_dir)
+    yield _memory()
+    yield from _distribution()
+
+
+def _python() -> Finding:
+    detail = (
+        f"{platform.python_version()} ({platform.python_implementation()}, {platform.system()} {platform.machine()})"
+    )
+    return Finding("ok" if sys.version_info >= (3, 11) else "error", "python", detail)
+
+
+def _sqlite() -> Iterator[Finding]:
+    import apsw
+
+    version = apsw.sqlite_lib_version()
+    is_good = tuple(int(part) for part in version.split(".")) >= LEAST_SQLITE
+    needed = "" if is_good else f": {'.'.join(map(str, LEAST_SQLITE))} or newer is needed"
+    yield Finding("ok" if is_good else "error", "sqlite (apsw, writes)", version + needed)
+    yield Finding("ok", "sqlite (python, reads)", sqlite3.sqlite_version)
+
+
+def _exposure(config: Config) -> Iterator[Finding]:
+    from proxy.admin.guard import check_exposure
+
+    try:
+        check_exposure(config)
+    except ConfigError as error:
+        yield from (Finding("error", "admin port", line) for line in error.lines)
+
+
+def _data_dir(data_dir: Path) -> Iterator[Finding]:
+    place = data_dir if data_dir.exists() else data_dir.resolve().parent
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".glassline-doctor-"):
+            pass
+    except OSError as error:
+        yield Finding("error", "data directory", f"{data_dir}: not writable: {error.strerror}")
+        return
+    note = "" if data_dir.exists() else " (does not exist yet)"
+    yield Finding("ok", "data directory", f"{data_dir.resolve()}{note}")
+    if data_dir.exists() and data_dir.stat().st_mode & 0o077:
+        yield Finding("warning", "data directory", "others on this machine can read it: chmod 700")
+    free = shutil.disk_usage(place).free
+    yield Finding("ok" if free >= LEAST_FREE_BYTES else "warning", "free disk", size(free))
+
+
+def _open_files(config: Config) -> Finding:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = max(LEAST_OPEN_FILES, 2 * config.limits.connections + 100)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return Finding("ok", "open files", f"{soft} allowed")
+    return Finding(
+        "warning", "open files", f"{soft} allowed, {needed} would carry limits.connections: ulimit -n {needed}"
+    )
+
+
+def _port(name: str, host: str, port: int) -> Finding:
+    if port == 0:
+        return Finding("ok", name, f"{host}: any free port")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return Finding("warning", name, f"{host}:{port}: {error.strerror}: glassline may be running already")
+    return Finding("ok", name, f"{host}:{port} is free")
+
+
+def _running(data_dir: Path) -> Iterator[Finding]:
+    """Report the memory of the processes that serve this data directory, where the system tells it."""
+    try:
+        ports = json.loads((data_dir / "run" / "ports.json").read_bytes())
+        pid = int(ports["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    family = [pid, *_children(pid)]
+    resident = [memory for process in family if (memory := _resident_bytes(process)) is not None]
+    if resident:
+        yield Finding("ok", "running", f"{len(resident)} processes, {size(sum(resident))} of memory")
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _resident_bytes(pid: int) -> int | None:
+    try:
+        match = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(match[1]) * 1024 if match else None
+
+
+def _memory() -> Finding:
+    resident = _resident_bytes(os.getpid())
+    return Finding("ok", "memory of this process", size(resident))
+
+
+def _distribution() -> Iterator[Finding]:
+    yield Finding("ok", "glassline", __version__)
+    names = sorted(_dependencies())
+    if not names:
+        yield Finding("ok", "dependencies", "unknown: it runs from a source tree without being installed")
+        return
+    installed = sum(_installed_bytes(name) for name in names)
+    yield Finding("ok", "dependencies", f"{len(names)} packages, {size(installed)} installed")
+
+
+def _dependencies() -> set[str]:
+    """Return the names of every package that Glassline needs, directly or not."""
+    waiting, found = ["glassline"], set[str]()
+    while waiting:
+        try:
+            requirements = importlib.metadata.requires(waiting.pop()) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        for requirement in requirements:
+            name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
+            if "extra ==" not in requirement and name not in found and _is_installed(name):
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _installed_bytes(name: str) -> int:
+    total = 0
+    for file in importlib.metadata.files(name) or []:
+        try:
+            total += Path(str(file.locate())).stat().st_size
+        except OSError:
+            continue
+    return total

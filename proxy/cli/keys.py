@@ -1,0 +1,122 @@
+"""`glassline keys create|list|revoke`: virtual keys, made and ended while everything runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from pydantic import ValidationError
+
+from proxy.admin.amounts import NANO, money
+from proxy.admin.client import Keys, open_keys
+from proxy.admin.keys import KeyRequest, StoredKey
+from proxy.cli.records import now_ms
+from proxy.cli.settings import load_settings
+from proxy.cli.table import Cell, Column, Screen, ago, duration
+from proxy.config import Budget, Config
+from proxy.errors import ClientError
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    config = load_settings(arguments)
+    with open_keys(config.data_dir, taken=[key.name for key in config.keys]) as keys:
+        if arguments.action == "create":
+            create(keys, arguments)
+        elif arguments.action == "revoke":
+            revoke(keys, arguments)
+        else:
+            list_keys(keys, config, arguments)
+    return 0
+
+
+def create(keys: Keys, arguments: argparse.Namespace) -> None:
+    """Make a key; it alone goes to stdout, so that a script can take it."""
+    made = keys.create(read_request(arguments))
+    if arguments.json:
+        Screen().line(made.model_dump_json())
+        return
+    print(f"key for {made.name}, shown once and never again:", file=sys.stderr)
+    Screen().line(made.key)
+
+
+def read_request(arguments: argparse.Namespace) -> KeyRequest:
+    """Return the key that the options describe. Raises ClientError."""
+    wanted = {
+        "name": arguments.name,
+        "models": _listed(arguments.models),
+        "upstreams": _listed(arguments.upstreams),
+        "budgets": [read_budget(text) for text in arguments.budget],
+        "rate_limits": {"requests_per_minute": arguments.rpm},
+    }
+    try:
+        return KeyRequest.model_validate(wanted)
+    except ValidationError as error:
+        raise ClientError(_reasons(error)) from None
+
+
+def read_budget(text: str) -> dict[str, str]:
+    """Return the budget that `25/day` or, rolling, `25/24h` means; KeyRequest checks it."""
+    amount, slash, window = text.partition("/")
+    if not slash:
+        raise ClientError(f"--budget {text}: write USD/WINDOW, such as 25/day or 2.50/24h")
+    is_rolling = window[:1].isdigit()
+    return {"limit_usd": amount.strip().removeprefix("$"), "rolling" if is_rolling else "window": window.strip()}
+
+
+def revoke(keys: Keys, arguments: argparse.Namespace) -> None:
+    """End a key."""
+    ended = keys.revoke(arguments.name)
+    Screen().line(f"{ended.name} (…{ended.last_four}) is revoked")
+
+
+def list_keys(keys: Keys, config: Config, arguments: argparse.Namespace) -> None:
+    """List the keys made at run time, and the names of those in the configuration."""
+    stored, screen, now = keys.all(), Screen(), now_ms()
+    if arguments.json:
+        for key in stored:
+            screen.line(key.model_dump_json())
+        return
+    columns = [Column(title) for title in ("NAME", "KEY", "STATE", "CREATED", "BUDGETS", "MODELS", "UPSTREAMS", "RPM")]
+    configured = [
+        [key.name, "", "configured", "", _budgets(key.budgets), *_scope(key.models, key.upstreams), ""]
+        for key in config.keys
+    ]
+    screen.table(columns, [*(_cells(key, now) for key in stored), *configured])
+    if config.keys and not stored:
+        print("no key was created at run time", file=sys.stderr)
+
+
+def _cells(key: StoredKey, now: int) -> list[Cell | str]:
+    state = Cell("in force", "green") if key.revoked_ms is None else Cell(f"revoked {ago(key.revoked_ms, now)}", "dim")
+    return [
+        key.name,
+        f"gl-…{key.last_four}",
+        state,
+        ago(key.created_ms, now),
+        _budgets(key.budgets),
+        *_scope(key.models, key.upstreams),
+        str(key.rate_limits.requests_per_minute or ""),
+    ]
+
+
+def _budgets(budgets: tuple[Budget, ...]) -> str:
+    return ", ".join(
+        f"{money(int(budget.limit_usd * NANO))}/{budget.window or duration((budget.rolling or 0) * 1000)}"
+        for budget in budgets
+    )
+
+
+def _scope(models: tuple[str, ...], upstreams: tuple[str, ...]) -> tuple[str, str]:
+    return ", ".join(models) or "all", ", ".join(upstreams) or "all"
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _reasons(error: ValidationError) -> str:
+    items = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in items
+    )

@@ -1,0 +1,202 @@
+"""Every command, its options and its help.
+
+Nothing here imports more than argparse, so that `glassline --help` and a typing mistake answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from proxy import __version__
+
+FILTER_HELP: Final = "filter such as 'key:search status:>=400 latency:>2s'"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; the module that runs a command is in `module`."""
+    parser = argparse.ArgumentParser(
+        prog="glassline",
+        description="A pane of glass between applications and their LLM providers.",
+        epilog="exit codes: 0 ok, 1 failed, 2 usage, 3 budget reached, 78 configuration or environment unusable",
+    )
+    parser.add_argument("--version", action="version", version=f"glassline {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_serving(commands)
+    _add_requests(commands)
+    _add_cost(commands)
+    _add_keys(commands)
+    _add_budgets(commands)
+    _add_upkeep(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, module: str, help_text: str, **defaults: object) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=f"{help_text}.")
+    parser.set_defaults(module=f"proxy.cli.{module}", **defaults)
+    return parser
+
+
+def _add_place(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c", "--config", type=Path, metavar="FILE", help="configuration (default: $GLASSLINE_CONFIG, ./config.yaml)"
+    )
+    parser.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="where the records are (default: ./glassline-data)"
+    )
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON lines for programs: exact integers, unknown is null")
+
+
+def _add_serving(commands: Any) -> None:
+    serve = _command(commands, "serve", "serve", "Start the proxy and its admin port")
+    _add_place(serve)
+    _add_serve_options(serve)
+    check = _command(commands, "check", "check", "Validate the configuration: one line for each mistake")
+    check.add_argument("-c", "--config", type=Path, metavar="FILE")
+    simulate = _command(commands, "simulate", "simulate", "Start a simulated provider for demos, tests and benchmarks")
+    simulate.add_argument("--host", default="127.0.0.1", metavar="HOST")
+    simulate.add_argument("--port", type=port, default=9999, metavar="PORT")
+    simulate.add_argument("--scenario", type=Path, metavar="FILE", help="YAML list of what to do to which requests")
+    simulate.add_argument("--seed", type=int, default=0, metavar="N")
+    simulate.add_argument(
+        "--truth", type=Path, metavar="FILE", help="append what was received and answered, as JSON lines"
+    )
+    simulate.add_argument("--require-key", metavar="KEY", help="answer 401 to any other key")
+    simulate.add_argument("--reject-stream-options", action="store_true", help="answer 422 to `stream_options`")
+    demo = _command(commands, "demo", "demo", "Serve a simulated provider's traffic, to have something to look at")
+    demo.add_argument("--data-dir", type=Path, default=Path("glassline-demo"), metavar="DIR")
+    demo.add_argument("--rate", type=positive_number, default=3.0, metavar="N", help="requests per second (default: 3)")
+    demo.add_argument("--duration", type=positive_number, metavar="SECONDS", help="stop the traffic after so long")
+    demo.add_argument("--seed", type=int, default=1, metavar="N")
+    _add_serve_options(demo)
+
+
+def _add_serve_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", metavar="HOST", help="address of the data port (default: 127.0.0.1)")
+    parser.add_argument("--port", type=port, metavar="PORT", help="data port (default: 8080)")
+    parser.add_argument("--admin-host", metavar="HOST", help="address of the admin port (default: 127.0.0.1)")
+    parser.add_argument("--admin-port", type=port, metavar="PORT", help="admin port (default: 8081)")
+    parser.add_argument("--workers", type=workers, metavar="N", help="gateway processes (default: 1)")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="log on stderr (default: text)")
+
+
+def _add_requests(commands: Any) -> None:
+    group = _group(commands, "requests", "List, show, follow and export recorded requests")
+    listing = _command(group, "list", "requests", "List the newest requests", action="list")
+    _add_selection(listing)
+    listing.add_argument("-n", "--limit", type=natural, default=20, metavar="N", help="at most so many (default: 20)")
+    show = _command(group, "show", "requests", "Show one request", action="show")
+    _add_place(show)
+    _add_json(show)
+    show.add_argument("id", metavar="ID", help="id of the request, or the start of it")
+    show.add_argument("--raw", action="store_true", help="write a body's exact bytes and nothing else")
+    side = show.add_mutually_exclusive_group()
+    side.add_argument("--request", dest="side", action="store_const", const="request", help="only the request")
+    side.add_argument("--response", dest="side", action="store_const", const="response", help="only the response")
+    tail = _command(group, "tail", "requests", "Follow requests as they are recorded", action="tail")
+    _add_place(tail)
+    _add_json(tail)
+    tail.add_argument("-q", "--query", default="", metavar="FILTER", help=FILTER_HELP)
+    tail.add_argument("-n", "--limit", type=natural, default=10, metavar="N", help="first the last N (default: 10)")
+    tail.add_argument("--no-follow", action="store_true", help="end after the last N")
+    export = _command(group, "export", "requests", "Write requests, oldest first, for other programs", action="export")
+    _add_selection(export, with_json=False)
+    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+
+
+def _add_selection(parser: argparse.ArgumentParser, *, with_json: bool = True) -> None:
+    _add_place(parser)
+    if with_json:
+        _add_json(parser)
+    parser.add_argument("-q", "--query", default="", metavar="FILTER", help=FILTER_HELP)
+    parser.add_argument("--from", dest="start", metavar="WHEN", help="such as now-7d, 2026-11-01, 2026-11-01T12:00")
+    parser.add_argument("--to", dest="end", metavar="WHEN", help="up to, not including")
+
+
+def _add_cost(commands: Any) -> None:
+    cost = _command(commands, "cost", "cost", "Show what was spent, and on what")
+    _add_selection(cost)
+    cost.add_argument(
+        "--by", default="model", metavar="FIELD,…", help="key, model, upstream, user, day (default: model)"
+    )
+
+
+def _add_keys(commands: Any) -> None:
+    group = _group(commands, "keys", "Create, list and revoke virtual keys")
+    create = _command(group, "create", "keys", "Create a virtual key and print it once", action="create")
+    _add_place(create)
+    _add_json(create)
+    create.add_argument("name", metavar="NAME")
+    create.add_argument(
+        "--budget", action="append", default=[], metavar="USD/WINDOW", help="such as 25/day; repeatable"
+    )
+    create.add_argument("--models", default="", metavar="GLOB,…", help="models it may use, such as 'gpt-5*,o3'")
+    create.add_argument("--upstreams", default="", metavar="NAME,…", help="upstreams it may use")
+    create.add_argument("--rpm", type=natural, metavar="N", help="requests per minute")
+    listing = _command(group, "list", "keys", "List the keys created at run time", action="list")
+    _add_place(listing)
+    _add_json(listing)
+    revoke = _command(group, "revoke", "keys", "Revoke a key: gateways refuse it at once", action="revoke")
+    _add_place(revoke)
+    revoke.add_argument("name", metavar="NAME")
+
+
+def _add_budgets(commands: Any) -> None:
+    group = _group(commands, "budgets", "Show budgets and explain refusals")
+    listing = _command(group, "list", "budgets", "List budgets in their current windows", action="list")
+    _add_place(listing)
+    _add_json(listing)
+    explain = _command(group, "explain", "budgets", "Explain the budgets of one key", action="explain")
+    _add_place(explain)
+    _add_json(explain)
+    explain.add_argument("key", metavar="KEY", help="name of the key")
+    explain.add_argument("--model", metavar="MODEL", help="explain for this model instead of the last one used")
+    explain.add_argument("--user", metavar="USER", help="for budgets per user")
+
+
+def _add_upkeep(commands: Any) -> None:
+    backup = _command(commands, "backup", "backup", "Write consistent copies of all databases into one tar file")
+    _add_place(backup)
+    backup.add_argument("file", type=Path, metavar="FILE")
+    doctor = _command(commands, "doctor", "doctor", "Check the environment and say what is wrong")
+    _add_place(doctor)
+    _add_json(doctor)
+    migrate = _command(commands, "migrate", "migrate", "Bring the databases to this version, after a backup")
+    _add_place(migrate)
+
+
+def _group(commands: Any, name: str, help_text: str) -> Any:
+    parser = commands.add_parser(name, help=help_text, description=f"{help_text}.")
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+
+def _bounded(low: int, high: int | None, noun: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(
+                f"{noun} must be {low} to {high}" if high else f"{noun} must be {low} or more"
+            )
+        return value
+
+    read.__name__ = noun
+    return read
+
+
+port = _bounded(0, 65535, "port")
+workers = _bounded(1, 64, "workers")
+natural = _bounded(1, None, "number")
+
+
+def positive_number(text: str) -> float:
+    """Read a finite number above zero."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a number above zero")
+    return value

@@ -1,0 +1,57 @@
+"""Which configuration and which data directory a command works with.
+
+`-c FILE`, then `GLASSLINE_CONFIG`, then ./config.yaml when it exists, then the defaults. Options override the file.
+The schema is imported late: commands that are told the data directory need none of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from proxy.config import Config
+
+DEFAULT_FILE: Final = Path("config.yaml")
+DEFAULT_DATA_DIR: Final = Path("glassline-data")
+
+
+def config_path(arguments: argparse.Namespace) -> Path | None:
+    """Return the configuration file to use; None: there is none."""
+    if arguments.config is not None:
+        return Path(arguments.config)
+    if named := os.environ.get("GLASSLINE_CONFIG"):
+        return Path(named)
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def load_settings(arguments: argparse.Namespace) -> Config:
+    """Return the configuration with the command's options applied. Raises ConfigError."""
+    from proxy.config import load_config
+
+    return apply_options(load_config(config_path(arguments)), arguments)
+
+
+def apply_options(config: Config, arguments: argparse.Namespace) -> Config:
+    """Return `config` with what the options say instead."""
+    chosen = vars(arguments)
+    return config.model_copy(
+        update={
+            "listen": config.listen.model_copy(update=_given(chosen, host="host", port="port")),
+            "admin": config.admin.model_copy(update=_given(chosen, host="admin_host", port="admin_port")),
+            **_given(chosen, data_dir="data_dir", workers="workers"),
+        }
+    )
+
+
+def load_data_dir(arguments: argparse.Namespace) -> Path:
+    """Return the data directory without reading a configuration where none is needed."""
+    if arguments.data_dir is not None:
+        return Path(arguments.data_dir)
+    return load_settings(arguments).data_dir if config_path(arguments) else DEFAULT_DATA_DIR
+
+
+def _given(chosen: dict[str, object], **options: str) -> dict[str, object]:
+    return {field: chosen[option] for field, option in options.items() if chosen.get(option) is not None}

@@ -1,0 +1,259 @@
+"""Every configuration key, its type, its default and its bounds.
+
+`config.example.yaml` documents the same keys for people; a test holds the two together. Durations are written as
+`30s`, `5m`, `24h`, `30d` or a number of seconds, and held as seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, None: 1.0}
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("not a duration")
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if match is None:
+            raise ValueError("not a duration: write 30s, 5m, 24h or 30d")
+        return float(match[1]) * _SECONDS[match[2]]
+    return value
+
+
+def _no_empty_secret(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+"""Seconds."""
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_no_empty_secret)]
+Usd = Annotated[Decimal, Field(ge=0, le=Decimal(9_000_000), allow_inf_nan=False)]
+"""US dollars; at most nine million, so that nano-dollars fit into SQLite's integers."""
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""A name that is safe as a path segment and a metrics label."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tls(_Section):
+    """Certificate and private key of a port, PEM files."""
+
+    cert: Path
+    key: Path
+
+
+class Listen(_Section):
+    """The data port."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    tls: Tls | None = None
+
+
+class Admin(_Section):
+    """The admin port."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8081, ge=0, le=65535)
+    password_file: Path | None = None
+
+
+class Timeouts(_Section):
+    """Deadlines, in seconds."""
+
+    connect: Duration = 5.0
+    first_byte: Duration = 120.0
+    idle: Duration = 300.0
+    total: Duration | None = None
+    header: Duration = 10.0
+    body_idle: Duration = 30.0
+    write_stall: Duration = 60.0
+    keep_alive: Duration = 75.0
+    upstream_keep_alive: Duration = 55.0
+    drain: Duration = 30.0
+
+
+class Limits(_Section):
+    """Sizes and counts above which a request or response is refused."""
+
+    header_bytes: int = Field(32 * 1024, ge=1024)
+    header_lines: int = Field(100, ge=10)
+    url_bytes: int = Field(8 * 1024, ge=256)
+    body_mb: float = Field(50.0, gt=0)
+    connections: int = Field(10_000, ge=1)
+    connections_per_upstream: int = Field(1_000, ge=1)
+    admission_window_kb: int = Field(1024, ge=1)
+
+
+class Upstream(_Section):
+    """A provider: where it is and how it wants to be spoken to."""
+
+    base_url: str | None = None
+    api_key: OptionalSecret = None
+    wire: Literal["openai", "anthropic", "gemini", "azure", "bedrock", "vertex", "ollama", "none"] | None = None
+    auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"] | None = None
+    provider: str | None = None
+    allow_private: bool = False
+    free: bool = False
+    ca_file: Path | None = None
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    include_usage: Literal["auto", "always", "never"] | None = None
+    timeouts: Timeouts | None = None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value):
+            raise ValueError("must be http://host[:port][/path] or https://…, without query, fragment or user")
+        return value.rstrip("/")
+
+
+class Budget(_Section):
+    """A spend cap over a window."""
+
+    name: Name | None = None
+    limit_usd: Usd
+    window: Literal["minute", "hour", "day", "week", "month", "total"] | None = None
+    rolling: Duration | None = None
+    timezone: str = "UTC"
+    hard: bool = True
+    per: Literal["user", "key"] | None = None
+    models: tuple[str, ...] = ()
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("not a time zone of the IANA database, such as Europe/Paris")
+        ZoneInfo(value)
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_window(self) -> Self:
+        if (self.window is None) == (self.rolling is None):
+            raise ValueError("needs either `window` or `rolling`")
+        return self
+
+
+class RateLimits(_Section):
+    """Shared limits of one key."""
+
+    requests_per_minute: int | None = Field(None, ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
+    concurrent: int | None = Field(None, ge=1)
+
+
+class Key(_Section):
+    """A caller: a virtual key, or the provider key that the caller sends."""
+
+    name: Name
+    key: SecretStr = Field(min_length=8)
+    upstreams: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    rate_limits: RateLimits = RateLimits()
+    tags: dict[str, str] = {}
+    trust_identity: bool = False
+
+
+class PriceOverride(_Section):
+    """A price of the operator's own. Prices are US dollars per million tokens."""
+
+    model: str
+    provider: str | None = None
+    alias_of: str | None = None
+    multiplier: Usd = Decimal(1)
+    input: Usd | None = None
+    output: Usd | None = None
+    cache_read: Usd | None = None
+    cache_write: Usd | None = None
+    per_request: Usd | None = None
+    free: bool = False
+    effective_from: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    effective_to: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        priced = (self.input, self.output, self.per_request)
+        if not (self.alias_of or self.free or any(price is not None for price in priced)):
+            raise ValueError("needs `alias_of`, `free`, `input`, `output` or `per_request`")
+        return self
+
+
+class Pricing(_Section):
+    """Prices that differ from the table, and what to do without one."""
+
+    overrides: tuple[PriceOverride, ...] = ()
+    unknown_model: Literal["allow", "deny"] = "allow"
+
+
+class Record(_Section):
+    """What of an exchange is kept."""
+
+    bodies: Literal["all", "errors", "none"] = "all"
+    max_body_mb: float = Field(10.0, ge=0)
+
+
+class Retention(_Section):
+    """How long it is kept."""
+
+    bodies: Duration = 30 * 86400.0
+    records: Duration = 365 * 86400.0
+    max_size_gb: float = Field(50.0, gt=0)
+
+
+class Metrics(_Section):
+    """Shape of the Prometheus metrics."""
+
+    labels: tuple[Literal["key", "upstream", "model"], ...] = ("key", "upstream", "model")
+    max_series: int = Field(2000, ge=100)
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    listen: Listen = Listen()
+    admin: Admin = Admin()
+    data_dir: Path = Path("glassline-data")
+    workers: int = Field(1, ge=1, le=64)
+    durability: Literal["standard", "strict"] = "standard"
+    default_upstream: str = "openai"
+    upstreams: dict[Name, Upstream] = {}
+    auth: Literal["passthrough", "virtual"] = "passthrough"
+    keys: tuple[Key, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    budget_status: Literal[429, 402] = 429
+    pricing: Pricing = Pricing()
+    record: Record = Record()
+    retention: Retention = Retention()
+    metrics: Metrics = Metrics()
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        for label, values in (
+            ("key name", [key.name for key in self.keys]),
+            ("key", [key.key.get_secret_value() for key in self.keys]),
+            ("budget name", [budget.name for budget in self.budgets if budget.name]),
+        ):
+            if len(set(values)) != len(values):
+                raise ValueError(f"the same {label} stands twice")
+        if any(budget.name is None for budget in self.budgets):
+            raise ValueError("budgets across keys need a `name`")
+        if any(budget.per == "key" for key in self.keys for budget in key.budgets):
+            raise ValueError("a budget of one key cannot be `per: key`")
+        return self

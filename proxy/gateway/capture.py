@@ -1,0 +1,75 @@
+"""The tap: the bytes of one body on their way to the journal.
+
+They wait in memory until 64 KB have come together, a clock tick passes or the exchange ends. Beyond the capture limit
+only size, hash and the last bytes are kept, so an endless body costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Protocol
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+TAIL_BYTES: Final = 64 * 1024
+"""Kept of the end of a body that is longer than the capture limit."""
+
+
+class Capture:
+    """One body."""
+
+    __slots__ = ("_digest", "_first", "_journaled", "_limit", "_pending", "pending_bytes", "size", "tail")
+
+    def __init__(self, limit: int) -> None:
+        self.size = 0
+        """Bytes that passed."""
+        self.pending_bytes = 0
+        """Bytes that wait in memory."""
+        self.tail = b""
+        self._limit = limit
+        self._pending: list[bytes] = []
+        self._journaled = 0
+        self._first = b""
+        self._digest: _Digest | None = None
+
+    def add(self, piece: bytes) -> None:
+        """Take a piece."""
+        size = len(piece)
+        self.size += size
+        self.pending_bytes += size
+        self._pending.append(piece)
+
+    def take(self) -> bytes:
+        """Return what the journal should get now."""
+        pending = self._pending
+        if not pending:
+            return b""
+        data = pending[0] if len(pending) == 1 else b"".join(pending)
+        self._pending = []
+        self.pending_bytes = 0
+        room = self._limit - self._journaled
+        if self._digest is not None:
+            self._digest.update(data)
+        elif self._journaled or len(data) > room:
+            # More than one flush: the whole may pass the limit, and a hash cannot start in the middle.
+            self._digest = hashlib.sha256(self._first)
+            self._digest.update(data)
+            self._first = b""
+        else:
+            self._first = data
+        if len(data) > room:
+            self.tail = (self.tail + data)[-TAIL_BYTES:]
+            data = data[:room]
+        self._journaled += len(data)
+        return data
+
+    @property
+    def sha256(self) -> bytes:
+        """Digest of everything that passed; empty when the journal holds it all and can be hashed there."""
+        is_cut = self.size > self._journaled + self.pending_bytes
+        return self._digest.digest() if self._digest is not None and is_cut else b""

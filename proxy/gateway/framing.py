@@ -1,0 +1,351 @@
+"""HTTP/1.1 message framing, both sides, as functions over bytes: no socket, no clock.
+
+httptools (llhttp) reads the heads; the rules here decide what we accept of what it read. They reject, they never
+repair: a message that two parsers could frame differently is refused before anything is routed. The table in
+`docs/http.md` lists each case; RFC 9112 §6 and §11 are the reasons.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import httptools
+
+from proxy.errors import BadRequest, BadResponse
+
+HeaderList = list[tuple[bytes, bytes]]
+
+HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+_PLAIN: Final = bytes(byte for byte in range(256) if byte >= 0x20 and byte != 0x7F) + b"\t\r\n"
+"""Every byte that may stand in a head."""
+_TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")
+_NUMBER: Final = re.compile(rb"[0-9]{1,18}")
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})")
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~%:\[\]-]*")
+_METHODS_REFUSED: Final = frozenset((b"CONNECT", b"TRACE"))
+MAX_CHUNK_LINE: Final = 256
+"""A chunk-size line with extensions; llhttp allows more, nobody sends any."""
+
+
+class _Collector:
+    """Receives the callbacks of an httptools parser."""
+
+    __slots__ = ("headers", "reason", "target")
+
+    def __init__(self) -> None:
+        self.headers: HeaderList = []
+        self.target = b""
+        self.reason = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_status(self, reason: bytes) -> None:
+        self.reason += reason
+
+
+def _is_ambiguous(head: bytes) -> bool:
+    """Find bare LF or CR, obs-fold and control characters: each has been read in two ways by two servers."""
+    lines = head.count(b"\r\n")
+    return (
+        head.count(b"\n") != lines
+        or head.count(b"\r") != lines
+        or b"\n " in head
+        or b"\n\t" in head
+        or bool(head.translate(None, _PLAIN))
+    )
+
+
+class RequestHead:
+    """A request head that passed every rule."""
+
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "headers",
+        "is_chunked",
+        "is_http_1_0",
+        "keep_alive",
+        "lowered",
+        "method",
+        "named_in_connection",
+        "target",
+    )
+
+    def __init__(self, method: bytes, target: bytes, headers: HeaderList) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        """Name and value as sent, in order."""
+        self.lowered: dict[bytes, bytes] = {}
+        """First value by lower-case name."""
+        self.content_length: int | None = None
+        """None: no Content-Length."""
+        self.is_chunked = False
+        self.is_http_1_0 = False
+        self.keep_alive = True
+        self.expects_continue = False
+        self.named_in_connection: frozenset[bytes] = frozenset()
+
+    @property
+    def has_body(self) -> bool:
+        """Say whether body bytes follow the head."""
+        return self.is_chunked or bool(self.content_length)
+
+
+def read_request_head(head: bytes, *, max_lines: int = 100, max_url: int = 8192) -> RequestHead:
+    """Parse and judge `head`, which ends with the empty line. Raises BadRequest."""
+    if _is_ambiguous(head):
+        raise BadRequest("the request head contains a bare CR or LF, a folded line or a control character")
+    collector = _Collector()
+    parser = httptools.HttpRequestParser(collector)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass
+    except httptools.HttpParserError as error:
+        raise _why_unreadable(head, max_url, error) from error
+    method = parser.get_method()
+    version = parser.get_http_version()
+    if version not in ("1.1", "1.0"):
+        raise BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", status=505)
+    if method in _METHODS_REFUSED:
+        raise BadRequest("this method is not allowed", status=405)
+    if len(collector.target) > max_url:
+        raise BadRequest("the URL is too long", status=414, code="too_large")
+    if len(collector.headers) > max_lines:
+        raise BadRequest("too many header lines", status=431, code="too_large")
+    if not _TARGET.fullmatch(collector.target):
+        raise BadRequest("the request target must be a path")
+    request = RequestHead(method, collector.target, collector.headers)
+    request.is_http_1_0 = version == "1.0"
+    _judge_headers(request)
+    return request
+
+
+def _why_unreadable(head: bytes, max_url: int, error: httptools.HttpParserError) -> BadRequest:
+    line = head.partition(b"\r\n")[0]
+    if len(line) > max_url:
+        return BadRequest("the URL is too long", status=414, code="too_large")
+    if line.startswith(b"CONNECT "):
+        return BadRequest("this method is not allowed", status=405)
+    return BadRequest(f"the request head cannot be read: {type(error).__name__}")
+
+
+def _judge_headers(request: RequestHead) -> None:
+    lowered = request.lowered
+    hosts = 0
+    for name, value in request.headers:
+        key = name.lower()
+        if key == b"host":
+            hosts += 1
+        elif key in lowered:
+            if key in (b"content-length", b"transfer-encoding", b"authorization"):
+                raise BadRequest(f"two {key.decode()} headers")
+            if key == b"connection":
+                value = lowered[key] + b"," + value
+                lowered[key] = value
+            continue
+        lowered[key] = value
+    if hosts != 1 and not (hosts == 0 and request.is_http_1_0):
+        raise BadRequest("exactly one Host header is needed")
+    if not _HOST.fullmatch(lowered.get(b"host", b"")):
+        raise BadRequest("the Host header is not a host")
+    _judge_framing(request)
+    connection = lowered.get(b"connection")
+    request.keep_alive = not request.is_http_1_0
+    if connection is not None:
+        tokens = connection.lower().replace(b" ", b"").replace(b"\t", b"").split(b",")
+        if b"close" in tokens:
+            request.keep_alive = False
+        elif b"keep-alive" in tokens:
+            request.keep_alive = True
+        request.named_in_connection = frozenset(tokens)
+    expect = lowered.get(b"expect")
+    if expect is not None:
+        if expect.lower() != b"100-continue":
+            raise BadRequest("this expectation cannot be met", status=417)
+        request.expects_continue = request.has_body and not request.is_http_1_0
+
+
+def _judge_framing(request: RequestHead) -> None:
+    length = request.lowered.get(b"content-length")
+    coding = request.lowered.get(b"transfer-encoding")
+    if coding is not None:
+        if length is not None:
+            raise BadRequest("Content-Length and Transfer-Encoding together")
+        if coding.lower() != b"chunked":
+            raise BadRequest("this transfer coding is not known here", status=501)
+        if request.is_http_1_0:
+            raise BadRequest("Transfer-Encoding in HTTP/1.0")
+        request.is_chunked = True
+    elif length is not None:
+        if not _NUMBER.fullmatch(length):
+            raise BadRequest("Content-Length is not a number")
+        request.content_length = int(length)
+
+
+class ResponseHead:
+    """A response head that passed every rule."""
+
+    __slots__ = ("content_length", "content_type", "headers", "is_chunked", "keep_alive", "reason", "status")
+
+    def __init__(self, status: int, reason: bytes, headers: HeaderList) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.content_length: int | None = None
+        self.is_chunked = False
+        self.keep_alive = True
+        self.content_type = b""
+        """Lower case, with parameters."""
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Say whether the body is a stream of server-sent events."""
+        return self.content_type.startswith(b"text/event-stream")
+
+
+def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
+    """Parse and judge `head`, which ends with the empty line. Raises BadResponse."""
+    if _is_ambiguous(head):
+        raise BadResponse("its head contains a bare CR or LF, a folded line or a control character")
+    collector = _Collector()
+    parser = httptools.HttpResponseParser(collector)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade as error:
+        raise BadResponse("it switched protocols") from error
+    except httptools.HttpParserError as error:
+        raise BadResponse(f"its head cannot be read: {type(error).__name__}") from error
+    status = parser.get_status_code()
+    version = parser.get_http_version()
+    if not 100 <= status <= 599 or version not in ("1.1", "1.0"):
+        raise BadResponse(f"its status line cannot be used: HTTP/{version} {status}")
+    if len(collector.headers) > max_lines:
+        raise BadResponse("it sent too many header lines")
+    response = ResponseHead(status, collector.reason, collector.headers)
+    response.keep_alive = version == "1.1"
+    _judge_response(response)
+    return response
+
+
+def _judge_response(response: ResponseHead) -> None:
+    coding: bytes | None = None
+    for name, value in response.headers:
+        key = name.lower()
+        if key == b"content-length":
+            if not _NUMBER.fullmatch(value) or response.content_length not in (None, int(value)):
+                raise BadResponse("its Content-Length is not one number")
+            response.content_length = int(value)
+        elif key == b"transfer-encoding":
+            if coding is not None:
+                raise BadResponse("it sent two Transfer-Encoding headers")
+            coding = value.lower()
+        elif key == b"connection":
+            tokens = value.lower()
+            if b"close" in tokens:
+                response.keep_alive = False
+            elif b"keep-alive" in tokens:
+                response.keep_alive = True
+        elif key == b"content-type":
+            response.content_type = value.lower()
+    if coding is not None:
+        if coding != b"chunked":
+            raise BadResponse("its transfer coding is not known here")
+        response.is_chunked = True
+
+
+def has_no_body(method: bytes, status: int) -> bool:
+    """Say whether a response to `method` with `status` ends with its head (RFC 9112 §6.3)."""
+    return method == b"HEAD" or status in (204, 304) or status < 200
+
+
+class ChunkDecoder:
+    """Undo the chunked transfer coding, strictly.
+
+    `feed` returns the body pieces in `data`; `is_done` says that the last chunk and its trailers were read, `leftover`
+    holds bytes beyond. Raises ValueError at anything that is not RFC 9112 §7.1 (extensions and trailers are dropped).
+    """
+
+    __slots__ = ("_expect_crlf", "_line", "_remaining", "_trailer_bytes", "_trailers", "is_done", "leftover")
+
+    def __init__(self) -> None:
+        self.is_done = False
+        self.leftover = b""
+        self._line = b""
+        self._remaining = 0
+        self._expect_crlf = False
+        self._trailers = False
+        self._trailer_bytes = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the body pieces that `data` completes or continues."""
+        pieces: list[bytes] = []
+        position, end = 0, len(data)
+        while position < end:
+            if self._remaining:
+                stop = min(end, position + self._remaining)
+                pieces.append(data[position:stop] if position or stop < end else data)
+                self._remaining -= stop - position
+                position = stop
+                self._expect_crlf = not self._remaining
+                continue
+            found = data.find(b"\n", position)
+            if found < 0:
+                self._line += data[position:]
+                if len(self._line) > MAX_CHUNK_LINE:
+                    raise ValueError("a chunk line is too long")
+                break
+            line = self._line + data[position : found + 1] if self._line else data[position : found + 1]
+            self._line = b""
+            position = found + 1
+            self._read_line(line)
+            if self.is_done:
+                self.leftover = data[position:]
+                break
+        return pieces
+
+    def _read_line(self, line: bytes) -> None:
+        if not line.endswith(b"\r\n") or len(line) > MAX_CHUNK_LINE + 2:
+            raise ValueError("a chunk line does not end with CRLF")
+        if self._expect_crlf:
+            if line != b"\r\n":
+                raise ValueError("a chunk is longer than its size")
+            self._expect_crlf = False
+            return
+        if self._trailers:
+            self._trailer_bytes += len(line)
+            if self._trailer_bytes > 8192 or b"\r" in line[:-2]:
+                raise ValueError("the trailers cannot be read")
+            self.is_done = line == b"\r\n"
+            return
+        match = _CHUNK_SIZE.match(line)
+        if match is None or line[match.end() : match.end() + 1] not in (b"\r", b";") or b"\r" in line[:-2]:
+            raise ValueError("a chunk size is not hexadecimal")
+        self._remaining = int(match[1], 16)
+        self._trailers = not self._remaining
+
+
+def encode_chunks(pieces: list[bytes]) -> bytes:
+    """Apply the chunked transfer coding, a chunk a piece; empty pieces are left out, since they would end the body."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece)
+
+
+LAST_CHUNK: Final = b"0\r\n\r\n"

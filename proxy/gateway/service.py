@@ -1,0 +1,301 @@
+"""The collaborators of one gateway process, and its clock tick.
+
+One tick, ten times a second, does all that must not be done for each request: flush taps, check deadlines, publish
+live numbers, look for new keys. The event loop's lateness is measured by the same tick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from proxy.config import Config
+from proxy.errors import BadRequest, JournalUnavailable, LedgerUnavailable
+from proxy.gateway.client import ClientConnection
+from proxy.gateway.framing import RequestHead
+from proxy.gateway.gate import Gate
+from proxy.gateway.heads import own_response
+from proxy.gateway.identity import read_claims
+from proxy.gateway.refusal import Refusal, body_of, headers_of
+from proxy.gateway.relay import Relay
+from proxy.gateway.routing import Router, Target
+from proxy.gateway.upstream import Pool
+from proxy.journal import FrameKind, JournalWriter
+from proxy.ledger.messages import Answer, Balances
+from proxy.records import Begin, End
+from proxy.stats import StatsWriter
+
+if TYPE_CHECKING:
+    from proxy.gates.keys import KeyPolicy
+    from proxy.ledger.client import LedgerClient
+
+TICK_S: Final = 0.1
+_DEADLINE_TICKS: Final = 2
+"""Deadlines are checked every 0.2 s: they are seconds long."""
+_SPILL_BYTES: Final = 64 * 1024 * 1024
+"""Frames that wait in memory while the disk refuses them."""
+
+
+class Spill:
+    """Frames that the journal could not take yet; tried again with every tick, counted when there are too many."""
+
+    def __init__(self) -> None:
+        self._frames: deque[tuple[int, Callable[[], None]]] = deque()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, size: int, append: Callable[[], None]) -> bool:
+        """Keep one append for later; False: there is no room."""
+        if self._bytes + size > _SPILL_BYTES:
+            return False
+        self._frames.append((size, append))
+        self._bytes += size
+        return True
+
+    def retry(self) -> None:
+        """Append in order until the disk refuses again."""
+        while self._frames:
+            size, append = self._frames[0]
+            try:
+                append()
+            except JournalUnavailable:
+                return
+            self._frames.popleft()
+            self._bytes -= size
+
+
+class Gateway:
+    """One gateway process as its connections and relays see it."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        loop: asyncio.AbstractEventLoop,
+        gate: Gate,
+        router: Router,
+        journal: JournalWriter,
+        ledger: LedgerClient,
+        stats: StatsWriter,
+    ) -> None:
+        self.loop = loop
+        self.now = time.monotonic  # uvloop's own clock has steps of a millisecond
+        self.journal = journal
+        self.ledger = ledger
+        self.clients: set[ClientConnection] = set()
+        self.relays: set[Relay] = set()
+        self.dirty: set[Relay] = set()
+        """Relays whose tap holds bytes that the journal has not."""
+        self.is_draining = False
+        self.journal_failures = 0
+        self._stats = stats
+        self._spill = Spill()
+        self._bad_requests = 0
+        self._pools: dict[object, Pool] = {}
+        self._ticks = 0
+        self._next_tick = 0.0
+        self._worst_lag = 0.0
+        self._id_prefix = 0
+        self._syncing: list[Callable[[], None]] = []
+        self._sync_task: asyncio.Future[None] | None = None
+        self.on_tick: list[Callable[[], None]] = []
+        """Called about once a second."""
+        self.configure(config, gate, router)
+
+    def configure(self, config: Config, gate: Gate, router: Router) -> None:
+        """Use another configuration for the requests to come; those under way keep what they have."""
+        self.gate = gate
+        self.router = router
+        self.limits = config.limits
+        self.timeouts = config.timeouts
+        self.body_bytes = int(config.limits.body_mb * 1024 * 1024)
+        self.capture_bytes = int(config.record.max_body_mb * 1024 * 1024)
+        self._is_strict = config.durability == "strict"
+
+    def wall_ms(self) -> int:
+        """Return Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def new_id(self) -> str:
+        """Return a UUID of version 7: its text sorts by time."""
+        value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
+        value = value & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62
+        text = f"{value:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def pool(self, target: Target) -> Pool:
+        """Return the connections to the origin of `target`."""
+        pool = self._pools.get(target.origin)
+        if pool is None:
+            pool = self._pools[target.origin] = Pool(
+                target.origin,
+                self.loop,
+                connect_timeout=target.timeouts.connect,
+                keep_alive=target.timeouts.upstream_keep_alive,
+                max_connections=self.limits.connections_per_upstream,
+            )
+        return pool
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    def accept(self, client: ClientConnection, head: RequestHead) -> Relay | None:
+        """Return the relay of a new request; None: it was answered here."""
+        path = head.target
+        if path in (b"/healthz", b"/readyz"):
+            self._answer_probe(client, path, head)
+            return None
+        if self.is_draining:
+            self.answer_unrecorded(client, "draining", 503, "the proxy is stopping")
+            return None
+        if b"upgrade" in head.named_in_connection and b"upgrade" in head.lowered:
+            self.answer_unrecorded(client, "bad_request", 501, "connection upgrades are not relayed yet")
+            return None
+        try:
+            route = self.router.find(path, is_anthropic=b"anthropic-version" in head.lowered)
+            claims = read_claims(head)
+        except BadRequest as error:
+            self.answer_unrecorded(client, error.code, error.status, str(error))
+            return None
+        policy = self.gate.find_key(head.lowered)
+        if path == b"/-/me":
+            self._answer_me(client, head, policy)
+            return None
+        if route is None:
+            self.answer_unrecorded(client, "not_found", 404, "no upstream is called so; use /v1/… or /<upstream>/…")
+            return None
+        return Relay(self, client, head, route, policy, claims)
+
+    def answer_unrecorded(self, client: ClientConnection, code: str, status: int, message: str) -> None:
+        """Answer what never became an exchange, and close."""
+        self._bad_requests += 1
+        refusal = Refusal(code, status, message)
+        body = body_of(refusal, "openai", "")
+        client.write(own_response(status, headers_of(refusal), body, b"connection: close\r\n"))
+        client.exchange_over(keep_alive=False)
+
+    def _answer_probe(self, client: ClientConnection, path: bytes, head: RequestHead) -> None:
+        ready = path == b"/healthz" or self.is_ready
+        body = b"ok\n" if ready else b"not ready\n"
+        shown = b"" if head.method == b"HEAD" else body
+        client.write(own_response(200 if ready else 503, b"content-type: text/plain\r\n", shown, b""))
+        client.exchange_over(keep_alive=head.keep_alive)
+
+    def _answer_me(self, client: ClientConnection, head: RequestHead, policy: KeyPolicy | None) -> None:
+        lines = self.gate.balance_lines(policy, self.wall_ms())
+
+        def answer(balances: Answer | LedgerUnavailable | None) -> None:
+            accounts = balances.accounts if isinstance(balances, Balances) else ()
+            body = msgspec.json.encode(self.gate.describe(policy, accounts))
+            client.write(own_response(200, b"content-type: application/json\r\n", body, b""))
+            client.exchange_over(keep_alive=head.keep_alive)
+
+        if lines:
+            self.ledger.balance(lines, answer)
+        else:
+            answer(None)
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether new requests can be taken: not while stopping, nor while records cannot be kept."""
+        return not self.is_draining and not self._spill
+
+    # --- the journal -------------------------------------------------------------------------------------------
+
+    def keep(self, kind: FrameKind, number: int, data: bytes) -> None:
+        """Append body bytes; what the disk refuses waits in memory."""
+        self._append(len(data), lambda: self.journal.chunk(kind, number, data))
+
+    def keep_end(self, number: int, end: End, body: bytes) -> None:
+        """Append END with the last body bytes."""
+        self._append(len(body) + 512, lambda: self.journal.end(number, end, body))
+
+    def keep_whole(self, begin: Begin, end: End, request: bytes, response: bytes) -> None:
+        """Append an exchange that was not dispatched."""
+        size = len(request) + len(response) + 1024
+        self._append(size, lambda: self.journal.whole(begin, end, request, response))
+
+    def _append(self, size: int, append: Callable[[], None]) -> None:
+        if not self._spill:
+            try:
+                append()
+            except JournalUnavailable:
+                pass
+            else:
+                return
+        self.journal_failures += 1
+        self._spill.add(size, append)
+
+    def when_durable(self, deliver: Callable[[], None]) -> None:
+        """Call `deliver` when all that was appended is as durable as the configuration demands."""
+        if not self._is_strict:
+            deliver()
+            return
+        self._syncing.append(deliver)
+        if self._sync_task is None:
+            self._start_sync()
+
+    def _start_sync(self) -> None:
+        waiting, self._syncing = self._syncing, []
+        task = self._sync_task = self.loop.run_in_executor(None, self.journal.sync)
+        task.add_done_callback(lambda done: self._synced(done, waiting))
+
+    def _synced(self, task: asyncio.Future[None], waiting: list[Callable[[], None]]) -> None:
+        self._sync_task = None
+        if task.exception() is not None:
+            self.journal_failures += 1
+        for deliver in waiting:
+            deliver()
+        if self._syncing:
+            self._start_sync()
+
+    # --- the clock tick ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._next_tick = self.now() + TICK_S
+        self.loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        now = self.now()
+        self._worst_lag = max(self._worst_lag, now - self._next_tick)
+        self._ticks += 1
+        self._spill.retry()
+        for relay in tuple(self.dirty):
+            relay.flush()
+        self.dirty.clear()
+        if self._ticks % _DEADLINE_TICKS == 0:
+            self._check_deadlines(now)
+            self.publish()
+        if self._ticks % 10 == 0:
+            for call in self.on_tick:
+                call()
+        self._next_tick = max(now, self._next_tick + TICK_S)
+        self.loop.call_later(max(0.0, self._next_tick - self.now()), self._tick)
+
+    def _check_deadlines(self, now: float) -> None:
+        for client in [client for client in self.clients if client.deadline < now]:
+            client.expire()
+        for relay in tuple(self.relays):
+            relay.check_deadlines(now)
+        for pool in self._pools.values():
+            pool.close_idle(now - self.timeouts.upstream_keep_alive)
+
+    def publish(self) -> None:
+        """Write the live numbers."""
+        self._stats.write(
+            in_flight=len(self.relays),
+            connections=len(self.clients),
+            journal_failures=self.journal_failures,
+            loop_lag_ms=self._worst_lag * 1000,
+            is_ready=self.is_ready,
+            bad_requests=self._bad_requests,
+        )
+        self._worst_lag = 0.0

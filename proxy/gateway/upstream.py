@@ -1,0 +1,349 @@
+"""The provider's side: connections to one origin, kept alive, and the reading of responses from them.
+
+A connection is used again only after a response that was framed cleanly, with nothing behind it; after any anomaly it
+is closed, so that one caller's bytes can never become another's. Redirects are data like any other answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
+
+from proxy.errors import BadResponse, UpstreamError
+from proxy.gateway.framing import ChunkDecoder, ResponseHead, has_no_body, read_response_head
+from proxy.gateway.routing import Origin
+
+if TYPE_CHECKING:
+    from proxy.gateway.relay import Relay
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_INFORMATIONAL: Final = 10
+"""1xx responses before the real one; a hostile provider could send them for ever."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a provider; serves one relay at a time."""
+
+    __slots__ = (
+        "_buffer",
+        "_decoder",
+        "_informational",
+        "_pool",
+        "_remaining",
+        "_until_close",
+        "got_bytes",
+        "head",
+        "idle_since",
+        "is_reused",
+        "relay",
+        "transport",
+    )
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.transport: asyncio.Transport | None = None
+        self.relay: Relay | None = None
+        self.is_reused = False
+        self.idle_since = 0.0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._buffer = b""
+        self._decoder: ChunkDecoder | None = None
+        self._remaining = 0
+        self._until_close = False
+        self._informational = 0
+        self.head: ResponseHead | None = None
+        self.got_bytes = False
+
+    def attach(self, relay: Relay) -> None:
+        """Serve `relay` from now on."""
+        self._reset()
+        self.relay = relay
+
+    def detach(self) -> None:
+        """Drop the relay and the connection: what still arrives belongs to nobody."""
+        self.relay = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def write(self, data: bytes) -> None:
+        """Send request bytes."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def pause(self) -> None:
+        """Stop reading: the client cannot take more."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.transport is not None:
+            self.transport.resume_reading()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        relay = self.relay
+        if relay is None:
+            self.detach()
+            return
+        self.got_bytes = True
+        try:
+            if self.head is None:
+                rest = self._read_head(relay, data)
+                if rest is None:
+                    return
+                data = rest
+            self._read_body(relay, data)
+            relay.flush_head()
+        except BadResponse as error:
+            self.detach()
+            relay.upstream_broke(str(error), is_clean=False)
+        except ValueError as error:
+            self.detach()
+            relay.upstream_broke(f"its chunked coding is broken: {error}", is_clean=False)
+
+    def _read_head(self, relay: Relay, data: bytes) -> bytes | None:
+        """Return the bytes behind the head; None: the head is not complete or the response is over."""
+        buffer = self._buffer + data if self._buffer else data
+        while True:
+            end = buffer.find(b"\r\n\r\n")
+            if end < 0:
+                if len(buffer) > MAX_HEAD_BYTES:
+                    raise BadResponse("its head is larger than 32 KB")
+                self._buffer = buffer
+                return None
+            if end > MAX_HEAD_BYTES:
+                raise BadResponse("its head is larger than 32 KB")
+            head = read_response_head(buffer[: end + 4])
+            buffer = buffer[end + 4 :]
+            if head.status >= 200:
+                break
+            self._informational += 1
+            if head.status == 101 or self._informational > MAX_INFORMATIONAL:
+                raise BadResponse("it sent informational responses without an end")
+        self._buffer = b""
+        self.head = head
+        if has_no_body(relay.method, head.status):
+            relay.response_began(head)
+            self._complete(relay, [], leftover=buffer)
+            return None
+        if head.is_chunked:
+            self._decoder = ChunkDecoder()
+        elif head.content_length is not None:
+            self._remaining = head.content_length
+        else:
+            self._until_close = True
+        relay.response_began(head)
+        if not head.is_chunked and head.content_length == 0:
+            self._complete(relay, [], leftover=buffer)
+            return None
+        return buffer
+
+    def _read_body(self, relay: Relay, data: bytes) -> None:
+        decoder = self._decoder
+        if decoder is not None:
+            pieces = decoder.feed(data) if data else []
+            if decoder.is_done:
+                self._complete(relay, pieces, leftover=decoder.leftover)
+            else:
+                relay.response_body(pieces)
+        elif self._until_close:
+            relay.response_body([data] if data else [])
+        else:
+            size = len(data)
+            if size < self._remaining:
+                self._remaining -= size
+                relay.response_body([data] if size else [])
+            else:
+                leftover = data[self._remaining :]
+                piece = data[: self._remaining] if leftover else data
+                self._remaining = 0
+                self._complete(relay, [piece], leftover=leftover)
+
+    def _complete(self, relay: Relay, pieces: list[bytes], *, leftover: bytes) -> None:
+        head = self.head
+        self.relay = None
+        reusable = head is not None and head.keep_alive and not leftover and relay.request_is_sent
+        if reusable:
+            self._pool.release(self)
+        elif self.transport is not None:
+            self.transport.abort()
+        relay.response_ended(pieces)
+
+    def eof_received(self) -> bool:
+        relay = self.relay
+        if relay is not None and self._until_close and self.head is not None:
+            self.relay = None
+            if self.transport is not None:
+                self.transport.close()
+            relay.response_ended([])
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._pool.forget(self)
+        relay, self.relay = self.relay, None
+        if relay is not None:
+            relay.upstream_lost(self, is_clean=exc is None)
+
+    def pause_writing(self) -> None:
+        if self.relay is not None:
+            self.relay.pause_request()
+
+    def resume_writing(self) -> None:
+        if self.relay is not None:
+            self.relay.resume_request()
+
+
+class Pool:
+    """The connections to one origin."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        connect_timeout: float,
+        keep_alive: float,
+        max_connections: int,
+    ) -> None:
+        self._origin = origin
+        self._loop = loop
+        self._connect_timeout = connect_timeout
+        self._keep_alive = keep_alive
+        self._max = max_connections
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Relay] = deque()
+        # Made when an origin is used for the first time: each costs some 50 ms.
+        self._tls = _client_tls(origin) if origin.is_secure else None
+
+    def take(self, relay: Relay) -> UpstreamConnection | None:
+        """Return an idle connection attached to `relay`; None: there is none."""
+        oldest = self._loop.time() - self._keep_alive
+        while self._idle:
+            connection = self._idle.pop()
+            transport = connection.transport
+            if transport is None or transport.is_closing():
+                continue
+            if connection.idle_since < oldest:
+                transport.abort()
+                continue
+            connection.is_reused = True
+            connection.attach(relay)
+            return connection
+        return None
+
+    def connect(self, relay: Relay) -> None:
+        """Open a connection for `relay`, which hears of it through `connected` or `connect_failed`."""
+        if len(self._open) + len(self._connecting) >= self._max:
+            self._waiting.append(relay)
+            return
+        task = self._loop.create_task(self._connect(relay))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, relay: Relay) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                connection = await self._open_connection()
+        except (OSError, UpstreamError, ssl.SSLError, TimeoutError) as error:
+            self._serve_waiting()
+            relay.connect_failed(_why(error))
+            return
+        self._open.add(connection)
+        if relay.is_over:
+            self.release(connection)
+        else:
+            connection.attach(relay)
+            relay.connected(connection)
+
+    async def _open_connection(self) -> UpstreamConnection:
+        origin = self._origin
+        found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        failure: OSError = OSError("no address")
+        for family, _, _, _, socket_address in found:
+            address = str(socket_address[0])
+            if not origin.allow_private and not ipaddress.ip_address(address.partition("%")[0]).is_global:
+                raise UpstreamError(f"{address} is a private address; set `allow_private: true` for this upstream")
+            try:
+                _, protocol = await self._loop.create_connection(
+                    self._factory,
+                    address,
+                    origin.port,
+                    family=family,
+                    ssl=self._tls,
+                    server_hostname=origin.host if self._tls is not None else None,
+                )
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                failure = error
+                continue
+            return protocol
+        raise failure
+
+    def _factory(self) -> UpstreamConnection:
+        return UpstreamConnection(self)
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Take back a connection whose response is over."""
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        self._serve_waiting()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Drop a connection that is closed."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._serve_waiting()
+
+    def _serve_waiting(self) -> None:
+        while self._waiting:
+            relay = self._waiting.popleft()
+            if relay.is_over:
+                continue
+            connection = self.take(relay)
+            if connection is not None:
+                relay.connected(connection)
+            else:
+                self.connect(relay)
+            return
+
+    def close_idle(self, older_than: float) -> None:
+        """Close idle connections that nobody used since `older_than` on the loop's clock."""
+        for connection in [c for c in self._idle if c.idle_since < older_than]:
+            if connection.transport is not None:
+                connection.transport.abort()
+
+
+def _client_tls(origin: Origin) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if origin.ca_file is not None:
+        context.load_verify_locations(cafile=origin.ca_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return "connecting took too long"
+    if isinstance(error, socket.gaierror):
+        return "its name cannot be resolved"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate cannot be verified: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason}"
+    if isinstance(error, ConnectionRefusedError):
+        return "it refuses connections"
+    return str(error) if isinstance(error, UpstreamError) else f"connecting failed: {type(error).__name__}"

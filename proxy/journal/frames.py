@@ -1,0 +1,67 @@
+"""The format of a journal segment: a run of frames, nothing else.
+
+    magic   2 bytes  b"GL"
+    kind    1 byte   FrameKind
+    version 1 byte   1
+    length  4 bytes  of the payload
+    exchange 8 bytes number of the exchange, unique within its writer
+    crc     4 bytes  CRC-32 of everything else in the frame
+
+All integers are little-endian. The payload of BEGIN and END is a length-prefixed msgpack header and the raw bytes of
+a body after it; that of a CHUNK is raw body bytes alone. CRC-32 rather than CRC-32C because it is in the standard
+library as C code, and what it guards against is a torn write, not an adversary.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Final
+from zlib import crc32
+
+MAGIC: Final = b"GL"
+VERSION: Final = 1
+PREFIX: Final = struct.Struct("<2sBBIQ")
+CRC: Final = struct.Struct("<I")
+HEADER_SIZE: Final = PREFIX.size + CRC.size
+LENGTH: Final = struct.Struct("<I")
+MAX_PAYLOAD: Final = 128 * 1024 * 1024
+"""No frame is longer: twice the default body limit and its header. A longer length is a broken frame."""
+
+
+class FrameKind(IntEnum):
+    """What a frame holds."""
+
+    OPEN = 1
+    """First frame of a segment: writer id, process id, format."""
+    BEGIN = 2
+    CHUNK_REQUEST = 3
+    """More bytes of the request body."""
+    CHUNK_RESPONSE = 4
+    """More bytes of the response body."""
+    END = 5
+    CLOSE = 6
+    """Last frame of a writer that stopped in good order."""
+
+
+CHUNK_REQUEST: Final = FrameKind.CHUNK_REQUEST
+CHUNK_RESPONSE: Final = FrameKind.CHUNK_RESPONSE
+
+
+def frame_header(kind: int, exchange: int, parts: tuple[bytes, ...]) -> bytes:
+    """Return the header of a frame whose payload is `parts` in order."""
+    length = 0
+    for part in parts:
+        length += len(part)
+    prefix = PREFIX.pack(MAGIC, kind, VERSION, length, exchange)
+    checksum = crc32(prefix)
+    for part in parts:
+        checksum = crc32(part, checksum)
+    return prefix + CRC.pack(checksum)
+
+
+def split_payload(payload: bytes) -> tuple[bytes, bytes]:
+    """Return the msgpack header and the raw body of a BEGIN or END payload."""
+    (size,) = LENGTH.unpack_from(payload)
+    end = LENGTH.size + size
+    return payload[LENGTH.size : end], payload[end:]

@@ -1,0 +1,1 @@
+"""Budgets and limits shared by all gateways: one process, one writer, group commits."""

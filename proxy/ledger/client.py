@@ -1,0 +1,323 @@
+"""The two ways to speak to the ledger: with callbacks on an event loop (gateways), or blocking (recorder, commands).
+
+A gateway must never dispatch what the ledger did not grant, so every doubt is an answer of its own:
+`LedgerUnavailable`, when there is no connection, when it breaks, or when no answer came in time. Whatever was granted
+without the gateway knowing is released: a Release follows the abandoned Reserve on the same connection, and what was
+pending when a connection broke is released on the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, cast
+
+import msgspec
+
+from proxy.errors import LedgerUnavailable
+from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
+from proxy.ledger.messages import (
+    Account,
+    Answer,
+    Balance,
+    Balances,
+    BudgetLine,
+    Extend,
+    Finish,
+    Granted,
+    Open,
+    Opened,
+    OpenReservation,
+    Refused,
+    Release,
+    Reserve,
+    Settle,
+)
+
+TIMEOUT_S: Final = 2.0
+"""A healthy ledger answers in about a millisecond; after two seconds an honest 503 serves the caller better."""
+FIRST_BACK_OFF_S: Final = 0.02
+MAX_BACK_OFF_S: Final = 0.5
+SETTLE_CHUNK: Final = 128
+"""Settlements for one commit: few enough that a gateway waits no more than some milliseconds behind them."""
+_READ_BYTES: Final = 256 * 1024
+_DECODER: Final = msgspec.msgpack.Decoder(Answer)
+_UNDECODABLE: Final = (LedgerUnavailable, msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+Callback = Callable[[Any], None]
+Decision = Granted | Refused | LedgerUnavailable
+
+
+class _Pending(msgspec.Struct, frozen=True):
+    """A message that awaits its answer."""
+
+    callback: Callback
+    deadline: float
+    """On the loop's clock."""
+    exchange: str | None
+    """To be released when nobody waits for the answer any more; None: nothing to release."""
+
+
+class LedgerClient(asyncio.Protocol):
+    """A gateway's connection to the ledger. Not thread-safe: all calls come from its event loop.
+
+    Callbacks run on the loop, never within the call that they belong to, and exactly once.
+    """
+
+    def __init__(self, path: Path, *, timeout: float = TIMEOUT_S) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._transport: asyncio.Transport | None = None
+        self._frames = FrameBuffer(MAX_ANSWER)
+        self._pending: dict[int, _Pending] = {}
+        self._outgoing: list[bytes] = []
+        self._kept: list[bytes] = []
+        self._ticket = 0
+        self._connecting: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        self._connected: asyncio.Event | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Say whether there is a connection."""
+        return self._transport is not None
+
+    def start(self) -> None:
+        """Begin to connect, on the running loop; keep at it until `close`."""
+        self._connected = asyncio.Event()
+        self._connect()
+
+    async def connected(self) -> None:
+        """Wait until there is a connection for the first time."""
+        if self._connected is not None:
+            await self._connected.wait()
+
+    async def close(self) -> None:
+        """Send what is queued, close the connection, fail what is pending."""
+        self._is_closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._flush()
+        self._fail_pending()
+        if self._transport is not None:
+            self._transport.write(b"".join(self._kept))
+            self._transport.close()
+            self._transport = None
+
+    def reserve(self, message: Reserve, callback: Callable[[Decision], None]) -> None:
+        """Ask to admit a request. The ticket of `message` is replaced."""
+        self._ask(message, callback, message.exchange)
+
+    def extend(self, exchange: str, output_tokens: int, callback: Callable[[Decision], None]) -> None:
+        """Ask to cover `output_tokens` of output in all."""
+        self._ask(Extend(0, exchange, output_tokens), callback, None)
+
+    def balance(self, lines: Sequence[BudgetLine], callback: Callable[[Balances | LedgerUnavailable], None]) -> None:
+        """Ask for the accounts behind `lines`."""
+        self._ask(Balance(0, tuple(lines)), callback, None)
+
+    def release(self, exchange: str) -> None:
+        """Give a reservation back; kept until there is a connection."""
+        self._tell(Release(exchange))
+
+    def finish(self, exchange: str) -> None:
+        """Say that an exchange is over; kept until there is a connection."""
+        self._tell(Finish(exchange))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what was kept for this moment."""
+        # Not checked with isinstance: uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
+        self._frames = FrameBuffer(MAX_ANSWER)
+        kept, self._kept = self._kept, []
+        if kept:
+            self._transport.write(b"".join(kept))
+        if self._connected is not None:
+            self._connected.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand each answer to whom it belongs."""
+        try:
+            answers = [_DECODER.decode(payload) for payload in self._frames.feed(data)]
+        except _UNDECODABLE:
+            if self._transport is not None:
+                self._transport.abort()
+            return
+        for answer in answers:
+            pending = self._pending.pop(answer.ticket, None)
+            if pending is not None:
+                pending.callback(answer)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
+        """Fail what is pending and connect again."""
+        self._transport = None
+        self._outgoing.clear()
+        if not self._is_closed:
+            self._fail_pending()
+            self._connect()
+
+    def _ask(self, message: Reserve | Extend | Balance, callback: Callback, exchange: str | None) -> None:
+        loop = asyncio.get_running_loop()
+        if self._transport is None:
+            loop.call_soon(callback, LedgerUnavailable("the ledger is not connected"))
+            return
+        self._ticket += 1
+        self._pending[self._ticket] = _Pending(callback, loop.time() + self._timeout, exchange)
+        if self._timer is None:
+            self._timer = loop.call_later(self._timeout / 4, self._sweep)
+        self._write(frame(msgspec.structs.replace(message, ticket=self._ticket)))
+
+    def _tell(self, message: Release | Finish) -> None:
+        if self._transport is None:
+            self._kept.append(frame(message))
+        else:
+            self._write(frame(message))
+
+    def _write(self, data: bytes) -> None:
+        if not self._outgoing:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(data)
+
+    def _flush(self) -> None:
+        if self._outgoing and self._transport is not None:
+            self._transport.write(b"".join(self._outgoing))
+        self._outgoing.clear()
+
+    def _sweep(self) -> None:
+        """Give up on what has waited too long; one timer for all, since all wait equally long."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        late = []
+        for ticket, pending in self._pending.items():
+            if pending.deadline > now:
+                break
+            late.append(ticket)
+        for pending in [self._pending.pop(ticket) for ticket in late]:
+            if pending.exchange is not None:
+                self.release(pending.exchange)
+            pending.callback(LedgerUnavailable("the ledger did not answer in time"))
+        self._timer = loop.call_later(self._timeout / 4, self._sweep) if self._pending else None
+
+    def _fail_pending(self) -> None:
+        pending, self._pending = self._pending, {}
+        for entry in pending.values():
+            if entry.exchange is not None:
+                self._kept.append(frame(Release(entry.exchange)))
+        for entry in pending.values():
+            entry.callback(LedgerUnavailable("the connection to the ledger broke"))
+
+    def _connect(self) -> None:
+        self._connecting = asyncio.get_running_loop().create_task(self._keep_connecting())
+
+    async def _keep_connecting(self) -> None:
+        back_off = FIRST_BACK_OFF_S
+        while True:
+            try:
+                await asyncio.get_running_loop().create_unix_connection(lambda: self, str(self._path))
+                return  # should it be lost again already, `connection_lost` has started anew
+            except OSError:
+                await asyncio.sleep(back_off)
+                back_off = min(2 * back_off, MAX_BACK_OFF_S)
+
+
+_Expected = TypeVar("_Expected", bound=msgspec.Struct)
+
+
+class SyncLedgerClient:
+    """A blocking connection, opened by the first call and again after a failure. Raises LedgerUnavailable."""
+
+    def __init__(self, path: Path, *, timeout: float = 5.0) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._socket: socket.socket | None = None
+        self._frames = FrameBuffer(MAX_ANSWER)
+        self._ticket = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def settle(self, messages: Sequence[Settle]) -> None:
+        """Settle all of `messages`, durably. After an error some may be settled; settling them again does no harm."""
+        for start in range(0, len(messages), SETTLE_CHUNK):
+            chunk = [self._numbered(message) for message in messages[start : start + SETTLE_CHUNK]]
+            self._send(chunk)
+            self._receive(len(chunk))
+
+    def open(self, owner: str = "") -> tuple[OpenReservation, ...]:
+        """Return the open reservations of one owner, or of all."""
+        return self._call(Open(0, owner), Opened).reservations
+
+    def release(self, exchanges: Iterable[str]) -> None:
+        """Give reservations back, durably."""
+        self._send([Release(exchange) for exchange in exchanges])
+        self.balance(())  # messages of one connection keep their order: its answer tells that the releases are done
+
+    def balance(self, lines: Sequence[BudgetLine]) -> tuple[Account, ...]:
+        """Return the accounts behind `lines`."""
+        return self._call(Balance(0, tuple(lines)), Balances).accounts
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _call(self, message: Open | Balance, expected: type[_Expected]) -> _Expected:
+        self._send([self._numbered(message)])
+        (answer,) = self._receive(1)
+        if not isinstance(answer, expected):
+            self.close()
+            raise LedgerUnavailable(f"the ledger answered {type(answer).__name__}")
+        return answer
+
+    def _numbered(self, message: Settle | Open | Balance) -> Settle | Open | Balance:
+        self._ticket += 1
+        return msgspec.structs.replace(message, ticket=self._ticket)
+
+    def _send(self, messages: Sequence[msgspec.Struct]) -> None:
+        with self._failing():
+            self._connection().sendall(b"".join(frame(message) for message in messages))
+
+    def _receive(self, count: int) -> list[Answer]:
+        """Return the next `count` answers. They come in the order of the messages."""
+        answers: list[Answer] = []
+        with self._failing():
+            while len(answers) < count:
+                data = self._connection().recv(_READ_BYTES)
+                if not data:
+                    raise LedgerUnavailable("the ledger closed the connection")
+                answers += [_DECODER.decode(payload) for payload in self._frames.feed(data)]
+            if len(answers) > count or answers[-1].ticket != self._ticket:
+                raise LedgerUnavailable("the ledger lost count of its answers")
+        return answers
+
+    def _connection(self) -> socket.socket:
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.settimeout(self._timeout)
+            self._frames = FrameBuffer(MAX_ANSWER)
+            self._socket.connect(str(self._path))
+        return self._socket
+
+    @contextlib.contextmanager
+    def _failing(self) -> Any:
+        """Close the connection on any failure, so that no late answer meets the next call."""
+        try:
+            yield
+        except (OSError, *_UNDECODABLE) as error:
+            self.close()
+            raise LedgerUnavailable(f"ledger: {error}") from error

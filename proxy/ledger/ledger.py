@@ -1,0 +1,371 @@
+"""The ledger: reserve, extend, settle, release, over every budget a request falls under.
+
+`handle` takes whatever messages have arrived and carries them out in one transaction; its answers may be sent when it
+returns, for then they are durable. Money only moves so: free → reserved → spent, or reserved → free. A reservation
+names its accounts for good, so it is settled in the windows in which it was admitted, whenever that happens.
+
+Invariant: an answer `Granted` is never given for money that is not there. What a provider bills beyond a reservation
+is spent nevertheless, and counted as overrun where it passes the limit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, Protocol
+
+import apsw
+
+from proxy.clock import SYSTEM, Clock
+from proxy.errors import LedgerUnavailable, StoreError
+from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts, bucket_end
+from proxy.ledger.demand import MAX_TOKENS, Demand, Priced, bounded_cost, demand, most_tokens, next_cover
+from proxy.ledger.limits import Limiter
+from proxy.ledger.messages import (
+    Account,
+    Answer,
+    Balance,
+    Balances,
+    Done,
+    Extend,
+    Finish,
+    Granted,
+    Open,
+    Opened,
+    OpenReservation,
+    Refused,
+    Release,
+    Request,
+    Reserve,
+    Settle,
+)
+from proxy.migrations import migrate
+
+MIGRATIONS: Final = files("proxy.ledger") / "migrations"
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Book(Protocol):
+    """Where the ledger looks up prices; `pricing.PriceBook` is one."""
+
+    def rates(
+        self, model: str, *, provider: str | None, at: datetime, tier: str | None = None, free: bool = False
+    ) -> Priced | None:
+        """Return upper bounds of a model's prices; None: it has no price."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    """A row of the table of that name."""
+
+    exchange: str
+    nano_usd: int
+    model: str | None
+    provider: str | None
+    tier: str | None
+    created_ms: int
+    input_tokens: int
+    output_tokens: int | None
+    output_limit: int
+
+
+class Ledger:
+    """All budgets and limits of one installation. Holds the lock that makes it the only writer of its database."""
+
+    def __init__(self, path: Path, book: Book, clock: Clock = SYSTEM) -> None:
+        self.failed_messages = 0
+        """Messages that could not be carried out and got no answer."""
+        self._book = book
+        self._clock = clock
+        self._limiter = Limiter()
+        self._lock = _lock(path.with_suffix(".lock"))
+        try:
+            self._connection = _open_database(path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._accounts = Accounts(self._connection)
+
+    def handle(self, batch: Sequence[Request]) -> list[Answer | None]:
+        """Carry out `batch` in order and durably; return an answer for each message, None where there is none.
+
+        A message that fails gets None, is logged and counted, and leaves no trace. Raises LedgerUnavailable when the
+        batch could not be committed: then nothing of it has happened.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            answers = [self._guarded(message) for message in batch]
+            self._connection.execute("COMMIT")
+        except (apsw.Error, LedgerUnavailable) as error:
+            self._abandon(batch)
+            raise LedgerUnavailable(f"ledger: {error}") from error
+        return answers
+
+    def disconnect(self, exchanges: Iterable[str]) -> None:
+        """Free the concurrency slots of a gateway that went away."""
+        for exchange in exchanges:
+            self._limiter.finish(exchange)
+
+    def close(self) -> None:
+        """Close the database and let the lock go."""
+        if self._lock >= 0:
+            self._connection.close()
+            os.close(self._lock)
+            self._lock = -1
+
+    def _guarded(self, message: Request) -> Answer | None:
+        self._connection.execute("SAVEPOINT message")
+        try:
+            answer = self._carry_out(message)
+        except Exception as error:  # one bad message must not take the others of its batch along
+            if not self._connection.in_transaction:  # SQLite has rolled everything back, as it does on a full disk
+                raise LedgerUnavailable(str(error)) from error
+            self._connection.execute("ROLLBACK TO message")
+            self.failed_messages += 1
+            _LOG.exception("a message of type %s could not be carried out", type(message).__name__)
+            answer = None
+        self._connection.execute("RELEASE message")
+        return answer
+
+    def _carry_out(self, message: Request) -> Answer | None:
+        match message:
+            case Reserve():
+                return self._reserve(message)
+            case Extend():
+                return self._extend(message)
+            case Settle():
+                return self._settle(message)
+            case Release():
+                self._release(message.exchange)
+            case Finish():
+                self._limiter.finish(message.exchange)
+            case Balance():
+                return self._balance(message)
+            case Open():
+                return self._open(message)
+        return None
+
+    def _abandon(self, batch: Sequence[Request]) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        for message in batch:
+            if isinstance(message, Reserve):
+                self._limiter.release(message.exchange)
+
+    def _reserve(self, request: Reserve) -> Granted | Refused:
+        if (standing := self._find(request.exchange)) is not None:
+            return self._granted(request.ticket, standing)
+        if self._limiter.knows(request.exchange):
+            return Granted(request.ticket, 0, None, None)
+        now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
+        refused = self._limiter.refusal(request, now)
+        if refused is not None:
+            return refused
+        need = demand(request, self._rates(request, now_ms))
+        if not need.is_priced and request.deny_unpriced and not request.is_free:
+            return Refused(request.ticket, "unpriced", request.model or "")
+        rows = list({row.id: row for row in (self._accounts.open(line, now_ms) for line in request.lines)}.values())
+        if (refused := self._short(request, need, rows)) is not None:
+            return refused
+        remaining = self._hold(request, need, rows, now_ms) if rows else None
+        if request.rates:
+            self._limiter.charge(request.exchange, request.rates, request.input_bytes, now)
+        return Granted(request.ticket, min(need.nano_usd, MAX_AMOUNT) if rows else 0, need.output_tokens, remaining)
+
+    def _rates(self, request: Reserve, now_ms: int) -> Priced | None:
+        if request.model is None or request.is_free:
+            return None
+        return self._book.rates(request.model, provider=request.provider, at=_moment(now_ms), tier=request.tier)
+
+    def _short(self, request: Reserve, need: Demand, rows: Sequence[AccountRow]) -> Refused | None:
+        """Return the refusal of the tightest account that cannot hold `need`; None: all can."""
+        # A request without a known price reserves nothing, but must not pass a budget that is used up.
+        least = max(need.nano_usd, 0 if need.is_priced or request.is_free else 1)
+        if not least:
+            return None
+        tight = [row for row in rows if _held(least, row) > row.room_nano_usd]
+        if not tight:
+            return None
+        return self._refused(request.ticket, min(tight, key=lambda row: row.room_nano_usd), need.nano_usd)
+
+    def _hold(self, request: Reserve, need: Demand, rows: Sequence[AccountRow], now_ms: int) -> int | None:
+        nano_usd = min(need.nano_usd, MAX_AMOUNT)
+        self._connection.execute(
+            "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                request.exchange,
+                request.owner,
+                now_ms,
+                nano_usd,
+                request.model,
+                request.provider,
+                request.tier,
+                need.input_tokens,
+                need.output_tokens,
+                need.output_limit,
+            ),
+        )
+        for row in rows:
+            self._hold_in(row.id, nano_usd)
+            end_ms = None if row.rolling_ms is None else bucket_end(now_ms, row.rolling_ms)
+            self._connection.execute(
+                "INSERT INTO reservation_lines VALUES (?, ?, ?)", (request.exchange, row.id, end_ms)
+            )
+        return min((row.room_nano_usd - nano_usd for row in rows if row.is_hard), default=None)
+
+    def _hold_in(self, account: int, nano_usd: int) -> None:
+        if nano_usd and not self._accounts.hold(account, nano_usd):
+            raise StoreError("an account changed within a transaction")
+
+    def _extend(self, message: Extend) -> Granted | Refused:
+        standing = self._find(message.exchange)
+        if standing is None:
+            return Refused(message.ticket, "budget", "")
+        asked = max(0, min(message.output_tokens, MAX_TOKENS))
+        if standing.output_tokens is None or asked <= standing.output_tokens:
+            return self._granted(message.ticket, standing)
+        rates = self._standing_rates(standing)
+        if rates is None:  # the price was taken out of the configuration; what is reserved stays
+            return self._granted(message.ticket, standing)
+        return self._cover(message.ticket, standing, asked, rates)
+
+    def _cover(self, ticket: int, standing: _Reservation, asked: int, rates: Priced) -> Granted | Refused:
+        def more_for(tokens: int) -> int:
+            return max(0, bounded_cost(rates, standing.input_tokens, tokens) - standing.nano_usd)
+
+        now_ms = self._clock.wall_ms()
+        rows = [self._accounts.current(account, now_ms) for account, _ in self._lines(standing.exchange)]
+        tightest = min(rows, key=lambda row: row.room_nano_usd)
+        room = min(tightest.room_nano_usd, MAX_AMOUNT - standing.nano_usd)
+        aim = next_cover(asked, standing.output_tokens or 0, standing.output_limit)
+        tokens = most_tokens(asked, aim, more_for, room)
+        if tokens is None:
+            return self._refused(ticket, tightest, more_for(asked))
+        more = more_for(tokens)
+        for row in rows:
+            self._hold_in(row.id, more)
+        covered = tokens if tokens < standing.output_limit else None
+        self._connection.execute(
+            "UPDATE reservations SET nano_usd = nano_usd + ?, output_tokens = ? WHERE exchange = ?",
+            (more, covered, standing.exchange),
+        )
+        return Granted(ticket, standing.nano_usd + more, covered, self._remaining(standing.exchange))
+
+    def _settle(self, message: Settle) -> Done:
+        tokens = None if message.input_tokens is None else message.input_tokens + (message.output_tokens or 0)
+        self._limiter.settle(message.exchange, tokens, self._clock.monotonic())
+        standing = self._find(message.exchange)
+        if standing is not None:
+            nano_usd = standing.nano_usd if message.nano_usd is None else max(0, min(message.nano_usd, MAX_AMOUNT))
+            for account, end_ms in self._lines(message.exchange):
+                self._accounts.spend(account, nano_usd, standing.nano_usd, end_ms)
+            self._delete(message.exchange)
+        return Done(message.ticket)
+
+    def _release(self, exchange: str) -> None:
+        self._limiter.release(exchange)
+        standing = self._find(exchange)
+        if standing is not None:
+            for account, _ in self._lines(exchange):
+                self._accounts.give_back(account, standing.nano_usd)
+            self._delete(exchange)
+
+    def _balance(self, message: Balance) -> Balances:
+        rows = [self._accounts.look(line, self._clock.wall_ms()) for line in message.lines]
+        return Balances(message.ticket, tuple(_account(row) for row in rows))
+
+    def _open(self, message: Open) -> Opened:
+        rows = self._connection.execute(
+            "SELECT exchange, owner, nano_usd, created_ms FROM reservations WHERE ?1 IN ('', owner) ORDER BY exchange",
+            (message.owner,),
+        )
+        return Opened(message.ticket, tuple(OpenReservation(*row) for row in rows))
+
+    def _find(self, exchange: str) -> _Reservation | None:
+        found = self._connection.execute(
+            "SELECT exchange, nano_usd, model, provider, tier, created_ms, input_tokens, output_tokens, output_limit"
+            " FROM reservations WHERE exchange = ?",
+            (exchange,),
+        ).fetchone()
+        return None if found is None else _Reservation(*found)
+
+    def _lines(self, exchange: str) -> list[tuple[int, int | None]]:
+        """Return account and bucket of each line of a reservation."""
+        sql = "SELECT account, bucket_end_ms FROM reservation_lines WHERE exchange = ?"
+        return list(self._connection.execute(sql, (exchange,)))
+
+    def _delete(self, exchange: str) -> None:
+        self._connection.execute("DELETE FROM reservation_lines WHERE exchange = ?", (exchange,))
+        self._connection.execute("DELETE FROM reservations WHERE exchange = ?", (exchange,))
+
+    def _standing_rates(self, standing: _Reservation) -> Priced | None:
+        if standing.model is None:
+            return None
+        at = _moment(standing.created_ms)
+        return self._book.rates(standing.model, provider=standing.provider, at=at, tier=standing.tier)
+
+    def _granted(self, ticket: int, standing: _Reservation) -> Granted:
+        return Granted(ticket, standing.nano_usd, standing.output_tokens, self._remaining(standing.exchange))
+
+    def _remaining(self, exchange: str) -> int | None:
+        rows = (self._accounts.by_id(account) for account, _ in self._lines(exchange))
+        return min((row.room_nano_usd for row in rows if row.is_hard), default=None)
+
+    def _refused(self, ticket: int, row: AccountRow, needed: int) -> Refused:
+        return Refused(
+            ticket,
+            "budget",
+            row.budget,
+            row.limit_nano_usd,
+            row.spent_nano_usd,
+            row.reserved_nano_usd,
+            needed,
+            self._accounts.fits_at(row, needed),
+        )
+
+
+def _open_database(path: Path) -> apsw.Connection:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # SQLite's own files copy this mode
+        connection = apsw.Connection(str(path))
+        connection.set_busy_timeout(5000)  # only ever spent on a reader that closes as the last one
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except (apsw.Error, OSError) as error:
+        raise StoreError(f"{path.name}: {error}") from error
+    migrate(connection, MIGRATIONS)
+    return connection
+
+
+def _lock(path: Path) -> int:
+    try:
+        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path.name}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StoreError(f"{path.name}: another ledger is running") from error
+    return lock
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def _held(nano_usd: int, row: AccountRow) -> int:
+    """Return what a demand takes from an account: soft ones hold at most `MAX_AMOUNT` of it, hard ones refuse more."""
+    return nano_usd if row.is_hard else min(nano_usd, MAX_AMOUNT)
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(
+        row.budget, row.scope, row.limit_nano_usd, row.spent_nano_usd, row.reserved_nano_usd, row.resets_at_ms
+    )

@@ -1,0 +1,205 @@
+"""The ledger process: one thread, one selector, one transaction for all messages that have arrived.
+
+Each turn reads every connection that has something, carries out what it found as one batch, and answers after the
+commit. While a commit waits for the disk the next batch gathers in the sockets, so throughput grows with load. A peer
+that breaks the protocol loses its connection; nobody else notices.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from proxy.errors import EnvironmentUnusable, LedgerUnavailable
+from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
+from proxy.ledger.ledger import Ledger
+from proxy.ledger.messages import Finish, Granted, Release, Request, Reserve
+
+READ_BYTES: Final = 256 * 1024
+MAX_UNSENT_BYTES: Final = 1024 * 1024
+"""A peer with more answers than this unread is not read from until it has caught up."""
+_LOG: Final = logging.getLogger(__name__)
+_DECODER: Final = msgspec.msgpack.Decoder(Request)
+
+
+def serve(socket_path: Path, ledger: Ledger, *, stop: int) -> None:
+    """Answer connections on the UNIX socket at `socket_path` until the file descriptor `stop` can be read.
+
+    The batch under way is finished and answered. Raises EnvironmentUnusable when the socket cannot be made.
+    """
+    listener = _listen(socket_path)
+    try:
+        _Server(listener, ledger, stop).run()
+    finally:
+        listener.close()
+        socket_path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def stop_on_signals(*signals: int) -> Iterator[int]:
+    """Yield a file descriptor that can be read once one of `signals` has arrived (main thread only)."""
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    before = {number: signal.signal(number, lambda *_: None) for number in signals}
+    wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    try:
+        yield receiver.fileno()
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        receiver.close()
+        sender.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    """Bind a socket only this user can reach. The ledger's file lock has made sure that a leftover is dead."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        path.unlink(missing_ok=True)
+        listener.bind(str(path))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise EnvironmentUnusable(f"ledger socket {path}: {error.strerror or error}") from error
+    finally:
+        os.umask(mask)
+    listener.setblocking(False)
+    return listener
+
+
+class _Peer:
+    """One connection: what it sent, what it has yet to take, whose concurrency slots it holds."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.frames = FrameBuffer(MAX_REQUEST)
+        self.unsent = bytearray()
+        self.exchanges: set[str] = set()
+
+    def read(self) -> list[Request] | None:
+        """Return the messages that have arrived; None: the connection is over."""
+        try:
+            data = self.connection.recv(READ_BYTES)
+            return [_DECODER.decode(payload) for payload in self.frames.feed(data)] if data else None
+        except BlockingIOError:
+            return []
+        except (OSError, LedgerUnavailable, msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            _LOG.warning("a connection to the ledger was closed: %s", type(error).__name__)
+            return None
+
+    def send(self) -> bool:
+        """Send what is unsent, as far as it goes; say whether the connection lives."""
+        try:
+            while self.unsent:
+                del self.unsent[: self.connection.send(self.unsent)]
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+class _Server:
+    """The loop."""
+
+    def __init__(self, listener: socket.socket, ledger: Ledger, stop: int) -> None:
+        self._listener = listener
+        self._ledger = ledger
+        self._stop = stop
+        self._selector = selectors.DefaultSelector()
+        self._peers: set[_Peer] = set()
+
+    def run(self) -> None:
+        self._selector.register(self._stop, selectors.EVENT_READ)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        try:
+            while self._turn():
+                pass
+        finally:
+            for peer in tuple(self._peers):
+                self._drop(peer)
+            self._selector.close()
+
+    def _turn(self) -> bool:
+        """Wait for something, deal with it, say whether to go on."""
+        goes_on = True
+        batch: list[tuple[_Peer, Request]] = []
+        for key, events in self._selector.select():
+            if isinstance(key.data, _Peer):
+                batch += self._attend(key.data, events)
+            elif key.fd == self._stop:
+                goes_on = False
+            else:
+                self._accept()
+        if batch:
+            self._answer(batch)
+        return goes_on
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # the peer may be gone already
+            connection, _ = self._listener.accept()
+            connection.setblocking(False)
+            peer = _Peer(connection)
+            self._peers.add(peer)
+            self._selector.register(connection, selectors.EVENT_READ, peer)
+
+    def _attend(self, peer: _Peer, events: int) -> list[tuple[_Peer, Request]]:
+        messages: list[Request] | None = []
+        if events & selectors.EVENT_READ:
+            messages = peer.read()
+        if messages is None or not peer.send():
+            self._drop(peer)
+        else:
+            self._watch(peer)
+        return [(peer, message) for message in messages or ()]
+
+    def _answer(self, batch: list[tuple[_Peer, Request]]) -> None:
+        try:
+            answers = self._ledger.handle([message for _, message in batch])
+        except LedgerUnavailable:
+            _LOG.exception("a batch of %d messages could not be committed", len(batch))
+            for peer in {peer for peer, _ in batch}:
+                self._drop(peer)  # the quickest way to say no: its callers fail closed
+            return
+        for (peer, message), answer in zip(batch, answers, strict=True):
+            if answer is not None:
+                peer.unsent += frame(answer)
+            if isinstance(message, Reserve) and isinstance(answer, Granted) and message.rates:
+                peer.exchanges.add(message.exchange)
+            elif isinstance(message, Finish | Release):
+                peer.exchanges.discard(message.exchange)
+        for peer in {peer for peer, _ in batch}:
+            self._flush(peer)
+
+    def _flush(self, peer: _Peer) -> None:
+        if peer not in self._peers:
+            self._ledger.disconnect(peer.exchanges)  # it left while its batch was carried out
+        elif peer.send():
+            self._watch(peer)
+        else:
+            self._drop(peer)
+
+    def _watch(self, peer: _Peer) -> None:
+        events = selectors.EVENT_WRITE if peer.unsent else 0
+        if len(peer.unsent) <= MAX_UNSENT_BYTES:
+            events |= selectors.EVENT_READ
+        if self._selector.get_key(peer.connection).events != events:
+            self._selector.modify(peer.connection, events, peer)
+
+    def _drop(self, peer: _Peer) -> None:
+        if peer in self._peers:
+            self._peers.discard(peer)
+            self._selector.unregister(peer.connection)
+            peer.connection.close()
+            self._ledger.disconnect(peer.exchanges)

@@ -1,0 +1,73 @@
+"""Interpret: from an exchange to the record that is stored. Pure, and the only place where opinions are formed."""
+
+from __future__ import annotations
+
+from pricing import PriceBook
+from proxy import wire
+from proxy.config import Config
+from proxy.recorder.bodies import kept_bodies, no_bodies
+from proxy.recorder.tally import Tallier
+from proxy.recorder.verdict import UNKNOWN, Verdict, judge
+from proxy.records import Exchange, Reading
+from proxy.store import Record, Settlement, Totals
+
+
+class Interpreter:
+    """Makes records of exchanges."""
+
+    def __init__(self, book: PriceBook, config: Config) -> None:
+        self._book = book
+        self._policy = config.record
+        self._tallier = Tallier(book, config.metrics.labels)
+
+    def record(self, exchange: Exchange) -> Record:
+        """Return the record of an exchange. Whatever is raised is the fault of this exchange alone."""
+        reading = wire.read(exchange)
+        verdict = judge(exchange, reading, self._book)
+        first_us, last_us = wire.token_times(exchange, reading)
+        is_error = is_failure(exchange, reading, verdict)
+        request, response = kept_bodies(exchange, self._policy, is_error=is_error)
+        tallies = self._tallier.tallies(exchange, reading, verdict, first_token_us=first_us, last_token_us=last_us)
+        return Record(
+            exchange=exchange,
+            outcome=verdict.outcome,
+            reading=reading,
+            usage=verdict.usage,
+            totals=verdict.totals,
+            usage_source=verdict.usage_source,
+            cost=verdict.cost,
+            is_unpriced=verdict.is_unpriced,
+            settlement=verdict.settlement if exchange.begin.is_reserved else None,
+            first_token_us=first_us,
+            last_token_us=last_us,
+            request=request,
+            response=response,
+            tallies=tallies,
+        )
+
+    def facts(self, exchange: Exchange) -> Record:
+        """Return a record of the facts alone, for an exchange that cannot be interpreted or stored as it is."""
+        reading = Reading(reader="none", endpoint="other", problems=("record",))
+        settlement = Settlement(None, None, None, is_estimate=True)
+        verdict = Verdict(exchange.end.outcome, None, Totals(), "none", UNKNOWN, settlement)
+        request, response = no_bodies(exchange)
+        return Record(
+            exchange=exchange,
+            outcome=exchange.end.outcome,
+            reading=reading,
+            usage=None,
+            totals=verdict.totals,
+            usage_source="none",
+            cost=UNKNOWN,
+            is_unpriced=False,
+            settlement=settlement if exchange.begin.is_reserved else None,
+            request=request,
+            response=response,
+            tallies=self._tallier.tallies(exchange, reading, verdict, first_token_us=None, last_token_us=None),
+        )
+
+
+def is_failure(exchange: Exchange, reading: Reading, verdict: Verdict) -> bool:
+    """Say whether an exchange counts as an error for the policy `bodies: errors`."""
+    status = exchange.end.status
+    return verdict.outcome != "completed" or status is None or status >= 400 or reading.error_type is not None

@@ -1,0 +1,328 @@
+"""The recorder's loop: poll the journal, understand, store, settle, tidy up, again.
+
+Invariants: positions are stored in the transaction of the rows they speak of; a segment is deleted only after every
+exchange with a frame in it is durable in the store; one exchange that cannot be understood or stored never holds up
+the others; a store that cannot be written is waited for, because the journal keeps everything meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from proxy.clock import SYSTEM, Clock
+from proxy.config import Config, Retention
+from proxy.errors import StoreError
+from proxy.journal.reader import JournalReader, Position, Segment
+from proxy.recorder.fold import Fold, Unreadable
+from proxy.recorder.interpret import Interpreter
+from proxy.recorder.settle import LedgerClient, Settler
+from proxy.records import Exchange
+from proxy.store import Record, SqliteStore, Tally
+
+log = logging.getLogger(__name__)
+
+POLL_BYTES: Final = 2 * 1024 * 1024
+"""One batch: several hundred small exchanges, and a transaction of some ten milliseconds."""
+IDLE_S: Final = 0.02
+"""Between two looks at a journal that had nothing new."""
+_BATCH_BYTES: Final = 16 * 1024 * 1024
+"""Bodies held at once; large ones are written before the batch is complete."""
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+_LAST_TRY_S: Final = 5.0
+"""How long a store that cannot be written is tried again after being told to stop."""
+_CAUGHT_UP: Final = 200
+"""Frames: a last batch below this means that only what living writers append right now is left."""
+_STATUS_EVERY_S: Final = 1.0
+_CHECKPOINT_EVERY_S: Final = 10.0
+_PURGE_EVERY_S: Final = 60.0
+_PURGE_ROWS: Final = 500
+"""Deleted at a time: a few milliseconds, between two batches."""
+_GIGABYTE: Final = 1024**3
+_LOST: Final = "glassline_records_lost_total"
+
+
+class _GaveUp(Exception):
+    """Told to stop while the store could not be written: nothing more may be stored, or positions would skip it."""
+
+
+class Stop(Protocol):
+    """Says when to end; a `threading.Event` does."""
+
+    def is_set(self) -> bool:
+        """Say whether to end."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until it is time to end, or for `timeout` seconds."""
+        ...
+
+
+@dataclass(slots=True)
+class _Due:
+    """When periodic work is due, on the monotonic clock."""
+
+    status: float = 0.0
+    checkpoint: float = 0.0
+    purge: float = 0.0
+
+
+class Recorder:
+    """Folds the journal into the store until told to stop."""
+
+    def __init__(
+        self,
+        directory: Path,
+        store: SqliteStore,
+        interpreter: Interpreter,
+        ledger: LedgerClient,
+        config: Config,
+        *,
+        stop: Stop,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._directory = directory
+        self._store = store
+        self._interpreter = interpreter
+        self._retention: Retention = config.retention
+        self._stop = stop
+        self._clock = clock
+        self._stored_positions = store.positions()
+        self._reader = JournalReader(directory, self._stored_positions, monotonic=clock.monotonic)
+        self._fold = Fold(self._reader.read, dict(self._stored_positions))
+        self._settler = Settler(ledger, store, self._reader, self._fold, monotonic=clock.monotonic)
+        self._counted_before = store.status()
+        self._buried: set[str] = set()
+        self._oldest_end_ms: int | None = None
+        self._worst_lag_ms = 0
+        self._is_purging = False
+        self._due = _Due()
+
+    def run(self) -> None:
+        """Work until stopped, then until everything that is in the journal is stored."""
+        try:
+            self._forget_gone()
+            while not self._stop.is_set():
+                if not self.step():
+                    self._stop.wait(IDLE_S)
+            while self.step() > (_CAUGHT_UP if self._reader.has_live_writers else 0):
+                pass
+            self._finish()
+        except _GaveUp:
+            log.warning("stopped before the store could be written, the journal keeps the rest")
+
+    def step(self) -> int:
+        """Take one batch and do what is due; return how many frames were new."""
+        frames = self._reader.poll(POLL_BYTES)
+        self._store_all(self._fold.take(frames))
+        for writer in self._reader.writers:
+            if writer not in self._buried and self._reader.is_drained(writer):
+                self._bury(writer)
+        self._settler.catch_up()
+        self._forget_finished()
+        self._tidy(is_idle=not frames)
+        return len(frames)
+
+    def close(self) -> None:
+        """Close journal, ledger connection and store."""
+        self._reader.close()
+        self._settler.close()
+        self._store.close()
+
+    def _bury(self, writer: str) -> None:
+        """Record what a dead writer left open."""
+        self._store_all(self._fold.interrupt(writer))
+        self._buried.add(writer)
+        # A reservation without an exchange can be seen only by comparing the lists.
+        self._settler.is_behind = True
+
+    def _store_all(self, exchanges: Iterable[Exchange | Unreadable]) -> None:
+        """Store exchanges in batches of bounded size, the position in the journal with the last of them."""
+        records: list[Record] = []
+        lost: list[Tally] = []
+        size = 0
+        for exchange in exchanges:
+            if isinstance(exchange, Unreadable):
+                lost.append(self._lose(exchange.reason, exchange.frame.segment.file_name, exchange.frame.payload))
+                continue
+            self._note_end(exchange)
+            record = self._interpreted(exchange)
+            if record is None:
+                lost.append(self._lose("record", exchange.begin.id, _bytes_of(exchange)))
+                continue
+            records.append(record)
+            size += len(exchange.request.head) + len(exchange.response.head)
+            if size > _BATCH_BYTES:
+                self._write(records, {}, ())
+                records, size = [], 0
+        self._write(records, self._positions(), lost)
+
+    def _interpreted(self, exchange: Exchange) -> Record | None:
+        for interpretation in (self._interpreter.record, self._interpreter.facts):
+            try:
+                return interpretation(exchange)
+            except Exception:
+                # The border at which one bad exchange must not take the others along.
+                log.exception("exchange %s cannot be interpreted", exchange.begin.id)
+        return None
+
+    def _write(self, records: Sequence[Record], positions: dict[str, Position], tallies: Sequence[Tally]) -> None:
+        """Store a batch, however long it takes. Raises _GaveUp when told to stop meanwhile."""
+        changed = {name: at for name, at in positions.items() if self._stored_positions.get(name) != at}
+        if not records and not tallies and not changed:
+            return
+        pause_s, deadline = _FIRST_PAUSE_S, None
+        while True:
+            try:
+                self._write_once(records, changed, tallies)
+                break
+            except StoreError as error:
+                log.warning("the store cannot be written, the journal keeps everything: %s", error)
+            now = self._clock.monotonic()
+            if self._stop.is_set():
+                deadline = now + _LAST_TRY_S if deadline is None else deadline
+            if deadline is not None and now >= deadline:
+                raise _GaveUp
+            self._stop.wait(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        self._stored_positions.update(changed)
+        self._note_lag()
+        self._settler.settle(
+            [(record.exchange.begin.id, record.settlement) for record in records if record.settlement is not None]
+        )
+
+    def _write_once(self, records: Sequence[Record], positions: dict[str, Position], tallies: Sequence[Tally]) -> None:
+        try:
+            self._store.write(records, positions, tallies)
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("a batch cannot be stored, its records are stored one by one")
+        else:
+            return
+        lost = [tally for record in records if (tally := self._write_alone(record)) is not None]
+        self._store.write([], positions, [*tallies, *lost])
+
+    def _write_alone(self, record: Record) -> Tally | None:
+        """Store one record, or its facts; return the count of a lost one when neither can be."""
+        for is_whole in (True, False):
+            try:
+                self._store.write([record if is_whole else self._interpreter.facts(record.exchange)], {})
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("exchange %s cannot be stored", record.exchange.begin.id)
+            else:
+                return None
+        return self._lose("store", record.exchange.begin.id, _bytes_of(record.exchange))
+
+    def _lose(self, reason: str, name: str, data: bytes) -> Tally:
+        safe = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in name)[:120]
+        self._reader.quarantine.save(f"{reason}.{safe}", data)
+        return Tally(_LOST, (("reason", reason),), 1)
+
+    def _positions(self) -> dict[str, Position]:
+        needed = self._fold.oldest_needed()
+        return {
+            segment.file_name: Position(resume=needed.get(segment, offset), seen=offset)
+            for segment, offset in self._reader.offsets().items()
+        }
+
+    def _forget_finished(self) -> None:
+        needed = self._fold.oldest_needed()
+        done = [segment for segment in self._reader.finished() if segment not in needed and self._may_forget(segment)]
+        if not done:
+            return
+        try:
+            self._store.sync()
+            for segment in done:
+                self._reader.forget(segment)
+            self._store.write([], dict.fromkeys((segment.file_name for segment in done), None))
+        except StoreError as error:
+            log.warning("finished segments stay for now: %s", error)
+            return
+        for segment in done:
+            self._stored_positions.pop(segment.file_name, None)
+
+    def _may_forget(self, segment: Segment) -> bool:
+        # That a dead writer's journal was damaged decides about its reservations, so it is remembered until then.
+        return not (self._settler.is_behind and self._reader.is_damaged(segment.writer))
+
+    def _forget_gone(self) -> None:
+        """Forget the positions in segments that were deleted just before an earlier recorder died."""
+        self._reader.scan()
+        present = {segment.file_name for segment in self._reader.offsets()}
+        gone = [name for name in self._stored_positions if name not in present]
+        try:
+            self._store.write([], dict.fromkeys(gone, None))
+        except StoreError as error:
+            log.warning("the store cannot be tidied: %s", error)
+        for name in gone:
+            del self._stored_positions[name]
+
+    def _note_end(self, exchange: Exchange) -> None:
+        if exchange.end.outcome != "interrupted":
+            ended = exchange.begin.started_at_ms + exchange.end.ended_us // 1000
+            self._oldest_end_ms = min(ended, self._oldest_end_ms or ended)
+
+    def _note_lag(self) -> None:
+        if self._oldest_end_ms is not None:
+            self._worst_lag_ms = max(self._worst_lag_ms, self._clock.wall_ms() - self._oldest_end_ms)
+        self._oldest_end_ms = None
+
+    def _tidy(self, *, is_idle: bool) -> None:
+        now = self._clock.monotonic()
+        try:
+            if now >= self._due.status:
+                self._due.status = now + _STATUS_EVERY_S
+                self._store.put_status(self._status())
+            self._store.checkpoint()
+            if is_idle and now >= self._due.checkpoint:
+                self._due.checkpoint = now + _CHECKPOINT_EVERY_S
+                self._store.checkpoint(at_pages=1)
+            if self._is_purging or now >= self._due.purge:
+                self._due.purge = now + _PURGE_EVERY_S
+                self._is_purging = self._purge()
+        except StoreError as error:
+            log.warning("the store cannot be tidied: %s", error)
+
+    def _status(self) -> dict[str, float]:
+        now_ms = self._clock.wall_ms()
+        damage = self._reader.damage
+        lag_ms, self._worst_lag_ms = self._worst_lag_ms, 0
+        return {
+            "recorder_lag_seconds": lag_ms / 1000,
+            "journal_bytes": float(self._reader.size_bytes()),
+            "bad_frames": self._counted_before.get("bad_frames", 0) + damage.bad_frames,
+            "torn_tails": self._counted_before.get("torn_tails", 0) + damage.torn_tails,
+            "lost_bytes": self._counted_before.get("lost_bytes", 0) + damage.lost_bytes,
+            "updated_at_ms": float(now_ms),
+        }
+
+    def _purge(self) -> bool:
+        """Delete one portion of what is too old or too much; return whether there may be more."""
+        now_ms = self._clock.wall_ms()
+        bodies_before = now_ms - int(self._retention.bodies * 1000)
+        records_before = now_ms - int(self._retention.records * 1000)
+        deleted = self._store.purge_records(records_before, _PURGE_ROWS)
+        deleted = max(deleted, self._store.purge_bodies(bodies_before, _PURGE_ROWS))
+        if self._store.size_bytes() > self._retention.max_size_gb * _GIGABYTE:
+            deleted = max(deleted, self._store.purge_oldest_bodies(_PURGE_ROWS))
+        if deleted:
+            self._store.release_pages(_PURGE_ROWS)
+        return deleted >= _PURGE_ROWS
+
+    def _finish(self) -> None:
+        try:
+            self._store.put_status(self._status())
+            self._store.checkpoint(at_pages=1)
+        except StoreError as error:
+            log.warning("the store cannot be tidied: %s", error)
+
+
+def _bytes_of(exchange: Exchange) -> bytes:
+    return exchange.request.head + b"\n" + exchange.response.head

@@ -1,0 +1,127 @@
+"""Settle: tell the ledger what reserved exchanges cost, as often as it takes.
+
+Nothing has to be remembered for that: the ledger lists its open reservations, the store knows what each exchange cost
+and the journal who is still alive. So when the ledger was away, or this process died, the lists are compared.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Protocol
+
+from proxy.errors import LedgerUnavailable
+from proxy.journal.reader import JournalReader
+from proxy.ledger.messages import OpenReservation, Settle
+from proxy.recorder.fold import Fold
+from proxy.store import Settlement, Store
+
+log = logging.getLogger(__name__)
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 1.0
+_ALL_OF_IT: Final = Settlement(None, None, None, is_estimate=True)
+
+
+class LedgerClient(Protocol):
+    """What is needed of the ledger; every call may raise LedgerUnavailable."""
+
+    def settle(self, messages: Sequence[Settle]) -> None:
+        """Settle, durably."""
+        ...
+
+    def open(self, owner: str = "") -> Sequence[OpenReservation]:
+        """List open reservations of one owner or of all."""
+        ...
+
+    def release(self, exchanges: Iterable[str]) -> None:
+        """Give reservations back."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+class Settler:
+    """Passes settlements on; after any failure compares the lists instead."""
+
+    def __init__(
+        self,
+        ledger: LedgerClient,
+        store: Store,
+        reader: JournalReader,
+        fold: Fold,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.is_behind = True
+        """The lists have to be compared: at the start, after a failure, after the death of a writer."""
+        self._ledger = ledger
+        self._store = store
+        self._reader = reader
+        self._fold = fold
+        self._monotonic = monotonic
+        self._pause_s = _FIRST_PAUSE_S
+        self._not_before = 0.0
+
+    def settle(self, settlements: Sequence[tuple[str, Settlement]]) -> None:
+        """Settle what was just stored, or leave it for the next comparison."""
+        if settlements and not self.is_behind:
+            self._attempt(lambda: self._ledger.settle([_message(*each) for each in settlements]))
+
+    def catch_up(self) -> None:
+        """Compare the ledger's list with the store's. Call it only when everything that was read is stored."""
+        if self.is_behind and self._monotonic() >= self._not_before:
+            self._attempt(self._compare)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._ledger.close()
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except LedgerUnavailable as error:
+            if not self.is_behind:
+                log.warning("the ledger cannot be reached, settlements will follow: %s", error)
+            self.is_behind = True
+            self._not_before = self._monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        else:
+            self._pause_s = _FIRST_PAUSE_S
+
+    def _compare(self) -> None:
+        reservations = self._ledger.open()
+        # After the list: who reserved by then has a journal segment by now, so an unknown owner is a dead one.
+        self._reader.scan()
+        stored = self._store.settlements([each.exchange for each in reservations])
+        underway = self._fold.open_ids()
+        settle: list[Settle] = []
+        release: list[str] = []
+        for each in reservations:
+            if each.exchange in stored:
+                settle.append(_message(each.exchange, stored[each.exchange]))
+            elif each.exchange in underway or not self._reader.is_drained(each.owner):
+                continue
+            elif self._reader.is_damaged(each.owner):
+                # Its beginning may have been in the part that is lost: what may have been dispatched is spent.
+                settle.append(_message(each.exchange, _ALL_OF_IT))
+            else:
+                release.append(each.exchange)
+        if settle:
+            self._ledger.settle(settle)
+        if release:
+            self._ledger.release(release)
+        self.is_behind = False
+
+
+def _message(exchange: str, settlement: Settlement) -> Settle:
+    return Settle(
+        ticket=0,
+        exchange=exchange,
+        nano_usd=settlement.nano_usd,
+        input_tokens=settlement.input_tokens,
+        output_tokens=settlement.output_tokens,
+        is_estimate=settlement.is_estimate,
+    )

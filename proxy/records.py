@@ -1,0 +1,205 @@
+"""The nouns: what happened (facts), what we understood (readings), what a row holds (records).
+
+An `Exchange` is one request to one upstream and whatever came back: bytes, clocks, outcome. It never changes.
+It arrives in two halves, because the first must be durable before the request is dispatched: `Begin` and `End`.
+A `Reading` is derived from it and can be derived again at any time. None means unknown; it never means zero.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+from pricing import Cost, Usage
+
+__all__ = ["OUTCOMES", "Begin", "Body", "Cost", "End", "Exchange", "Outcome", "Reading", "Timeline", "Usage"]
+
+Outcome = Literal[
+    "completed",  # the client received the whole response, whatever its status
+    "client_closed",  # the client left first
+    "upstream_error",  # no answer: refused, DNS, TLS, an answer that is not HTTP
+    "upstream_reset",  # the provider's connection broke in the middle
+    "truncated",  # the provider ended early but politely
+    "timeout",  # a deadline of ours passed
+    "refused",  # we did not forward it
+    "interrupted",  # our process died; what was journalled is all there is
+]
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Name and value as they stood on the wire, in order, duplicates kept; secrets already masked."""
+
+
+class Begin(msgspec.Struct, frozen=True, array_like=True):
+    """The first half of an exchange, durable before dispatch. Array-like on disk: append fields, never reorder."""
+
+    id: str
+    """UUIDv7, the `x-glassline-request-id`."""
+    started_at_ms: int
+    """Wall clock when the request head was complete, Unix milliseconds."""
+    upstream: str
+    """Name of the upstream in the configuration; '' when refused before routing."""
+    wire: str
+    """The API dialect the upstream speaks: openai, anthropic, gemini, …"""
+    provider: str | None
+    """Provider id of the price table; None: prices come from overrides only."""
+    is_free: bool
+    """The upstream is configured to cost nothing."""
+    method: str
+    path: str
+    """Path and query below the upstream's base URL, as sent, credentials in the query masked."""
+    headers: Headers
+    key: str | None = None
+    """Name of the configured key; None: a caller nobody configured."""
+    user: str | None = None
+    session: str | None = None
+    trace_id: str | None = None
+    parent_id: str | None = None
+    environment: str | None = None
+    tags: dict[str, str] = {}
+    prompt_name: str | None = None
+    prompt_version: str | None = None
+    attempt: int = 1
+    """1, or more when the client's SDK says that it is retrying."""
+    is_reserved: bool = False
+    """The ledger holds a reservation under this id that must be settled."""
+    mutated: tuple[str, ...] = ()
+    """The edits made to the relayed bytes, such as `include_usage`."""
+    no_store: str = ""
+    """What the caller asked not to keep: '', request, response or all."""
+
+
+class End(msgspec.Struct, frozen=True, array_like=True):
+    """The second half of an exchange, durable before the client gets the last byte. Append fields, never reorder."""
+
+    outcome: Outcome
+    status: int | None = None
+    """Status that the client saw; None: it saw none."""
+    headers: Headers = ()
+    """Head of the upstream's response."""
+    error_code: str | None = None
+    """Our own `x-glassline-error`, when the answer was made here."""
+    error_message: str | None = None
+    request_size: int = 0
+    """Bytes of request body received from the client."""
+    response_size: int = 0
+    """Bytes of response body received from the upstream."""
+    request_sha256: bytes = b""
+    """Of the whole body; empty: it was captured whole, hash what is there."""
+    response_sha256: bytes = b""
+    request_tail: bytes = b""
+    """The last bytes of a body that was longer than the capture limit."""
+    response_tail: bytes = b""
+    times: bytes = b""
+    """Arrival of each piece of the response body: pairs of little-endian u64, end offset in bytes and µs."""
+    request_complete_us: int | None = None
+    """From the request head to its last body byte. Like all that follow: µs on the monotonic clock."""
+    dispatched_us: int | None = None
+    """From the request head to the first byte sent upstream."""
+    connect_us: int | None = None
+    """What opening a connection took; None: one was open already."""
+    response_head_us: int | None = None
+    """From the request head to the upstream's response head."""
+    ended_us: int = 0
+    """From the request head to the end."""
+    overhead_us: int = 0
+    """Our own share: time in which the exchange waited for nobody but us."""
+    mutated: tuple[str, ...] = ()
+    """Edits known only later, such as `include_usage_rejected`."""
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A captured body: all of it, or its head and tail."""
+
+    head: bytes
+    """The first bytes; the whole body when `size == len(head)`."""
+    size: int
+    """Bytes that passed."""
+    sha256: bytes
+    """Of all bytes that passed, 32 bytes."""
+    tail: bytes = b""
+    """The last bytes when the body was longer than the capture limit."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Say whether every byte was captured."""
+        return self.size == len(self.head)
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """When each piece of a response body arrived."""
+
+    pairs: tuple[tuple[int, int], ...] = ()
+    """(end offset in the body as relayed, µs since the request head), ascending."""
+
+    def at(self, offset: int) -> int | None:
+        """Return the µs at which the byte at `offset` had arrived; None: never."""
+        low, high = 0, len(self.pairs)
+        while low < high:
+            middle = (low + high) // 2
+            if self.pairs[middle][0] > offset:
+                high = middle
+            else:
+                low = middle + 1
+        return self.pairs[low][1] if low < len(self.pairs) else None
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """One request to one upstream and what came back, folded from the journal."""
+
+    begin: Begin
+    end: End
+    request: Body
+    response: Body
+    timeline: Timeline
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What a wire reader understood of an exchange. Every field may be None: the wire did not say."""
+
+    reader: str
+    """Name and version of the reader, such as `openai_chat/1`; `none` for what nobody reads."""
+    endpoint: str
+    """Operation in OpenTelemetry's spirit: chat, completions, responses, embeddings, models, files, other."""
+    model_requested: str | None = None
+    model: str | None = None
+    """Model that answered."""
+    is_streaming: bool = False
+    """The response was a stream of events."""
+    usage: Usage | None = None
+    usage_raw: bytes | None = None
+    """The provider's own usage object, byte for byte (JSON)."""
+    service_tier: str | None = None
+    """Tier that the response names."""
+    finish_reasons: tuple[str | None, ...] = ()
+    """One for each choice, in order of index."""
+    response_id: str | None = None
+    error_type: str | None = None
+    """`type` or `code` of an error object in the response, also one inside a stream."""
+    error_message: str | None = None
+    has_ended: bool | None = None
+    """A stream reached its terminal marker; None: not a stream or unknown."""
+    first_token_offset: int | None = None
+    """Offset in the decoded response body at which the first event with model output was complete (streams only)."""
+    last_token_offset: int | None = None
+    input_text: str | None = None
+    """Text of the prompt, for search and for estimates."""
+    output_text: str | None = None
+    """Visible text of all choices, joined by newlines."""
+    reasoning_text: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    user: str | None = None
+    """`user` or `safety_identifier` in the request body."""
+    problems: tuple[str, ...] = ()
+    """What could not be read, such as `request_json` or `usage`."""
+
+
+class ToolCall(msgspec.Struct, frozen=True):
+    """One tool call of a response."""
+
+    choice: int
+    name: str | None
+    arguments: str
+    """As sent: JSON text, perhaps incomplete."""
+    id: str | None = None

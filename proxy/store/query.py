@@ -1,0 +1,288 @@
+"""Every question that is asked of the store: SQL, bound values, and how the rows become values.
+
+A query is a value; `StoreReader` and `AsyncStoreReader` run it. So the command line and the admin port ask the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from proxy.errors import ClientError
+from proxy.store.filter import Filter, both
+from proxy.store.row import StoredBody, stored_body
+
+T = TypeVar("T")
+Rows = Sequence[tuple[Any, ...]]
+Side = Literal["request", "response"]
+Grouping = Literal["key", "model", "upstream", "user", "day", "session", "endpoint"]
+MAX_ROWS: Final = 1000
+"""One page: a reader must not hold the database, or a screen, for longer."""
+
+
+class AmbiguousIdError(ClientError):
+    """More than one request's id begins like this."""
+
+
+class Query(NamedTuple, Generic[T]):
+    """A question and how to read the answer."""
+
+    sql: str
+    parameters: tuple[Any, ...]
+    convert: Callable[[Rows], T]
+
+
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the view `requests`, with its place in the order of recording."""
+
+    seq: int
+    id: str
+    started_at: int
+    """Unix ms."""
+    key: str | None
+    user: str | None
+    session: str | None
+    trace_id: str | None
+    parent_id: str | None
+    environment: str | None
+    tags: str
+    """JSON object."""
+    upstream: str
+    wire: str
+    endpoint: str
+    method: str
+    path: str
+    model_requested: str | None
+    model: str | None
+    streaming: int
+    """1 or 0."""
+    status: int | None
+    outcome: str
+    error_code: str | None
+    error_message: str | None
+    ttft_ms: float | None
+    duration_ms: float | None
+    """None: interrupted, nobody saw the end."""
+    overhead_ms: float | None
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    usage: str | None
+    """The provider's own usage object, JSON."""
+    usage_source: str
+    cost_usd: float | None
+    """For people; `cost_nano_usd` is exact."""
+    cost_source: str
+    price_version: str | None
+    finish_reason: str | None
+    prompt_name: str | None
+    prompt_version: str | None
+    attempt: int
+    request_bytes: int
+    response_bytes: int
+    mutated: str
+    cost_nano_usd: int | None
+    is_unpriced: int
+    """1: it cost something and nobody knows what."""
+
+
+class Cursor(NamedTuple):
+    """A place in a list, newest first: the next page begins after it."""
+
+    started_at: int
+    seq: int
+
+    @classmethod
+    def of(cls, row: RequestRow) -> Cursor:
+        """Return the place of a row."""
+        return cls(row.started_at, row.seq)
+
+
+class CostRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one group of requests cost."""
+
+    group: tuple[str | None, ...]
+    """Value of each grouping, in the order asked for. None: the requests have none."""
+    requests: int
+    cost_nano_usd: int
+    """Sum of the known costs."""
+    unpriced: int
+    """Requests that cost something nobody knows."""
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+
+
+class CounterRow(msgspec.Struct, frozen=True):
+    """One counter series. `glassline_cost_usd_total` is in nano-USD."""
+
+    name: str
+    labels: dict[str, str]
+    value: int
+
+
+class HistogramRow(msgspec.Struct, frozen=True):
+    """One histogram series."""
+
+    name: str
+    labels: dict[str, str]
+    buckets: list[int]
+    """Observations in each bucket, not cumulative; boundaries are in `series.BOUNDARIES`, the last has none."""
+    count: int
+    sum: float
+
+
+class Activity(msgspec.Struct, frozen=True):
+    """What happened since some time."""
+
+    requests: int
+    errors: int
+    """Not completed, or answered with 400 or above."""
+    unpriced: int
+    newest_at: int | None
+    """Unix ms of the newest request of all; None: there is none."""
+
+
+_COLUMNS: Final = ", ".join(RequestRow.__struct_fields__)
+
+
+def requests(where: Filter = Filter(), *, limit: int = 50, before: Cursor | None = None) -> Query[list[RequestRow]]:  # noqa: B008 (frozen)
+    """Ask for the newest requests, one page; `before`: the last row of the page before."""
+    page = Filter("(started_at, seq) < (?, ?)", tuple(before)) if before else Filter()
+    condition = both(where, page)
+    sql = f"SELECT {_COLUMNS} FROM request_rows WHERE {condition.sql} ORDER BY started_at DESC, seq DESC LIMIT ?"  # noqa: S608
+    return Query(sql, (*condition.parameters, _page(limit)), _request_rows)
+
+
+def requests_after(seq: int, where: Filter = Filter(), *, limit: int = MAX_ROWS) -> Query[list[RequestRow]]:  # noqa: B008 (frozen)
+    """Ask for what was recorded after the row `seq`, oldest first: for followers."""
+    condition = both(Filter("seq > ?", (seq,)), where)
+    sql = f"SELECT {_COLUMNS} FROM request_rows WHERE {condition.sql} ORDER BY seq LIMIT ?"  # noqa: S608
+    return Query(sql, (*condition.parameters, _page(limit)), _request_rows)
+
+
+def newest_seq() -> Query[int]:
+    """Ask for the place of the newest row; 0: there is none."""
+    return Query("SELECT max(seq) FROM exchanges", (), lambda rows: int(rows[0][0] or 0))
+
+
+def request(prefix: str) -> Query[RequestRow | None]:
+    """Ask for the request whose id is, or uniquely begins with, `prefix`. Running it may raise AmbiguousIdError."""
+    sql = f"SELECT {_COLUMNS} FROM request_rows WHERE id >= ? AND id < ? ORDER BY id LIMIT 2"  # noqa: S608
+
+    def convert(rows: Rows) -> RequestRow | None:
+        found = _request_rows(rows)
+        if len(found) > 1 and found[0].id != prefix:
+            raise AmbiguousIdError(f"more than one request's id begins with {prefix}")
+        return found[0] if found else None
+
+    # U+10FFFF sorts after every character an id can hold.
+    return Query(sql, (prefix, prefix + "\U0010ffff"), convert)
+
+
+def body(exchange_id: str, side: Side) -> Query[StoredBody | None]:
+    """Ask for a body of the request with exactly this id; None: there is no such request."""
+    sql = (
+        "SELECT headers, size, sha256, codec, head, head_size, tail FROM bodies"
+        " WHERE exchange = (SELECT seq FROM exchanges WHERE id = ?) AND side = ?"
+    )
+    return Query(sql, (exchange_id, int(side == "response")), lambda rows: stored_body(rows[0]) if rows else None)
+
+
+_GROUPINGS: Final[dict[str, str]] = {
+    "key": "key",
+    "model": "coalesce(model, model_requested)",
+    "upstream": "upstream",
+    "user": "user",
+    "session": "session",
+    "endpoint": "endpoint",
+    "day": "date(started_at / 1000, 'unixepoch')",
+}
+
+
+def costs(
+    by: Sequence[Grouping],
+    *,
+    from_ms: int,
+    to_ms: int,
+    where: Filter = Filter(),  # noqa: B008 (frozen)
+    limit: int = MAX_ROWS,
+) -> Query[list[CostRow]]:
+    """Ask what the requests that started in [from, to) cost, dearest group first; days are UTC days."""
+    groups = [_GROUPINGS[name] for name in by]
+    condition = both(Filter("started_at >= ? AND started_at < ?", (from_ms, to_ms)), where)
+    select = ", ".join([*groups, *_SUMS])
+    grouped = f"GROUP BY {', '.join(groups)}" if groups else ""
+    sql = (
+        f"SELECT {select} FROM request_rows WHERE {condition.sql} {grouped}"  # noqa: S608
+        " ORDER BY total(cost_nano_usd) DESC, count(*) DESC LIMIT ?"
+    )
+    width = len(groups)
+
+    def convert(rows: Rows) -> list[CostRow]:
+        names = CostRow.__struct_fields__[1:]
+        return [CostRow(group=tuple(row[:width]), **dict(zip(names, row[width:], strict=True))) for row in rows]
+
+    return Query(sql, (*condition.parameters, _page(limit)), convert)
+
+
+_SUMS: Final = (
+    "count(*)",
+    "coalesce(sum(cost_nano_usd), 0)",
+    "coalesce(sum(is_unpriced), 0)",
+    "coalesce(sum(input_tokens), 0)",
+    "coalesce(sum(cached_input_tokens), 0)",
+    "coalesce(sum(output_tokens), 0)",
+)
+
+
+def activity(since_ms: int) -> Query[Activity]:
+    """Ask what happened since."""
+    sql = (
+        "SELECT count(*), coalesce(sum(outcome != 'completed' OR coalesce(status, 0) >= 400), 0),"
+        " coalesce(sum(is_unpriced), 0), (SELECT max(started_at) FROM exchanges)"
+        " FROM exchanges WHERE started_at >= ?"
+    )
+    return Query(sql, (since_ms,), lambda rows: Activity(*rows[0]))
+
+
+def counters() -> Query[list[CounterRow]]:
+    """Ask for all counters."""
+    return Query(
+        "SELECT name, labels, value FROM counters ORDER BY name, labels",
+        (),
+        lambda rows: [CounterRow(name, _labels(labels), value) for name, labels, value in rows],
+    )
+
+
+def histograms() -> Query[list[HistogramRow]]:
+    """Ask for all histograms."""
+    return Query(
+        "SELECT name, labels, buckets, count, sum FROM histograms ORDER BY name, labels",
+        (),
+        lambda rows: [
+            HistogramRow(name, _labels(labels), msgspec.json.decode(buckets, type=list[int]), count, total)
+            for name, labels, buckets, count, total in rows
+        ],
+    )
+
+
+def status() -> Query[dict[str, float]]:
+    """Ask how the recorder is doing: see `proxy.recorder.status` for the names."""
+    return Query("SELECT name, value FROM status", (), lambda rows: {name: float(value) for name, value in rows})
+
+
+def _page(limit: int) -> int:
+    return max(0, min(limit, MAX_ROWS))
+
+
+def _labels(text: str) -> dict[str, str]:
+    return msgspec.json.decode(text, type=dict[str, str])
+
+
+def _request_rows(rows: Rows) -> list[RequestRow]:
+    return [RequestRow(**dict(zip(RequestRow.__struct_fields__, row, strict=True))) for row in rows]

@@ -1,0 +1,89 @@
+"""Record: one exchange with all that was made of it, ready to be stored.
+
+The exchange is fact; reading, usage and cost are opinions about it; the kept bodies are what policy left of its bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from pricing import Cost, Usage
+from proxy.records import Exchange, Headers, Outcome, Reading
+from proxy.store.series import Tally
+
+UsageSource = Literal["provider", "estimated", "none"]
+
+
+class KeptBody(msgspec.Struct, frozen=True):
+    """What is stored of a body."""
+
+    headers: Headers
+    size: int
+    """Bytes that passed."""
+    sha256: bytes
+    """Of all of them."""
+    head: bytes | None
+    """The first bytes. None: the policy keeps no bytes of this body."""
+    tail: bytes = b""
+    """The last bytes of a body that is longer than `head`."""
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """What the ledger is told about a reservation."""
+
+    nano_usd: int | None
+    """What was spent. None: nobody knows, so the whole reservation."""
+    input_tokens: int | None
+    output_tokens: int | None
+    is_estimate: bool
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Token counts of a usage, added up once. None: unknown or not applicable."""
+
+    input: int | None = None
+    """Cached included."""
+    cached_input: int | None = None
+    cache_write: int | None = None
+    output: int | None = None
+    """Reasoning included."""
+    reasoning: int | None = None
+
+    @classmethod
+    def of(cls, usage: Usage | None) -> Totals:
+        """Add up a usage; all unknown when there is none."""
+        if usage is None:
+            return cls()
+        return cls(
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.cache_write_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+        )
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One exchange with all that was made of it."""
+
+    exchange: Exchange
+    outcome: Outcome
+    """Of the whole: a stream that ended politely but early is `truncated`, whatever the gateway saw."""
+    reading: Reading
+    usage: Usage | None
+    totals: Totals
+    usage_source: UsageSource
+    cost: Cost
+    is_unpriced: bool
+    """It cost something, and nobody knows what."""
+    settlement: Settlement | None
+    """None: the ledger held no reservation."""
+    first_token_us: int | None = None
+    """From the request head to the first event with model output. None: not a stream."""
+    last_token_us: int | None = None
+    request: KeptBody
+    response: KeptBody
+    tallies: tuple[Tally, ...] = ()
+    """What it adds to the metrics, if it was not there before."""

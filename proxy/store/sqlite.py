@@ -1,0 +1,333 @@
+"""The store in SQLite: one writer, one file, everything about a batch in one transaction.
+
+Invariants: a record is stored once, however often it is written; the counters change in the transaction that stores
+the row they count; the journal position is in it too. So whatever instant the process dies at, the database is exactly
+the fold of the journal up to the position it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, Protocol
+
+import apsw
+import msgspec
+import zstandard
+
+from proxy.errors import EnvironmentUnusable, StoreError
+from proxy.journal.reader import Position
+from proxy.migrations import migrate
+from proxy.store.record import Record, Settlement
+from proxy.store.row import COMPRESSION_LEVEL, body_row, exchange_row
+from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
+from proxy.store.text import Value
+
+MINIMUM_SQLITE: Final = (3, 51, 3)
+"""Older ones can corrupt a WAL database: sqlite.org/changes.html, 3.51.3."""
+CHECKPOINT_PAGES: Final = 1000
+"""16 MB of log: rare enough to be cheap, small enough to be copied between two batches."""
+_PAGE_BYTES: Final = 16384
+"""A quarter fewer overflow pages than 4 KB for bodies of a few kilobytes, at the same speed for small ones."""
+_WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
+_BUSY_MS: Final = 100
+"""Short: whoever holds the lock, the recorder has better ways to wait."""
+_FAULTS_OF_A_RECORD: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
+"""All other errors speak against the file or the machine: the same batch may succeed later."""
+
+
+class Store(Protocol):
+    """Where records are kept. Every implementation passes the same tests."""
+
+    def write(
+        self, records: Sequence[Record], positions: Mapping[str, Position | None], tallies: Sequence[Tally] = ()
+    ) -> list[str]:
+        """Store a batch, the journal positions and extra tallies in one transaction; return the ids that are new.
+
+        A position of None forgets the segment. Raises StoreError when the file or the machine is at fault: nothing
+        was stored, and the same call may succeed later. Anything else raised is the fault of a record.
+        """
+        ...
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that are stored."""
+        ...
+
+    def settlements(self, ids: Sequence[str]) -> dict[str, Settlement]:
+        """Return what the ledger is to be told about those of the exchanges that are stored."""
+        ...
+
+    def positions(self) -> dict[str, Position]:
+        """Return the position in each journal segment, by file name."""
+        ...
+
+    def close(self) -> None:
+        """Close the store."""
+        ...
+
+
+class SqliteStore:
+    """`records.db`, its only writer."""
+
+    def __init__(self, path: Path, *, max_series: int = 2000) -> None:
+        """Open or create the database. Raises EnvironmentUnusable or StoreError."""
+        require_sqlite()
+        self.path = path
+        self._series = Series(max_series)
+        self._compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_content_size=True)
+        self._wal_pages = 0
+        with _our_errors():
+            self._connection = _open(path)
+            self._connection.set_wal_hook(self._note_wal_pages)
+            self._load_series()
+
+    def write(
+        self, records: Sequence[Record], positions: Mapping[str, Position | None], tallies: Sequence[Tally] = ()
+    ) -> list[str]:
+        """Store a batch in one transaction; see `Store.write`."""
+        rows = [exchange_row(record) for record in records]
+        with _our_errors(), self._transaction():
+            new = [record for record, row in zip(records, rows, strict=True) if self._insert(record, row)]
+            change = self._series.fold([*(tally for record in new for tally in record.tallies), *tallies])
+            self._write_counters(change.counters)
+            self._write_histograms(change.histograms)
+            self._write_positions(positions)
+        self._series.commit(change)
+        return [record.exchange.begin.id for record in new]
+
+    def known(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that are stored."""
+        with _our_errors():
+            rows = self._connection.execute(
+                "SELECT id FROM exchanges WHERE id IN (SELECT value FROM json_each(?))", (_json(ids),)
+            )
+            return {str(row[0]) for row in rows}
+
+    def settlements(self, ids: Sequence[str]) -> dict[str, Settlement]:
+        """Return what the ledger is to be told about those of the exchanges that are stored."""
+        with _our_errors():
+            rows = self._connection.execute(
+                "SELECT id, settled_nano_usd, input_tokens, output_tokens, settled_estimate FROM exchanges"
+                " WHERE id IN (SELECT value FROM json_each(?))",
+                (_json(ids),),
+            )
+            return {
+                str(id_): Settlement(_optional(nano), _optional(input_), _optional(output), bool(estimate))
+                for id_, nano, input_, output, estimate in rows
+            }
+
+    def positions(self) -> dict[str, Position]:
+        """Return the position in each journal segment, by file name."""
+        with _our_errors():
+            rows = self._connection.execute("SELECT segment, resume, seen FROM journal_segments")
+            return {str(segment): Position(int(str(resume)), int(str(seen))) for segment, resume, seen in rows}
+
+    def put_status(self, values: Mapping[str, float]) -> None:
+        """Replace the named values of the status table."""
+        with _our_errors(), self._transaction():
+            self._connection.executemany(
+                "INSERT INTO status (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                list(values.items()),
+            )
+
+    def status(self) -> dict[str, float]:
+        """Return the status table."""
+        with _our_errors():
+            return {str(name): float(str(value)) for name, value in self._connection.execute("SELECT * FROM status")}
+
+    def checkpoint(self, *, at_pages: int = CHECKPOINT_PAGES) -> None:
+        """Copy the log into the database when it is longer than `at_pages`, as far as readers allow."""
+        if self._wal_pages >= at_pages:
+            with _our_errors():
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self._wal_pages = 0
+
+    def sync(self) -> None:
+        """Make every committed transaction survive a loss of power; before the journal behind it is deleted."""
+        wal = self.path.with_name(self.path.name + "-wal")
+        # SQLite holds no lock on the log file itself, so that closing this descriptor releases none.
+        with _our_errors(), contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def purge_bodies(self, before_ms: int, limit: int) -> int:
+        """Delete the bodies of up to `limit` requests that started before; return of how many."""
+        return self._purge_bodies(
+            "SELECT seq FROM exchanges WHERE bodies_kept = 1 AND started_at < ? ORDER BY started_at LIMIT ?",
+            (before_ms, limit),
+        )
+
+    def purge_oldest_bodies(self, limit: int) -> int:
+        """Delete the bodies of the `limit` oldest requests that have some; return of how many."""
+        return self._purge_bodies(
+            "SELECT seq FROM exchanges WHERE bodies_kept = 1 ORDER BY started_at LIMIT ?", (limit,)
+        )
+
+    def purge_records(self, before_ms: int, limit: int) -> int:
+        """Delete up to `limit` requests that started before, with their bodies; return how many."""
+        with _our_errors(), self._transaction():
+            self._connection.execute(
+                "DELETE FROM exchanges WHERE seq IN"
+                " (SELECT seq FROM exchanges WHERE started_at < ? ORDER BY started_at LIMIT ?)",
+                (before_ms, limit),
+            )
+            return self._connection.changes()
+
+    def release_pages(self, pages: int) -> None:
+        """Give up to `pages` free pages back to the file system."""
+        with _our_errors():
+            self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+
+    def size_bytes(self) -> int:
+        """Return the size of what is stored, free pages left out."""
+        with _our_errors():
+            pages, free = (self._connection.pragma(name) for name in ("page_count", "freelist_count"))
+            return (int(str(pages)) - int(str(free))) * _PAGE_BYTES
+
+    def close(self) -> None:
+        """Close the database; as the last connection this also empties the log."""
+        with _our_errors():
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _insert(self, record: Record, row: dict[str, Value]) -> bool:
+        self._connection.execute(_insert_sql(tuple(row)), tuple(row.values()))
+        if not self._connection.changes():
+            return False
+        seq = self._connection.last_insert_rowid()
+        self._connection.executemany(
+            "INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                body_row(seq, 0, record.request, self._compressor),
+                body_row(seq, 1, record.response, self._compressor),
+            ),
+        )
+        return True
+
+    def _write_counters(self, counters: Mapping[SeriesKey, int]) -> None:
+        self._connection.executemany(
+            "INSERT INTO counters (name, labels, value) VALUES (?, ?, ?)"
+            " ON CONFLICT (name, labels) DO UPDATE SET value = value + excluded.value",
+            [(name, labels_json(labels), value) for (name, labels), value in counters.items()],
+        )
+
+    def _write_histograms(self, histograms: Mapping[SeriesKey, Histogram]) -> None:
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO histograms (name, labels, buckets, count, sum) VALUES (?, ?, ?, ?, ?)",
+            [
+                (name, labels_json(labels), _json(state.buckets), state.count, state.sum)
+                for (name, labels), state in histograms.items()
+            ],
+        )
+
+    def _write_positions(self, positions: Mapping[str, Position | None]) -> None:
+        for segment, position in positions.items():
+            if position is None:
+                self._connection.execute("DELETE FROM journal_segments WHERE segment = ?", (segment,))
+            else:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO journal_segments (segment, resume, seen) VALUES (?, ?, ?)",
+                    (segment, position.resume, position.seen),
+                )
+
+    def _purge_bodies(self, choice: str, parameters: tuple[int, ...]) -> int:
+        with _our_errors(), self._transaction():
+            chosen = [(row[0],) for row in self._connection.execute(choice, parameters)]
+            self._connection.executemany("UPDATE bodies SET head = NULL, tail = NULL WHERE exchange = ?", chosen)
+            self._connection.executemany("UPDATE exchanges SET bodies_kept = 0 WHERE seq = ?", chosen)
+        return len(chosen)
+
+    def _load_series(self) -> None:
+        counters = self._connection.execute("SELECT name, labels FROM counters")
+        histograms = self._connection.execute("SELECT name, labels, buckets, count, sum FROM histograms")
+        self._series.load(
+            [(str(name), _labels(str(labels))) for name, labels in counters],
+            [
+                (
+                    (str(name), _labels(str(labels))),
+                    Histogram(msgspec.json.decode(str(buckets), type=list[int]), int(str(count)), float(str(total))),
+                )
+                for name, labels, buckets, count, total in histograms
+            ],
+        )
+
+    def _note_wal_pages(self, connection: apsw.Connection, database: str, pages: int) -> int:  # noqa: ARG002 (SQLite calls it)
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+
+def require_sqlite() -> None:
+    """Raise EnvironmentUnusable when the SQLite inside apsw is one that can corrupt a database."""
+    version = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in version.split(".")) < MINIMUM_SQLITE:
+        needed = ".".join(map(str, MINIMUM_SQLITE))
+        raise EnvironmentUnusable(f"SQLite {version} can corrupt databases: {needed} or newer is needed (apsw)")
+
+
+def _open(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(_BUSY_MS)
+    try:
+        if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+            connection.pragma("page_size", _PAGE_BYTES)
+            connection.pragma("auto_vacuum", 2)
+        migrate(connection, files("proxy.store") / "migrations")
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", 1)
+        connection.pragma("foreign_keys", 1)
+        # What retention deletes is gone: a deleted prompt must not be readable in the file's free pages.
+        connection.pragma("secure_delete", 1)
+        connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
+        connection.wal_autocheckpoint(0)
+    except BaseException:
+        connection.close()
+        raise
+    path.chmod(0o600)
+    return connection
+
+
+@contextlib.contextmanager
+def _our_errors() -> Iterator[None]:
+    try:
+        yield
+    except _FAULTS_OF_A_RECORD:
+        raise
+    except apsw.Error as error:
+        raise StoreError(f"records.db: {error}") from error
+    except OSError as error:
+        raise StoreError(f"records.db: {error.strerror}") from error
+
+
+@cache
+def _insert_sql(columns: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO exchanges ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (column names are ours)
+
+
+def _json(values: Sequence[str] | Sequence[int]) -> str:
+    return msgspec.json.encode(values).decode()
+
+
+def _labels(text: str) -> Labels:
+    return tuple(msgspec.json.decode(text, type=dict[str, str]).items())
+
+
+def _optional(value: Value) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,113 @@
+"""The reading while it is being made: readers fill it in, one field at a time, behind one safe border."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, ParamSpec
+
+from pricing import Usage
+from proxy.records import Reading, ToolCall
+
+P = ParamSpec("P")
+
+_NAME_LIMIT: Final = 256
+"""Characters of a model, id or tier that are kept: they become columns and labels, and callers choose them."""
+_MESSAGE_LIMIT: Final = 4096
+"""Characters of an error message that are kept."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """What was understood so far. The fields are those of `Reading`."""
+
+    model_requested: str | None = None
+    model: str | None = None
+    is_streaming: bool = False
+    usage: Usage | None = None
+    usage_raw: bytes | None = None
+    service_tier: str | None = None
+    finish_reasons: tuple[str | None, ...] = ()
+    response_id: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    has_ended: bool | None = None
+    first_token_offset: int | None = None
+    last_token_offset: int | None = None
+    input_text: str | None = None
+    output_text: str | None = None
+    reasoning_text: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    user: str | None = None
+    problems: set[str] = field(default_factory=set)
+
+    def attempt(self, problem: str, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Run one step of reading; if it fails, note the problem and keep what the other steps give."""
+        try:
+            step(*args, **kwargs)
+        # The border: whatever a provider sends, one field that cannot be read must not take the others along.
+        except Exception:  # noqa: BLE001
+            self.problems.add(problem)
+
+    def saw_token(self, offset: int) -> None:
+        """Note that an event with model output was complete at that offset of the decoded body."""
+        if self.first_token_offset is None:
+            self.first_token_offset = offset
+        self.last_token_offset = offset
+
+    def finish(self, reader: str, endpoint: str) -> Reading:
+        """Return the reading, its texts safe to store."""
+        return Reading(
+            reader=reader,
+            endpoint=endpoint,
+            model_requested=_name(self.model_requested),
+            model=_name(self.model),
+            is_streaming=self.is_streaming,
+            usage=self.usage,
+            usage_raw=self.usage_raw,
+            service_tier=_name(self.service_tier),
+            finish_reasons=tuple(_name(reason) for reason in self.finish_reasons),
+            response_id=_name(self.response_id),
+            error_type=_name(self.error_type),
+            error_message=_storable(self.error_message, _MESSAGE_LIMIT),
+            has_ended=self.has_ended,
+            first_token_offset=self.first_token_offset,
+            last_token_offset=self.last_token_offset,
+            input_text=_storable(self.input_text),
+            output_text=_storable(self.output_text),
+            reasoning_text=_storable(self.reasoning_text),
+            tool_calls=tuple(_storable_call(call) for call in self.tool_calls),
+            user=_name(self.user),
+            problems=tuple(sorted(self.problems)),
+        )
+
+
+def joined(texts: list[str]) -> str | None:
+    """Join texts by newlines, without the empty ones; None: nothing is left."""
+    return "\n".join([text for text in texts if text]) or None
+
+
+def _name(text: str | None) -> str | None:
+    return _storable(text, _NAME_LIMIT)
+
+
+def _storable(text: str | None, limit: int | None = None) -> str | None:
+    """Make a text fit for SQLite, PostgreSQL and UTF-8: no NUL, no lone surrogate.
+
+    Halves of a surrogate pair that came in two pieces of a stream find each other here.
+    """
+    if text is None:
+        return None
+    text = text[:limit]
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _storable_call(call: ToolCall) -> ToolCall:
+    arguments = _storable(call.arguments) or ""
+    return ToolCall(choice=call.choice, name=_name(call.name), arguments=arguments, id=_name(call.id))

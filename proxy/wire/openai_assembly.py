@@ -1,0 +1,94 @@
+"""A completion put together from one piece or from many: what chat and plain completions have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from proxy.wire.draft import Draft
+from proxy.wire.lenient import LenientDecoder
+from proxy.wire.openai_error import read_error
+from proxy.wire.openai_usage import read_usage
+from proxy.wire.transcript import Transcript, note_lost
+
+_ABSENT: Final = (b"", b"null")
+
+
+class Piece(msgspec.Struct):
+    """A completion, or a chunk of one."""
+
+    id: str | None = None
+    object: str | None = None
+    model: str | None = None
+    service_tier: str | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+P = TypeVar("P", bound=Piece)
+
+
+class Assembly(ABC, Generic[P]):
+    """Collects pieces into a draft."""
+
+    def __init__(self, transcript: Transcript, draft: Draft) -> None:
+        self.draft = draft
+        self._transcript = transcript
+        self._usage = b""
+
+    @abstractmethod
+    def take_choices(self, piece: P) -> bool:
+        """Add the choices of a piece; say whether they held model output."""
+
+    @abstractmethod
+    def finish_reasons(self) -> dict[int, str | None]:
+        """Return the finish reason of every choice that began, by index; None: it has not finished."""
+
+    @abstractmethod
+    def finish_choices(self) -> None:
+        """Fill in what the choices say, when all pieces were added."""
+
+    def read_body(self, decoder: LenientDecoder[P]) -> None:
+        """Read a response that came in one piece."""
+        if self._transcript.response:
+            self._take(self._transcript.read_response(decoder, self.draft))
+            self._finish()
+
+    def read_stream(self, decoder: LenientDecoder[P], choices: int) -> None:
+        """Read a stream of pieces, at whose end there should be that many choices."""
+        draft, lost, is_done = self.draft, set[str](), False
+        for event in self._transcript.events():
+            if event.data[:6] == b"[DONE]":
+                is_done = True
+            elif event.data:
+                piece = decoder.decode(event.data, lost)
+                if self._take(piece):
+                    draft.saw_token(event.end_offset)
+                if piece.object == "error" or (event.name == b"error" and draft.error_type is None):
+                    read_error(event.data, draft)
+        note_lost(draft, "event", lost)
+        self._finish()
+        reasons = self.finish_reasons().values()
+        draft.has_ended = is_done or (None not in reasons and len(reasons) >= choices)
+
+    def take_extras(self, usage: msgspec.Raw, error: msgspec.Raw) -> None:
+        """Add a usage and an error. The last usage counts: who sends one with every chunk sends running totals."""
+        if (raw := bytes(usage)) not in _ABSENT:
+            self._usage = raw
+        if (raw := bytes(error)) not in _ABSENT:
+            read_error(raw, self.draft)
+
+    def _take(self, piece: P) -> bool:
+        draft = self.draft
+        draft.response_id = draft.response_id or piece.id
+        draft.model = draft.model or piece.model
+        draft.service_tier = piece.service_tier or draft.service_tier
+        self.take_extras(piece.usage, piece.error)
+        return self.take_choices(piece)
+
+    def _finish(self) -> None:
+        self.finish_choices()
+        self.draft.finish_reasons = tuple([reason for _, reason in sorted(self.finish_reasons().items())])
+        self.draft.attempt("usage", read_usage, self._usage, self.draft, self._transcript.provider)

@@ -1,0 +1,183 @@
+"""Chat completions: `POST /chat/completions`, plain and streamed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from proxy.wire.draft import Draft, joined
+from proxy.wire.lenient import LenientDecoder
+from proxy.wire.openai_assembly import Assembly, Piece
+from proxy.wire.openai_content import Content, ToolCalls, text_of, thinking_of
+from proxy.wire.openai_error import read_failure
+from proxy.wire.openai_request import OpenAIRequest, read_request
+from proxy.wire.reader import Reader
+from proxy.wire.transcript import Transcript
+
+
+class _PromptMessage(msgspec.Struct):
+    content: Content = None
+
+
+class _Request(OpenAIRequest):
+    n: int | None = None
+    messages: list[_PromptMessage] | None = None
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    input: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+    custom: _Function | None = None
+
+
+class _ReasoningDetail(msgspec.Struct):
+    text: str | None = None
+    summary: str | None = None
+    data: str | None = None
+
+
+class _Audio(msgspec.Struct):
+    data: msgspec.Raw = msgspec.Raw()
+    transcript: str | None = None
+
+
+class _Message(msgspec.Struct):
+    """A `message`, or the `delta` of one."""
+
+    content: Content = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    thinking: str | None = None
+    reasoning_details: list[_ReasoningDetail] | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+    audio: _Audio | None = None
+
+    def text(self) -> str:
+        return text_of(self.content) or self.refusal or (self.audio and self.audio.transcript) or ""
+
+    def reasoning_text(self) -> str:
+        """Return the reasoning once: servers in transition send it under two names, OpenRouter also in details."""
+        text = self.reasoning_content or self.reasoning or self.thinking
+        if text:
+            return text
+        if self.reasoning_details:
+            return "".join([detail.text or detail.summary or "" for detail in self.reasoning_details])
+        return "" if self.content is None else thinking_of(self.content)
+
+    def has_hidden_output(self) -> bool:
+        """Say whether there is output that is neither text nor reasoning nor a tool call."""
+        return bool(self.reasoning_details) or (
+            self.audio is not None and bytes(self.audio.data) not in (b"", b"null", b'""')
+        )
+
+
+class _Choice(msgspec.Struct):
+    index: int | None = None
+    finish_reason: str | None = None
+    delta: _Message | None = None
+    message: _Message | None = None
+
+
+class _Groq(msgspec.Struct):
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _Completion(Piece):
+    choices: list[_Choice] | None = None
+    x_groq: _Groq | None = None
+
+
+_REQUEST: Final = LenientDecoder(_Request)
+_COMPLETION: Final = LenientDecoder(_Completion)
+
+
+def read(transcript: Transcript, draft: Draft) -> None:
+    """Read a chat completion."""
+    request = read_request(transcript, draft, _REQUEST)
+    draft.input_text = joined([text_of(message.content) for message in request.messages or ()])
+    if not transcript.is_success:
+        read_failure(transcript, draft)
+    elif draft.is_streaming:
+        _Answer(transcript, draft).read_stream(_COMPLETION, request.n or 1)
+    else:
+        _Answer(transcript, draft).read_body(_COMPLETION)
+
+
+@dataclass(slots=True)
+class _Voice:
+    """One choice being put together."""
+
+    finish_reason: str | None = None
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+
+
+class _Answer(Assembly[_Completion]):
+    def __init__(self, transcript: Transcript, draft: Draft) -> None:
+        super().__init__(transcript, draft)
+        self._voices: dict[int, _Voice] = {}
+        self._tool_calls = ToolCalls()
+
+    def take_choices(self, piece: _Completion) -> bool:
+        if piece.x_groq:
+            self.take_extras(piece.x_groq.usage, piece.x_groq.error)
+        has_output = False
+        for position, choice in enumerate(piece.choices or ()):
+            has_output |= self._take_choice(position, choice)
+        return has_output
+
+    def finish_reasons(self) -> dict[int, str | None]:
+        return {index: voice.finish_reason for index, voice in self._voices.items()}
+
+    def finish_choices(self) -> None:
+        voices = [voice for _, voice in sorted(self._voices.items())]
+        self.draft.output_text = joined(["".join(voice.texts) for voice in voices])
+        self.draft.reasoning_text = joined(["".join(voice.reasoning) for voice in voices])
+        self.draft.tool_calls = self._tool_calls.whole()
+
+    def _take_choice(self, position: int, choice: _Choice) -> bool:
+        index = position if choice.index is None else choice.index
+        voice = self._voices.get(index)
+        if voice is None:
+            voice = self._voices[index] = _Voice()
+        voice.finish_reason = choice.finish_reason or voice.finish_reason
+        message = choice.delta or choice.message
+        if message is None:
+            return False
+        content = message.content
+        text = content if content and isinstance(content, str) else message.text()
+        if text:
+            voice.texts.append(text)
+        reasoning = message.reasoning_text()
+        if reasoning:
+            voice.reasoning.append(reasoning)
+        has_calls = self._take_calls(index, message) if message.tool_calls or message.function_call else False
+        return bool(text or reasoning) or has_calls or message.has_hidden_output()
+
+    def _take_calls(self, index: int, message: _Message) -> bool:
+        has_output = False
+        for call in message.tool_calls or ():
+            function = call.function or call.custom or _Function()
+            arguments = function.arguments or function.input
+            self._tool_calls.take(index, call.index, call.id, function.name, arguments)
+            has_output |= bool(call.id or function.name or arguments)
+        if message.function_call:
+            function = message.function_call
+            self._tool_calls.take(index, None, None, function.name, function.arguments)
+            has_output |= bool(function.name or function.arguments)
+        return has_output
+
+
+READER: Final = Reader("openai_chat/1", "chat", read)

@@ -1,0 +1,253 @@
+"""Responses: `POST /responses`, plain and streamed.
+
+A stream ends with an event that holds the whole response. What came before it is put together only when it is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from proxy.wire.draft import Draft, joined
+from proxy.wire.lenient import LenientDecoder
+from proxy.wire.openai_content import Content, Part, ToolCalls, text_of
+from proxy.wire.openai_error import read_error, read_failure
+from proxy.wire.openai_request import OpenAIRequest, read_request
+from proxy.wire.openai_usage import read_usage
+from proxy.wire.reader import Reader
+from proxy.wire.sse import Event
+from proxy.wire.transcript import Transcript, note_lost
+
+
+class _InputItem(msgspec.Struct):
+    content: Content = None
+    output: Content = None
+    """Of a function call, in the next request."""
+
+
+class _Request(OpenAIRequest):
+    instructions: Content = None
+    input: str | list[_InputItem | str] | None = None
+
+
+class _Action(msgspec.Struct):
+    type: str | None = None
+
+
+class _Item(msgspec.Struct):
+    """An element of `output`."""
+
+    type: str | None = None
+    id: str | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    input: str | None = None
+    content: Content = None
+    summary: Content = None
+    action: _Action | None = None
+
+
+class _WebSearch(msgspec.Struct):
+    num_requests: int | None = None
+
+
+class _ImageGeneration(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _ToolUsage(msgspec.Struct):
+    web_search: _WebSearch | None = None
+    image_gen: _ImageGeneration | None = None
+
+
+class _Incomplete(msgspec.Struct):
+    reason: str | None = None
+
+
+class _Response(msgspec.Struct):
+    id: str | None = None
+    model: str | None = None
+    status: str | None = None
+    service_tier: str | None = None
+    error: msgspec.Raw = msgspec.Raw()
+    incomplete_details: _Incomplete | None = None
+    output: list[_Item] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    tool_usage: _ToolUsage | None = None
+
+
+class _Chunk(msgspec.Struct):
+    """The data of an event."""
+
+    type: str | None = None
+    delta: str | None = None
+    output_index: int | None = None
+    item: _Item | None = None
+    response: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_REQUEST: Final = LenientDecoder(_Request)
+_RESPONSE: Final = LenientDecoder(_Response)
+_CHUNK: Final = LenientDecoder(_Chunk)
+
+_TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_CALLS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
+_TEXT_DELTAS: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
+_REASONING_DELTAS: Final = frozenset({"response.reasoning_text.delta", "response.reasoning_summary_text.delta"})
+_ARGUMENT_DELTAS: Final = frozenset(
+    {
+        "response.function_call_arguments.delta",
+        "response.custom_tool_call_input.delta",
+        "response.mcp_call_arguments.delta",
+    }
+)
+
+
+def read(transcript: Transcript, draft: Draft) -> None:
+    """Read a response."""
+    request = read_request(transcript, draft, _REQUEST)
+    draft.input_text = joined([text_of(request.instructions), *_input_texts(request)])
+    if not transcript.is_success:
+        read_failure(transcript, draft)
+    elif draft.is_streaming:
+        _Stream(draft).read(transcript)
+    elif transcript.response:
+        _take_response(transcript.read_response(_RESPONSE, draft), draft, transcript.provider)
+
+
+def _input_texts(request: _Request) -> list[str]:
+    if isinstance(request.input, str):
+        return [request.input]
+    items = (item if isinstance(item, str) else text_of(item.content or item.output) for item in request.input or ())
+    return list(items)
+
+
+def _take_response(response: _Response, draft: Draft, provider: str | None) -> None:
+    """Fill in everything that a response object says."""
+    draft.response_id = response.id or draft.response_id
+    draft.model = response.model or draft.model
+    draft.service_tier = response.service_tier or draft.service_tier
+    read_error(bytes(response.error), draft)
+    reason = response.incomplete_details and response.incomplete_details.reason
+    draft.finish_reasons = (reason or response.status,) if response.status else ()
+    if response.output:
+        draft.attempt("response.output", _take_output, response.output, draft)
+    draft.attempt("usage", _take_usage, response, draft, provider)
+
+
+def _take_output(output: list[_Item], draft: Draft) -> None:
+    calls = ToolCalls()
+    for position, item in enumerate(output):
+        if item.type in _CALLS:
+            calls.take(0, position, item.call_id or item.id, item.name, item.arguments or item.input)
+    draft.tool_calls = calls.whole()
+    draft.output_text = joined([text_of(item.content) for item in output if item.type == "message"])
+    thoughts = [item for item in output if item.type == "reasoning"]
+    # The reasoning itself when the model shows it, else its summary: never the same thoughts twice.
+    draft.reasoning_text = joined([text_of(item.content) or text_of(item.summary) for item in thoughts])
+
+
+def _take_usage(response: _Response, draft: Draft, provider: str | None) -> None:
+    tools = response.tool_usage or _ToolUsage()
+    searches = tools.web_search.num_requests if tools.web_search else None
+    counted = [
+        item.type for item in response.output or () if item.action is None or item.action.type in (None, "search")
+    ]
+    units = {
+        "web_searches": counted.count("web_search_call") if searches is None else searches,
+        "file_searches": counted.count("file_search_call"),
+        "code_executions": counted.count("code_interpreter_call"),
+    }
+    if tools.image_gen and (tools.image_gen.input_tokens or tools.image_gen.output_tokens):
+        # Billed in addition, at the price of a model that the response does not name: the usage is not all there is.
+        draft.problems.add("usage.image_gen")
+    read_usage(bytes(response.usage), draft, provider, units=units)
+
+
+@dataclass(slots=True)
+class _Growing:
+    """An output item whose end has not come yet."""
+
+    item: _Item = field(default_factory=_Item)
+    texts: list[str] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+    is_whole: bool = False
+
+    def assembled(self) -> _Item:
+        """Return the item as far as it came."""
+        if self.is_whole:
+            return self.item
+        if self.texts and self.item.type is None:
+            self.item.type = "message"
+        self.item.content = [Part(text="".join(self.texts))] if self.texts else None
+        self.item.summary = [Part(text="".join(self.reasoning))] if self.reasoning else None
+        self.item.arguments = "".join(self.arguments)
+        return self.item
+
+
+class _Stream:
+    """The events of a response."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._growing: dict[int, _Growing] = {}
+        self._response = b""
+        self._has_ended = False
+
+    def read(self, transcript: Transcript) -> None:
+        """Read them all."""
+        lost: set[str] = set()
+        for event in transcript.events():
+            if event.data and event.data[:6] != b"[DONE]":
+                self._take(event, _CHUNK.decode(event.data, lost))
+        response = _RESPONSE.decode(self._response, lost) if self._response else _Response()
+        note_lost(self._draft, "event", lost)
+        if not response.output:
+            response.output = [growing.assembled() for _, growing in sorted(self._growing.items())]
+        _take_response(response, self._draft, transcript.provider)
+        self._draft.has_ended = self._has_ended
+
+    def _take(self, event: Event, chunk: _Chunk) -> None:
+        kind = chunk.type or event.name.decode("utf-8", "replace")
+        if chunk.delta and kind.endswith(".delta"):
+            self._draft.saw_token(event.end_offset)
+            self._take_delta(kind, chunk)
+        elif chunk.item is not None:
+            self._take_item(kind, chunk.item, chunk.output_index or 0, event.end_offset)
+        elif kind == "response.image_generation_call.partial_image":
+            self._draft.saw_token(event.end_offset)
+        elif kind == "error" or bytes(chunk.error) not in (b"", b"null"):
+            self._has_ended = True
+            nested = bytes(chunk.error)
+            read_error(nested if nested[:1] == b"{" else event.data, self._draft)
+        if kind in _TERMINAL:
+            self._has_ended = True
+        if raw := bytes(chunk.response):
+            # Each repeats the one before and adds to it; the last one is all that need be read.
+            self._response = raw
+
+    def _take_delta(self, kind: str, chunk: _Chunk) -> None:
+        growing = self._growing.setdefault(chunk.output_index or 0, _Growing())
+        delta = chunk.delta or ""
+        if kind in _TEXT_DELTAS:
+            growing.texts.append(delta)
+        elif kind in _REASONING_DELTAS:
+            growing.reasoning.append(delta)
+        elif kind in _ARGUMENT_DELTAS:
+            growing.arguments.append(delta)
+
+    def _take_item(self, kind: str, item: _Item, index: int, offset: int) -> None:
+        growing = self._growing.setdefault(index, _Growing())
+        growing.item = item
+        growing.is_whole = kind == "response.output_item.done"
+        if item.type in _CALLS and not growing.is_whole:
+            self._draft.saw_token(offset)
+
+
+READER: Final = Reader("openai_responses/1", "responses", read)

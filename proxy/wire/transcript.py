@@ -1,0 +1,121 @@
+"""What a reader reads: both bodies of an exchange without their content codings, and the facts that decide how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from proxy.records import Exchange
+from proxy.wire.decode import content_codings, decode
+from proxy.wire.draft import Draft
+from proxy.wire.lenient import LenientDecoder, Member, T, last_member, members
+from proxy.wire.sse import Event, SseParser
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The readable side of an exchange."""
+
+    request: bytes
+    """Request body, decoded; its head when it was longer than the capture limit."""
+    response: bytes
+    """Response body, likewise."""
+    response_tail: bytes
+    """The end of a response body that was longer than the capture limit; empty: none, or it cannot be decoded."""
+    tail_start: int
+    """Offset of the tail in the body."""
+    status: int | None
+    """None: the response head is not known."""
+    content_type: bytes
+    """Media type of the response in lower case, without parameters; empty: unknown."""
+    provider: str | None
+    """Provider id of the price table."""
+
+    @classmethod
+    def of(cls, exchange: Exchange, draft: Draft) -> Transcript:
+        """Decode both bodies, noting in the draft what could not be."""
+        request, response, end = exchange.request, exchange.response, exchange.end
+        request_head = decode(request.head, content_codings(exchange.begin.headers))
+        codings = content_codings(end.headers)
+        response_head = decode(response.head, codings)
+        if not request.is_whole:
+            draft.problems.add("request_cut")
+        if not response.is_whole:
+            draft.problems.add("response_cut")
+        draft.problems.update(
+            f"{side}_{decoded.problem}"
+            for side, decoded in (("request", request_head), ("response", response_head))
+            if decoded.problem
+        )
+        has_tail = not response.is_whole and not codings
+        return cls(
+            request=request_head.data,
+            response=response_head.data,
+            response_tail=response.tail if has_tail else b"",
+            tail_start=response.size - len(response.tail),
+            status=end.status,
+            content_type=_media_type(end.headers),
+            provider=exchange.begin.provider,
+        )
+
+    @property
+    def is_success(self) -> bool:
+        """Say whether the status is 2xx, or not known."""
+        return self.status is None or 200 <= self.status < 300
+
+    def is_event_stream(self, *, asked: bool) -> bool:
+        """Say whether the response is a stream of events; `asked`: the request said `stream: true`.
+
+        Some servers label their streams as JSON, and all send plain JSON errors to who asked for a stream.
+        """
+        if self.content_type == b"text/event-stream":
+            return True
+        if not (asked and self.is_success):
+            return False
+        start = self.response[:16].lstrip(b"\xef\xbb\xbf \t\r\n")
+        return not start.startswith((b"{", b"[", b"<", b'"'))
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events of a response stream; where its middle was not kept, events are missing."""
+        parser = SseParser()
+        yield from parser.feed(self.response)
+        if self.response_tail:
+            parser = SseParser(start=self.tail_start, is_torn=True)
+            yield from parser.feed(self.response_tail)
+        yield from parser.close()
+
+    def read_request(self, decoder: LenientDecoder[T], draft: Draft) -> T:
+        """Decode the request body."""
+        lost: set[str] = set()
+        value = decoder.decode(self.request, lost)
+        note_lost(draft, "request", lost)
+        return value
+
+    def read_response(self, decoder: LenientDecoder[T], draft: Draft) -> T:
+        """Decode a response body that is one JSON object; of one whose middle was not kept, both ends."""
+        lost: set[str] = set()
+        if self.response_tail:
+            found = members(self.response)[0]
+            value = decoder.from_members([*found, *self._members_of_tail()], lost)
+        else:
+            value = decoder.decode(self.response, lost)
+        note_lost(draft, "response", lost)
+        return value
+
+    def _members_of_tail(self) -> Iterator[Member]:
+        for key in (b"usage", b"service_tier"):
+            member = last_member(self.response_tail, key)
+            if member:
+                yield member
+
+
+def note_lost(draft: Draft, side: str, lost: set[str]) -> None:
+    """Name what a lenient decoder lost: `request_json` for a broken text, `request.model` for a field."""
+    draft.problems.update(f"{side}_json" if name == "json" else f"{side}.{name}" for name in lost)
+
+
+def _media_type(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    for name, value in headers:
+        if name.lower() == b"content-type":
+            return value.partition(b";")[0].strip().lower()
+    return b""

@@ -1,0 +1,155 @@
+"""A hard cap under a thousand callers at once: never passed, nothing left reserved, every refusal final."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.conftest import StartGlassline, StartSimulator
+from tests.e2e.prices import nano_usd
+from tests.harness import Glassline, Simulator
+from tests.harness.process import wait_until
+
+IS_LONG = bool(os.environ.get("GLASSLINE_LONG"))
+CALLERS = 1000
+SEEDS = range(20) if IS_LONG else range(1)
+KEY = "sk-race-0123456789abcdef"
+TOKENS = 40
+
+
+def config(limit_usd: str) -> dict[str, Any]:
+    return {"keys": [{"name": "race", "key": KEY, "budgets": [{"limit_usd": limit_usd, "window": "total"}]}]}
+
+
+async def call(client: openai.AsyncOpenAI, rng: random.Random, number: int) -> str:
+    """Make one call; return `ok` or the name of what the SDK raised, with its code."""
+    messages: list[Any] = [{"role": "user", "content": f"Caller {number}: {'x' * rng.randrange(40)}"}]
+    extra: dict[str, Any] = {
+        "model": "gpt-4o-mini",
+        "messages": messages,
+        "max_tokens": TOKENS,
+        "extra_headers": {"x-simulate": f"tokens={TOKENS};ttft={rng.random() / 5:.3f}"},
+    }
+    try:
+        if rng.random() < 0.5:
+            async for _ in await client.chat.completions.create(stream=True, **extra):
+                pass
+        else:
+            await client.chat.completions.create(**extra)
+    except openai.APIStatusError as error:
+        return f"{type(error).__name__} {error.code}"
+    return "ok"
+
+
+async def storm(url: str, seed: int) -> list[str]:
+    rng = random.Random(seed)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    # Retries are on, as they are for everybody: a refusal must stop them by itself.
+    async with openai.AsyncOpenAI(
+        base_url=f"{url}/v1",
+        api_key=KEY,
+        timeout=60,
+        http_client=openai.DefaultAsyncHttpxClient(limits=limits),  # type: ignore[arg-type]  # httpx or httpx2
+    ) as client:
+        return await asyncio.gather(*(call(client, random.Random(rng.random()), n) for n in range(CALLERS)))
+
+
+def account(glassline: Glassline) -> dict[str, Any]:
+    answer = httpx.get(f"{glassline.url}/-/me", headers={"authorization": f"Bearer {KEY}"}).json()
+    [budget] = answer["budgets"]
+    return dict(budget)
+
+
+def billed(simulator: Simulator) -> int:
+    return sum(nano_usd(line["model"], line["usage"]) for line in simulator.truth("done") if line["usage"])
+
+
+@pytest.mark.timeout(1200 if IS_LONG else 240)
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_thousand_callers_never_pass_a_cap(
+    start_simulator: StartSimulator, start_glassline: StartGlassline, workers: int
+) -> None:
+    for seed in SEEDS:
+        simulator = start_simulator("--seed", str(seed))
+        limit = Decimal("0.0040")
+        glassline = start_glassline(simulator.url, config(str(limit)), args=("--workers", str(workers)))
+        results = asyncio.run(storm(glassline.url, seed))
+        admitted = results.count("ok")
+        assert set(results) == {"ok", "RateLimitError project_spend_limit_exceeded"}
+        assert 40 <= admitted <= 400, admitted
+
+        wait_until(lambda: account(glassline)["reserved_usd"] == 0, "settlement of every reservation", timeout_s=30)
+        rows = glassline.wait_for_rows(CALLERS)
+        assert len(rows) == CALLERS, "one attempt for each call"
+        assert len(simulator.truth("received")) == admitted, "a refused request never reaches the provider"
+        spent = round(account(glassline)["spent_usd"] * 1e9)
+        assert spent == billed(simulator) == sum(round((row["cost_usd"] or 0) * 1e9) for row in rows)
+        assert spent <= limit * 10**9
+        print(f"workers={workers} seed={seed} admitted={admitted} spent={spent / 1e9:.6f} of {limit} overspend=0")
+        glassline.stop()
+        simulator.stop()
+
+
+def test_a_stream_that_outgrows_its_budget_is_cut_with_an_error_the_sdk_raises(
+    start_simulator: StartSimulator, start_glassline: StartGlassline
+) -> None:
+    simulator = start_simulator()
+    glassline = start_glassline(simulator.url, config("0.003"))
+    with openai.OpenAI(base_url=f"{glassline.url}/v1", api_key=KEY) as client:
+        stream = client.chat.completions.create(
+            model="gpt-4o-mini",
+            messages=[{"role": "user", "content": "Tell me everything."}],
+            stream=True,
+            extra_headers={"x-simulate": "tokens=6000;pace=4000"},
+        )
+        seen = []
+        with pytest.raises(openai.APIError) as caught:
+            seen.extend(stream)
+    assert caught.value.code == "project_spend_limit_exceeded"
+    assert len(seen) > 100
+    [row] = glassline.wait_for_rows(1)
+    assert (row["outcome"], row["error_code"], row["usage_source"]) == ("refused", "budget_exceeded", "estimated")
+    assert 0 < row["cost_usd"] <= 0.003
+    wait_until(lambda: account(glassline)["reserved_usd"] == 0, "settlement", timeout_s=10)
+    assert 0 < account(glassline)["spent_usd"] <= 0.003
+    assert billed(simulator) <= 3_000_000
+
+
+def test_a_stream_within_its_budget_is_extended_and_ends_well(
+    start_simulator: StartSimulator, start_glassline: StartGlassline
+) -> None:
+    simulator = start_simulator()
+    glassline = start_glassline(simulator.url, config("1"))
+    with openai.OpenAI(base_url=f"{glassline.url}/v1", api_key=KEY) as client:
+        chunks = list(
+            client.chat.completions.create(
+                model="gpt-4o-mini",
+                messages=[{"role": "user", "content": "Tell me everything."}],
+                stream=True,
+                extra_headers={"x-simulate": "tokens=5000"},
+            )
+        )
+    assert len(chunks) > 5000
+    [row] = glassline.wait_for_rows(1)
+    assert (row["outcome"], row["output_tokens"]) == ("completed", 5000)
+    wait_until(lambda: account(glassline)["reserved_usd"] == 0, "settlement", timeout_s=10)
+    assert round(account(glassline)["spent_usd"] * 1e9) == billed(simulator)
+
+
+def test_with_status_402_the_refusal_says_so(start_simulator: StartSimulator, start_glassline: StartGlassline) -> None:
+    glassline = start_glassline(start_simulator().url, config("0") | {"budget_status": 402})
+    with (
+        openai.OpenAI(base_url=f"{glassline.url}/v1", api_key=KEY) as client,
+        pytest.raises(openai.APIStatusError) as e,
+    ):
+        client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "hi"}])
+    assert (e.value.status_code, e.value.code) == (402, "project_spend_limit_exceeded")
+    assert "race/total" in e.value.message
+    assert e.value.response.headers["x-glassline-error"] == "budget_exceeded"

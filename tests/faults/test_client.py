@@ -1,0 +1,415 @@
+"""Clients that are slow, rude, confused or gone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import StartGlassline, StartSimulator, with_upstream
+from tests.harness import Glassline
+from tests.harness.client import RawClient, exchange, post
+from tests.harness.process import wait_until
+from tests.harness.upstream import STREAM_HEAD, Connection, ScriptedUpstream, answer_chat, event, with_length
+
+TIMEOUTS = {"header": 1, "body_idle": 1, "write_stall": 1, "keep_alive": 2}
+BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}).encode()
+LIMITED = "sk-limited-0123456789"
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[ScriptedUpstream]:
+    with ScriptedUpstream() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def glassline(tmp_path_factory: pytest.TempPathFactory, upstream: ScriptedUpstream) -> Iterator[Glassline]:
+    config = with_upstream(
+        {
+            "timeouts": TIMEOUTS,
+            "limits": {"body_mb": 1},
+            "keys": [{"name": "limited", "key": LIMITED, "budgets": [{"limit_usd": 5, "window": "total"}]}],
+        },
+        upstream.url,
+    )
+    with ExitStack() as stack:
+        made = Glassline(tmp_path_factory.mktemp("clients"), config)
+        stack.enter_context(closing(made))
+        yield made.start()
+
+
+@pytest.fixture(autouse=True)
+def scripted(upstream: ScriptedUpstream) -> Iterator[None]:
+    upstream.script = answer_chat
+    yield
+    upstream.script = answer_chat
+
+
+REFUSED: dict[str, tuple[bytes, int]] = {
+    "both framings": (
+        b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\nabc",
+        400,
+    ),
+    "equal lengths": (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nab", 400),
+    "length list": (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 2, 2\r\n\r\nab", 400),
+    "gzip, chunked": (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+    "huge chunk": (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n", 400),
+    "bad chunk end": (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", 400),
+    "chunk extension with LF": (
+        b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;a\nabc\r\n",
+        400,
+    ),
+    "0x chunk": (b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0x2\r\nab\r\n", 400),
+    "obs-fold": (b"GET /v1/x HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n", 400),
+    "bare LF": (b"GET /v1/x HTTP/1.1\nHost: a\n\n", 400),
+    "no host": (b"GET /v1/x HTTP/1.1\r\n\r\n", 400),
+    "two hosts": (b"GET /v1/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+    "HTTP/0.9": (b"GET /v1/x\r\n\r\n", 505),
+    "absolute": (b"GET http://evil/v1/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "CONNECT": (b"CONNECT evil:443 HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+    "dot segments": (b"GET /v1/../admin HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "encoded dots": (b"GET /v1/%2e%2e/admin HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "encoded slash": (b"GET /v1/..%2fadmin HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "double slash": (b"GET //v1/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "encoded NUL": (b"GET /v1/x%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "backslash": (b"GET /v1\\x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "two authorizations": (b"GET /v1/x HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", 400),
+    "host with a path": (b"GET /v1/x HTTP/1.1\r\nHost: a/v1?\r\n\r\n", 400),
+    "many headers": (b"GET /v1/x HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 5000 + b"\r\n", 431),
+    "128 KB header": (b"GET /v1/x HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 131072 + b"\r\n\r\n", 431),
+    "100 KB URL": (b"GET /v1/" + b"a" * 102400 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+    "websocket": (b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_what_could_be_read_two_ways_is_refused_before_routing(
+    glassline: Glassline, upstream: ScriptedUpstream, case: str
+) -> None:
+    before = len(upstream.requests)
+    request, status = REFUSED[case]
+    answer = exchange(glassline.port, request)
+    assert answer.status == status
+    assert b"connection: close" in answer.head or b"x-glassline-request-id" in answer.head
+    assert b"x-glassline-error:" in answer.head
+    assert not any(b"/x" in request for request in upstream.requests[before:])
+
+
+def test_pipelined_requests_are_answered_in_order(glassline: Glassline, upstream: ScriptedUpstream) -> None:
+    def script(connection: Connection) -> None:
+        body = connection.request.partition(b"\r\n\r\n")[2]
+        time.sleep(0.02 if b'"n1"' in body else 0)
+        connection.send(with_length(body))
+
+    upstream.script = script
+    bodies = [b'{"model":"n%d"}' % number for number in range(20)]
+    requests = [post("/v1/chat/completions", body, close=False) for body in bodies[:-1]]
+    with RawClient(glassline.port) as client:
+        client.send(b"".join((*requests, post("/v1/chat/completions", bodies[-1]))))
+        raw = client.read_all().raw
+    positions = [raw.find(body) for body in bodies]
+    assert -1 not in positions
+    assert positions == sorted(positions)
+
+
+def test_expect_100_continue_is_answered_at_once(glassline: Glassline) -> None:
+    with RawClient(glassline.port) as client:
+        head, body = post("/v1/chat/completions", BODY, headers=("Expect: 100-continue",)).split(b"\r\n\r\n", 1)
+        client.send(head + b"\r\n\r\n")
+        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.send(body)
+        assert client.read_all().status == 200
+
+
+def test_expect_is_not_encouraged_when_the_body_is_too_large(glassline: Glassline) -> None:
+    with RawClient(glassline.port) as client:
+        client.send(b"POST /v1/files HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n")
+        assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_over_the_limit_is_a_413_the_client_can_read(glassline: Glassline) -> None:
+    answer = exchange(glassline.port, post("/v1/chat/completions", b"x" * 2_000_000))
+    assert answer.status == 413
+    assert b"x-glassline-error: too_large" in answer.head
+
+
+def test_a_chunked_body_over_the_limit_is_a_413(glassline: Glassline) -> None:
+    with RawClient(glassline.port) as client:
+        client.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(20):
+            client.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"POST /v1/x HT", b"POST /v1/x HTTP/1.1\r\nHost: a\r\n"], ids=["silent", "half line", "half head"]
+)
+def test_a_head_that_does_not_come_is_not_waited_for(glassline: Glassline, start: bytes) -> None:
+    began = time.monotonic()
+    with RawClient(glassline.port) as client:
+        client.send(start)
+        answer = client.read_all()
+    assert 0.5 < time.monotonic() - began < 4
+    assert answer.status in (0, 408)
+
+
+def test_a_dripped_head_is_not_waited_for(glassline: Glassline) -> None:
+    began = time.monotonic()
+    with RawClient(glassline.port) as client:
+        client.send(b"GET /v1/x HTTP/1.1\r\n")
+        while time.monotonic() - began < 6:
+            try:
+                client.socket.sendall(b"X: 1\r\n")
+            except OSError:
+                break
+            time.sleep(0.2)
+    assert time.monotonic() - began < 4
+
+
+def test_a_body_that_stalls_is_a_408(glassline: Glassline) -> None:
+    with RawClient(glassline.port) as client:
+        client.send(post("/v1/chat/completions", BODY)[:-10])
+        assert client.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 408")
+
+
+def test_an_idle_kept_connection_is_closed(glassline: Glassline) -> None:
+    with RawClient(glassline.port) as client:
+        client.send(post("/v1/chat/completions", BODY, close=False))
+        began = time.monotonic()
+        client.read_all()
+        assert 1.5 < time.monotonic() - began < 5
+
+
+def test_head_and_http_1_0_are_spoken(glassline: Glassline, upstream: ScriptedUpstream) -> None:
+    upstream.script = lambda connection: connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+    answer = exchange(glassline.port, b"HEAD /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert (answer.status, answer.body) == (200, b"")
+    assert b"content-length: 5" in answer.head
+    upstream.script = lambda connection: connection.send(STREAM_HEAD + event("one") + b"0\r\n\r\n")
+    answer = exchange(glassline.port, b"GET /v1/models HTTP/1.0\r\n\r\n")
+    assert answer.body.startswith(b"data: ")
+    assert b"transfer-encoding" not in answer.head
+
+
+def test_a_204_has_no_body_and_the_connection_lives_on(glassline: Glassline, upstream: ScriptedUpstream) -> None:
+    upstream.script = lambda connection: connection.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+    with RawClient(glassline.port) as client:
+        for _ in range(3):
+            client.send(b"DELETE /v1/responses/r HTTP/1.1\r\nHost: a\r\n\r\n")
+            head = client.read_until(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 204")
+            assert b"content-length" not in head.lower()
+
+
+STRANGE = {
+    "invalid JSON": b'{"model": "gpt-4o-mini", ',
+    "invalid UTF-8": b'{"model":"\xff\xfe"}',
+    "UTF-16": '{"model":"gpt-4o-mini"}'.encode("utf-16"),
+    "lone surrogate": b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"\\ud800"}]}',
+    "NUL": b'{"model":"gpt-4o-mini","user":"a\\u0000b","messages":[{"role":"user","content":"\\u0000"}]}',
+    "5,000 digits": b'{"model":"gpt-4o-mini","seed":' + b"9" * 5000 + b"}",
+    "100,000 brackets": b'{"model":"gpt-4o-mini","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "two models": b'{"model":"gpt-4o-mini","model":"gpt-5"}',
+    "unicode escapes and trailing spaces": b'{"model":"\\u0067pt-4o-mini","a":1e400,"b":1.0}   \r\n',
+    "NaN": b'{"model":"gpt-4o-mini","temperature":NaN}',
+    "an array": b"[]",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("case", STRANGE, ids=str)
+def test_a_strange_body_is_relayed_and_recorded_byte_for_byte(
+    glassline: Glassline, upstream: ScriptedUpstream, case: str
+) -> None:
+    body = STRANGE[case]
+    session = hashlib.sha256(case.encode()).hexdigest()[:16]
+    answer = exchange(glassline.port, post("/v1/chat/completions", body, headers=(f"x-glassline-session: {session}",)))
+    assert answer.status == 200
+    assert upstream.requests[-1].partition(b"\r\n\r\n")[2] == body
+    [row] = glassline.wait_for_rows(1, f"session = '{session}'")
+    recorded = httpx.get(f"{glassline.admin_url}/api/requests/{row['id']}/request_body")
+    assert recorded.content == body
+
+
+@pytest.mark.parametrize("case", ["invalid JSON", "UTF-16", "two models", "an array", "empty"])
+def test_where_a_budget_needs_the_fields_a_strange_body_is_a_400(glassline: Glassline, case: str) -> None:
+    session = "limited-" + hashlib.sha256(case.encode()).hexdigest()[:16]
+    request = post("/v1/chat/completions", STRANGE[case], key=LIMITED, headers=(f"x-glassline-session: {session}",))
+    answer = exchange(glassline.port, request)
+    assert answer.status == 400
+    assert b"x-should-retry: false" in answer.head
+    [row] = glassline.wait_for_rows(1, f"session = '{session}'")
+    assert (row["outcome"], row["cost_usd"]) == ("refused", 0)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"max_tokens":-1',
+        '"max_tokens":1e308',
+        '"max_tokens":"10"',
+        '"max_tokens":true',
+        '"max_tokens":9223372036854775808',
+        '"n":1000000000',
+        '"n":-5',
+        '"n":0',
+    ],
+)
+def test_hostile_numbers_never_crash_and_never_overspend(glassline: Glassline, field: str) -> None:
+    body = f'{{"model":"gpt-4o-mini",{field},"messages":[]}}'.encode()
+    answer = exchange(glassline.port, post("/v1/chat/completions", body, key=LIMITED))
+    assert answer.status in (200, 400, 429)
+    me = httpx.get(f"{glassline.url}/-/me", headers={"authorization": f"Bearer {LIMITED}"}).json()
+    assert me["budgets"][0]["spent_usd"] + me["budgets"][0]["reserved_usd"] <= 5
+
+
+def test_a_slow_reader_is_held_back_by_the_wire_and_not_by_memory(
+    glassline: Glassline, upstream: ScriptedUpstream
+) -> None:
+    total = 100 * 1024 * 1024
+
+    def script(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
+        piece = b"x" * (1024 * 1024)
+        for _ in range(total // len(piece)):
+            connection.send(piece)
+
+    upstream.script = script
+    [gateway] = glassline.pids_of("gateway")
+    before = _rss_mb(gateway)
+    with RawClient(glassline.port, timeout_s=20) as client:
+        client.send(post("/v1/chat/completions", BODY, headers=("x-glassline-session: slow",)))
+        received = len(client.socket.recv(1024))
+        peak = 0.0
+        for _ in range(8):
+            time.sleep(0.05)
+            received += len(client.socket.recv(65536))
+            peak = max(peak, _rss_mb(gateway))
+        while received < total:
+            data = client.socket.recv(1 << 20)
+            if not data:
+                break
+            received += len(data)
+            peak = max(peak, _rss_mb(gateway)) if received % 50 == 0 else peak
+    assert received > total
+    assert peak - before < 40, f"{before} MB grew to {peak} MB"
+    [row] = glassline.wait_for_rows(1, "session = 'slow'")
+    assert row["response_bytes"] == total
+
+
+def _rss_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def test_a_reader_that_stops_is_cut_and_recorded(glassline: Glassline, upstream: ScriptedUpstream) -> None:
+    def script(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n")
+        for _ in range(100):
+            connection.send(b"x" * 999_999)
+
+    upstream.script = script
+    with RawClient(glassline.port) as client:
+        client.send(post("/v1/chat/completions", BODY, headers=("x-glassline-session: stopped",)))
+        [row] = glassline.wait_for_rows(1, "session = 'stopped'")
+    assert row["outcome"] == "client_closed"
+
+
+def test_the_upstream_is_cancelled_when_the_client_leaves(glassline: Glassline, upstream: ScriptedUpstream) -> None:
+    closed = threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.send(STREAM_HEAD + event("one"))
+        if connection.wait_closed(5):
+            closed.set()
+
+    upstream.script = script
+    with RawClient(glassline.port) as client:
+        client.send(post("/v1/chat/completions", BODY, headers=("x-glassline-session: left",)))
+        client.read_until(b"one")
+    assert closed.wait(1), "the upstream still waits"
+    [row] = glassline.wait_for_rows(1, "session = 'left'")
+    assert row["outcome"] == "client_closed"
+
+
+def test_a_draining_upstream_is_read_to_the_end_for_its_usage(start_glassline: StartGlassline) -> None:
+    def script(connection: Connection) -> None:
+        connection.send(STREAM_HEAD + event("one"))
+        time.sleep(0.5)
+        usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":7,"total_tokens":16}}\n\n'
+        connection.send(b"%x\r\n%b\r\n" % (len(usage), usage) + b"0\r\n\r\n")
+
+    with ScriptedUpstream(script) as upstream:
+        glassline = start_glassline(upstream.url, {"upstreams": {"openai": {"on_disconnect": "drain"}}})
+        with RawClient(glassline.port) as client:
+            client.send(post("/v1/chat/completions", BODY))
+            client.read_until(b"one")
+        [row] = glassline.wait_for_rows(1)
+    assert (row["output_tokens"], row["usage_source"]) == (7, "provider")
+
+
+@pytest.mark.timeout(240)
+def test_a_thousand_clients_that_leave_at_random_leave_a_thousand_settled_records(
+    start_simulator: StartSimulator, start_glassline: StartGlassline
+) -> None:
+    simulator = start_simulator()
+    key = "sk-leaving-0123456789"
+    config = {"keys": [{"name": "leaving", "key": key, "budgets": [{"limit_usd": 50, "window": "total"}]}]}
+    glassline = start_glassline(simulator.url, config)
+    rng = random.Random(7)
+
+    def leave(plan: tuple[int, bool, float, bool]) -> None:
+        number, is_streaming, patience_s, is_rude = plan
+        body = {"model": "gpt-4o-mini", "stream": is_streaming, "max_tokens": 60, "messages": []}
+        request = post(
+            "/v1/chat/completions",
+            json.dumps(body).encode(),
+            key=key,
+            headers=("x-simulate: pace=300;ttft=0.05;tokens=60", f"x-glassline-session: n{number}"),
+        )
+        with RawClient(glassline.port) as client:
+            client.send(request)
+            client.socket.settimeout(max(0.001, patience_s))
+            until = time.monotonic() + patience_s
+            try:
+                while time.monotonic() < until and client.socket.recv(4096):
+                    pass
+            except TimeoutError:
+                pass
+            if is_rude:
+                client.reset()
+
+    plans = [(n, rng.random() < 0.5, rng.random() * 0.4, rng.random() < 0.5) for n in range(1000)]
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(leave, plans))
+
+    rows = glassline.wait_for_rows(1000, timeout_s=60)
+    assert len({row["session"] for row in rows}) == len(rows) == 1000
+    outcomes = {row["outcome"] for row in rows}
+    assert outcomes <= {"client_closed", "completed"}
+    assert "client_closed" in outcomes
+
+    def settled() -> Any:
+        me = httpx.get(f"{glassline.url}/-/me", headers={"authorization": f"Bearer {key}"}).json()["budgets"][0]
+        return me if me["reserved_usd"] == 0 else None
+
+    account = wait_until(settled, "settlement of every reservation", timeout_s=30)
+    total = sum(round((row["cost_usd"] or 0) * 1e9) for row in rows)
+    unknown = [row for row in rows if row["cost_usd"] is None]
+    spent = round(account["spent_usd"] * 1e9)
+    assert spent >= total, "what was dispatched and not answered is spent at its reservation"
+    if not unknown:
+        assert spent == total
+    print(f"1000 records, {len(unknown)} of unknown cost, spent {spent} of at least {total} nano-USD")
+    glassline.stop()

@@ -1,0 +1,157 @@
+"""HTTP/1.1 framing: what is accepted, what is refused, and how chunks are read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import BadRequest, BadResponse
+from proxy.gateway.framing import (
+    ChunkDecoder,
+    encode_chunks,
+    has_no_body,
+    read_request_head,
+    read_response_head,
+)
+
+GOOD = b"POST /v1/chat/completions?x=1 HTTP/1.1\r\nHost: api\r\nX-A: 1\r\nX-A: 2\r\nContent-Length: 5\r\n\r\n"
+
+
+def test_a_request_head_keeps_order_spelling_and_duplicates() -> None:
+    head = read_request_head(GOOD)
+    assert head.headers == [(b"Host", b"api"), (b"X-A", b"1"), (b"X-A", b"2"), (b"Content-Length", b"5")]
+    assert (head.method, head.target, head.content_length) == (b"POST", b"/v1/chat/completions?x=1", 5)
+    assert head.keep_alive
+    assert not head.is_chunked
+
+
+REFUSED = {
+    "content length and chunked": (
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked",
+        400,
+    ),
+    "two equal content lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nContent-Length: 2", 400),
+    "a list of content lengths": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2, 2", 400),
+    "a signed content length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +2", 400),
+    "a negative content length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1", 400),
+    "an empty content length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", 400),
+    "a content length beyond 64 bits": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999", 400),
+    "a space before the colon": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length : 2", 400),
+    "another transfer coding": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked", 501),
+    "chunked in HTTP/1.0": (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked", 400),
+    "obs-fold": (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c", 400),
+    "a bare line feed": (b"GET / HTTP/1.1\r\nHost: a\nX: b", 400),
+    "a bare carriage return": (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\rc", 400),
+    "a NUL in a value": (b"GET / HTTP/1.1\r\nHost: a\r\nX: b\0c", 400),
+    "no host": (b"GET / HTTP/1.1\r\nX: b", 400),
+    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b", 400),
+    "a host that is a path": (b"GET / HTTP/1.1\r\nHost: a/v1/models?", 400),
+    "HTTP/0.9": (b"GET /x", 505),
+    "HTTP/1.9": (b"GET / HTTP/1.9\r\nHost: a", 400),
+    "HTTP/2 preface": (b"PRI * HTTP/2.0", 505),
+    "the absolute form": (b"GET http://evil/admin HTTP/1.1\r\nHost: a", 400),
+    "the asterisk form": (b"OPTIONS * HTTP/1.1\r\nHost: a", 400),
+    "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a", 405),
+    "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a", 405),
+    "two authorizations": (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nauthorization: Bearer b", 400),
+    "another expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: tea", 417),
+    "a long URL": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a", 414),
+    "many header lines": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"\r\n".join(b"X: 1" for _ in range(100)), 431),
+    "a non-ASCII target": ("GET /\u00fc HTTP/1.1\r\nHost: a".encode(), 400),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=str)
+def test_an_ambiguous_request_head_is_refused(case: str) -> None:
+    head, status = REFUSED[case]
+    with pytest.raises(BadRequest) as caught:
+        read_request_head(head + b"\r\n\r\n")
+    assert caught.value.status == status
+
+
+def test_headers_named_in_connection_are_known() -> None:
+    head = read_request_head(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Foo\r\nconnection: X-Bar\r\n\r\n")
+    assert {b"x-foo", b"x-bar"} <= head.named_in_connection
+    assert not head.keep_alive
+
+
+def test_http_1_0_closes_unless_it_asks() -> None:
+    assert not read_request_head(b"GET / HTTP/1.0\r\n\r\n").keep_alive
+    assert read_request_head(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").keep_alive
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 999 Odd\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 101 + b"\r\n",
+    ],
+)
+def test_a_broken_response_head_is_refused(head: bytes) -> None:
+    with pytest.raises(BadResponse):
+        read_response_head(head)
+
+
+def test_head_204_and_304_have_no_body() -> None:
+    assert has_no_body(b"HEAD", 200)
+    assert has_no_body(b"GET", 204)
+    assert has_no_body(b"GET", 304)
+    assert not has_no_body(b"GET", 200)
+
+
+@given(st.lists(st.binary(max_size=50), max_size=20), st.data())
+def test_chunks_survive_any_split(pieces: list[bytes], data: st.DataObject) -> None:
+    body = b"".join(pieces)
+    wire = encode_chunks(pieces) + b"0\r\nX-Trailer: t\r\n\r\nnext"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=30)))
+    decoder, got, leftover = ChunkDecoder(), b"", b""
+    for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
+        if decoder.is_done:
+            leftover += wire[start:end]
+            continue
+        got += b"".join(decoder.feed(wire[start:end]))
+        if decoder.is_done:
+            leftover += decoder.leftover
+    assert decoder.is_done
+    assert got == body
+    assert leftover == b"next"
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"0x2\r\nab\r\n",
+        b"-1\r\n",
+        b"\r\n",
+        b"g\r\n",
+        b"2\nab\r\n",
+        b"2\r\nabc\r\n",
+        b"2 \r\nab\r\n",
+        b"2;a\rb\r\nab\r\n",
+        b"FFFFFFFFFFFFFFFFF\r\n",
+        b"1" * 300,
+    ],
+)
+def test_a_broken_chunk_is_an_error(wire: bytes) -> None:
+    decoder = ChunkDecoder()
+    with pytest.raises(ValueError, match=r"chunk"):
+        decoder.feed(wire)
+
+
+def test_three_hundred_thousand_one_byte_chunks_are_linear() -> None:
+    decoder = ChunkDecoder()
+    wire = b"1\r\nx\r\n" * 300_000 + b"0\r\n\r\n"
+    size = 0
+    for start in range(0, len(wire), 65_536):
+        size += sum(map(len, decoder.feed(wire[start : start + 65_536])))
+    assert decoder.is_done
+    assert size == 300_000

@@ -1,0 +1,100 @@
+"""The heads we write: what is dropped, what is kept, whose credential goes out."""
+
+from __future__ import annotations
+
+from proxy.gateway.capture import Capture
+from proxy.gateway.framing import read_request_head, read_response_head
+from proxy.gateway.heads import request_head, response_head
+from proxy.gateway.identity import credential_headers, mask_secrets, read_claims, read_credential
+
+
+def request(lines: bytes, *, body_size: int | None = 0, credential: bytes | None = None) -> bytes:
+    head = read_request_head(b"POST /v1/x HTTP/1.1\r\nHost: proxy\r\n" + lines + b"\r\n")
+    return request_head(head, path=b"/v1/x", host=b"api.openai.com", body_size=body_size, credential=credential)
+
+
+def test_hop_by_hop_and_private_headers_are_dropped() -> None:
+    sent = request(
+        b"Connection: close, X-Foo\r\nX-Foo: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nProxy-Authorization: a\r\n"
+        b"X-Glassline-User: u\r\nContent_Length: 9\r\nAccept-Encoding: gzip\r\n"
+    )
+    assert sent == b"POST /v1/x HTTP/1.1\r\nHost: api.openai.com\r\nAccept-Encoding: gzip\r\n\r\n"
+
+
+def test_the_callers_credential_is_kept_or_replaced_whole() -> None:
+    lines = b"Authorization: Bearer caller\r\nx-api-key: caller\r\n"
+    assert b"Bearer caller" in request(lines)
+    replaced = request(lines, credential=credential_headers("x-api-key", b"ours"))
+    assert b"caller" not in replaced
+    assert b"x-api-key: ours\r\n" in replaced
+    assert b"caller" not in request(lines, credential=b"")
+
+
+def test_framing_is_written_anew() -> None:
+    assert b"content-length: 7\r\n" in request(b"Content-Length: 5\r\n", body_size=7)
+    assert b"transfer-encoding: chunked\r\n" in request(b"Transfer-Encoding: chunked\r\n", body_size=None)
+
+
+def test_a_response_head_loses_only_what_belongs_to_the_hop() -> None:
+    head = read_response_head(
+        b"HTTP/1.1 200 Fine\r\nConnection: keep-alive\r\nX-Request-Id: r\r\nalt-svc: h3\r\n"
+        b"Strict-Transport-Security: max-age=1\r\nContent-Length: 5\r\nx-glassline-request-id: forged\r\n\r\n"
+    )
+    sent, chunked = response_head(
+        head, method=b"GET", is_http_1_0=False, keeps_length=True, own=b"x-own: 1\r\n", connection=b""
+    )
+    assert sent == b"HTTP/1.1 200 Fine\r\nX-Request-Id: r\r\nx-own: 1\r\ncontent-length: 5\r\n\r\n"
+    assert not chunked
+
+
+def test_a_response_to_head_keeps_its_length_and_304_has_no_chunks() -> None:
+    head = read_response_head(b"HTTP/1.1 304 Not Modified\r\n\r\n")
+    sent, chunked = response_head(head, method=b"GET", is_http_1_0=False, keeps_length=True, own=b"", connection=b"")
+    assert b"transfer-encoding" not in sent
+    assert not chunked
+    head = read_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+    sent, _ = response_head(head, method=b"HEAD", is_http_1_0=False, keeps_length=True, own=b"", connection=b"")
+    assert b"content-length: 5" in sent
+
+
+def test_secrets_are_masked_in_what_is_recorded() -> None:
+    masked = dict(mask_secrets([(b"Authorization", b"Bearer sk-abcdefghijklmnopqrstuvwxyz"), (b"api-key", b"short")]))
+    assert masked == {b"Authorization": b"Bearer ***wxyz", b"api-key": b"***"}
+
+
+def test_claims_are_read_from_our_headers_and_from_trace_context() -> None:
+    head = read_request_head(
+        b"POST / HTTP/1.1\r\nHost: a\r\nx-glassline-user: ann\r\nx-glassline-tags: a=b, c=d\r\n"
+        b"x-glassline-prompt: greet@3\r\nx-stainless-retry-count: 2\r\n"
+        b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
+    )
+    claims = read_claims(head)
+    assert (claims.user, claims.tags, claims.attempt) == ("ann", (("a", "b"), ("c", "d")), 3)
+    assert (claims.prompt_name, claims.prompt_version) == ("greet", "3")
+    assert (claims.trace_id, claims.parent_id) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+
+
+def test_a_credential_is_found_wherever_providers_want_it() -> None:
+    assert read_credential({b"authorization": b"Bearer k"}) == b"k"
+    assert read_credential({b"x-goog-api-key": b"k"}) == b"k"
+    assert read_credential({}) is None
+
+
+def test_a_capture_keeps_the_head_the_tail_and_the_hash_of_a_long_body() -> None:
+    import hashlib
+
+    capture = Capture(10)
+    taken = b""
+    for piece in (b"12345", b"67890", b"abcde"):
+        capture.add(piece)
+        taken += capture.take()
+    assert taken == b"1234567890"
+    assert (capture.size, capture.tail) == (15, b"abcde")
+    assert capture.sha256 == hashlib.sha256(b"1234567890abcde").digest()
+
+
+def test_a_capture_within_the_limit_leaves_hashing_to_others() -> None:
+    capture = Capture(10)
+    capture.add(b"12345")
+    assert capture.take() == b"12345"
+    assert capture.sha256 == b""

@@ -1,0 +1,107 @@
+"""The one permitted edit: inserted into raw bytes, its answer stripped again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
+from proxy.gateway.meter import Meter
+
+
+@pytest.mark.parametrize(
+    ("body", "edited"),
+    [
+        (b'{"stream":true}', b'{"stream_options":{"include_usage":true},"stream":true}'),
+        (b' {\n "stream" : true }', b' {"stream_options":{"include_usage":true},\n "stream" : true }'),
+        (b'{"stream":true,"stream_options":null}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
+        (b'{"stream":true,"stream_options":{}}', b'{"stream":true,"stream_options":{"include_usage":true}}'),
+        (
+            b'{"stream":true,"stream_options": {"include_obfuscation":false}}',
+            b'{"stream":true,"stream_options": {"include_usage":true,"include_obfuscation":false}}',
+        ),
+    ],
+)
+def test_the_option_is_inserted_and_nothing_else_changes(body: bytes, edited: bytes) -> None:
+    assert insert_option(body) == edited
+    assert json.loads(edited)["stream_options"]["include_usage"] is True
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"stream":true,"stream_options":{"include_usage":false}}', b'{"stream":true,"stream_options":[]}'],
+)
+def test_what_is_explicit_or_odd_stays(body: bytes) -> None:
+    assert insert_option(body) is None
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'"messages":[{"content":"\\"stream_options\\": null"}],"stream":true}',
+        b'"tools":[{"stream_options":null}],"stream":true}',
+        b'"a":"stream_options","stream":true}',
+    ],
+)
+def test_the_name_elsewhere_in_the_body_is_not_taken_for_the_option(rest: bytes) -> None:
+    assert insert_option(b"{" + rest) == b'{"stream_options":{"include_usage":true},' + rest
+
+
+def test_odd_numbers_and_duplicates_keep_their_bytes() -> None:
+    rest = b'"a":12345678901234567890123,"b":1e400,"c":"\\u00e9","a":1,"stream":true}'
+    assert insert_option(b"{" + rest) == b'{"stream_options":{"include_usage":true},' + rest
+
+
+USAGE = b'data: {"id":"x","choices":[],"usage":{"total_tokens":3}}'
+CONTENT = b'data: {"choices":[{"delta":{"content":"x"}}],"usage":null}'
+AZURE = b'data: {"choices":[],"prompt_filter_results":[]}'
+AZURE_BOTH = b'data: {"choices":[],"prompt_filter_results":[],"usage":{"total_tokens":3}}'
+DEEPSEEK = b'data: {"choices":[{"delta":{}}],"usage":{"total_tokens":3}}'
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+@given(data=st.data())
+def test_only_our_event_is_stripped_at_any_split(line_end: bytes, data: st.DataObject) -> None:
+    kept = [AZURE, b": comment", CONTENT, AZURE_BOTH, DEEPSEEK, b"data: [DONE]"]
+    sent = [AZURE, b": comment", CONTENT, AZURE_BOTH, DEEPSEEK, USAGE, b"data: [DONE]"]
+    body = b"".join(event + line_end * 2 for event in sent)
+    want = b"".join(event + line_end * 2 for event in kept)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=40)))
+    stripper = Stripper()
+    got = b"".join(stripper.feed(body[a:b]) for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True))
+    assert got + stripper.close() == want
+    assert stripper.stripped == 1
+
+
+def test_complete_events_are_not_held_back() -> None:
+    stripper = Stripper()
+    assert stripper.feed(CONTENT + b"\n\n" + CONTENT) == CONTENT + b"\n\n"
+
+
+def test_an_unfinished_last_event_is_handed_on() -> None:
+    stripper = Stripper()
+    assert stripper.feed(b"data: half") == b""
+    assert stripper.close() == b"data: half"
+
+
+def test_a_rejection_is_told_from_other_errors() -> None:
+    assert is_rejection(422, b'{"detail":[{"type":"extra_forbidden"}]}')
+    assert is_rejection(400, b"Unknown parameter: 'stream_options.include_usage'")
+    assert not is_rejection(400, b"max_tokens is too large")
+    assert not is_rejection(500, b"stream_options")
+
+
+@given(st.lists(st.text(max_size=20), max_size=20), st.data())
+def test_the_meter_never_counts_less_than_the_text(texts: list[str], data: st.DataObject) -> None:
+    body = b"".join(
+        b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n" for text in texts
+    )
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=20)))
+    meter = Meter(1)
+    for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True):
+        meter.feed(body[a:b])
+    assert meter.output_tokens >= sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    assert meter.output_tokens <= 64 + len(body)

@@ -1,0 +1,52 @@
+"""The simulated provider as a process, and its truth log: what really reached it and what it really billed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.harness.process import Process, wait_until
+
+
+class Simulator(Process):
+    """`python -m proxy.simulator` on a free port; `url` ends in /v1."""
+
+    def __init__(self, directory: Path, *args: str) -> None:
+        self._truth = directory / "truth.jsonl"
+        command = [sys.executable, "-m", "proxy.simulator", "--port", "0", "--print-port", "--truth", str(self._truth)]
+        super().__init__([*command, *args], directory, name="simulator")
+        try:
+            self.port = int(self.wait_for(self._printed_line, "the simulator's port"))
+        except BaseException:
+            self.close()
+            raise
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def truth(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return the lines of the truth log, all or those of one `event`; a line still being written is left out."""
+        if not self._truth.exists():
+            return []
+        text = self._truth.read_text()
+        lines = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return [line for line in lines if event is None or line.get("event") == event]
+
+    def wait_for_truth(self, count: int, event: str | None = None, *, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+        """Wait until the truth log holds `count` lines of `event`."""
+
+        def enough() -> list[dict[str, Any]] | None:
+            lines = self.truth(event)
+            return lines if len(lines) >= count else None
+
+        return wait_until(enough, f"{count} lines of the truth log", timeout_s=timeout_s)
+
+    def stop(self) -> None:
+        """End it politely; fail when it does not end."""
+        self.send_signal(signal.SIGTERM)
+        self.wait(timeout_s=10)
+
+    def _printed_line(self) -> str | None:
+        line, newline, _ = self.stdout.read_text().partition("\n")
+        return line.rpartition(" ")[2] if newline else None

@@ -1,0 +1,252 @@
+"""Any order of requests, settlements, crashes and clock changes, against a model in plain arithmetic."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from proxy.ledger.ledger import Ledger
+from proxy.ledger.messages import BudgetLine, Extend, Granted, Refused, Release, Settle
+from tests.ledger.scenes import DAY_MS, INPUT, NOON_MS, OUTPUT, Hands, ask, price_book, request
+
+ROLLING_MS = 3_600_000
+BUCKET_MS = ROLLING_MS // 60
+FIRST_SLICE = 1024
+AccountKey = tuple[str, str, int]
+
+
+@dataclass
+class ModelAccount:
+    """What the ledger should know of one window."""
+
+    limit: int = 0
+    granted: int = 0
+    reserved: int = 0
+    overrun: int = 0
+    spendings: list[tuple[int, int]] = field(default_factory=list)
+    """When it leaves a rolling window (else never) and how much."""
+
+    @property
+    def spent(self) -> int:
+        return sum(amount for _, amount in self.spendings)
+
+    def set_limit(self, limit: int) -> None:
+        if limit != self.limit:
+            self.limit = limit
+            self.granted = max(limit, self.spent + self.reserved - self.overrun)
+
+    def forget(self, now_ms: int) -> None:
+        self.spendings = [(leaves, amount) for leaves, amount in self.spendings if leaves > now_ms]
+
+
+@dataclass
+class ModelReservation:
+    amount: int
+    input_tokens: int
+    covered: int | None
+    limit: int
+    accounts: list[tuple[AccountKey, int]]
+    """Account, and when what is spent leaves it."""
+
+
+FOREVER = 2**62
+
+
+class LedgerAgainstModel(RuleBasedStateMachine):
+    """Budgets: `total` and `daily` (hard, per scope), `hour` (rolling), `watch` (soft)."""
+
+    standing = Bundle("standing")
+
+    def __init__(self) -> None:
+        super().__init__()
+        memory = Path("/dev/shm")  # noqa: S108 - thousands of commits: only their content matters here, not the disk
+        self.directory = Path(tempfile.mkdtemp(prefix="ledger-model-", dir=memory if memory.is_dir() else None))
+        self.generation = 0
+        self.path.parent.mkdir()
+        self.hands = Hands()
+        self.ledger = Ledger(self.path, price_book(), self.hands.clock())
+        self.accounts: dict[AccountKey, ModelAccount] = {}
+        self.reservations: dict[str, ModelReservation] = {}
+        self.count = 0
+        self.ever_above_reserved = False
+        self.limits = {"total": 0, "daily": 0, "hour": 0, "watch": 0}
+
+    @property
+    def path(self) -> Path:
+        return self.directory / str(self.generation) / "ledger.db"
+
+    @initialize(limit=st.integers(0, 60_000_000))
+    def choose_limits(self, limit: int) -> None:
+        self.limits = {"total": 4 * limit, "daily": 2 * limit, "hour": limit, "watch": 1}
+
+    def line(self, budget: str, scope: str) -> BudgetLine:
+        limit, now = self.limits[budget], self.hands.wall_ms
+        if budget == "daily":
+            start = now - now % DAY_MS
+            return BudgetLine(budget, scope, limit, True, start, start + DAY_MS)
+        return BudgetLine(budget, scope, limit, budget != "watch", 0, None, ROLLING_MS if budget == "hour" else None)
+
+    def account(self, line: BudgetLine) -> tuple[AccountKey, ModelAccount]:
+        newest = max(
+            (key[2] for key in self.accounts if key[:2] == (line.budget, line.scope)), default=line.window_start_ms
+        )
+        key = (line.budget, line.scope, max(newest, line.window_start_ms))
+        account = self.accounts.setdefault(key, ModelAccount(line.limit_nano_usd, line.limit_nano_usd))
+        account.set_limit(line.limit_nano_usd)
+        if line.rolling_ms is not None:
+            account.forget(self.hands.wall_ms)
+        return key, account
+
+    def fits(self, keys: list[AccountKey], amount: int) -> bool:
+        return amount == 0 or all(
+            self.accounts[key].spent + self.accounts[key].reserved + amount <= self.accounts[key].limit
+            for key in keys
+            if key[0] != "watch"
+        )
+
+    @rule(
+        target=standing,
+        budgets=st.lists(
+            st.tuples(st.sampled_from(["total", "daily", "hour", "watch"]), st.sampled_from(["", "ann"])),
+            min_size=1,
+            max_size=4,
+            unique=True,
+        ),
+        input_bytes=st.integers(0, 20_000),
+        output=st.integers(1, 8_000),
+        is_streaming=st.booleans(),
+    )
+    def reserve(self, budgets: list[tuple[str, str]], input_bytes: int, output: int, is_streaming: bool) -> object:
+        self.count += 1
+        exchange = f"x{self.count}"
+        lines = [self.line(*budget) for budget in budgets]
+        keys = [self.account(line)[0] for line in lines]
+        covered = FIRST_SLICE if is_streaming and output > FIRST_SLICE else None
+        amount = input_bytes * INPUT + (covered or output) * OUTPUT
+        message = request(
+            exchange, *lines, input_bytes=input_bytes, max_output_tokens=output, is_streaming=is_streaming
+        )
+        answer = ask(self.ledger, message)
+        if not self.fits(keys, amount):
+            assert isinstance(answer, Refused)
+            assert (answer.reason, answer.needed) == ("budget", amount)
+            return multiple()
+        assert isinstance(answer, Granted)
+        assert (answer.reserved_nano_usd, answer.output_tokens) == (amount, covered)
+        leaves = (self.hands.wall_ms // BUCKET_MS + 1) * BUCKET_MS + ROLLING_MS
+        places = [(key, leaves if key[0] == "hour" else FOREVER) for key in keys]
+        self.reservations[exchange] = ModelReservation(amount, input_bytes, covered, output, places)
+        for key in keys:
+            self.accounts[key].reserved += amount
+        assert ask(self.ledger, message) == answer
+        return exchange
+
+    @rule(exchange=standing, tokens=st.integers(0, 9_000))
+    def extend(self, exchange: str, tokens: int) -> None:
+        standing = self.reservations[exchange]
+        (answer,) = self.ledger.handle([Extend(1, exchange, tokens)])
+        if standing.covered is None or tokens <= standing.covered:
+            assert isinstance(answer, Granted)
+            assert answer.output_tokens == standing.covered
+            return
+        keys = [key for key, _ in standing.accounts]
+        for key in keys:
+            if key[0] == "hour":
+                self.accounts[key].forget(self.hands.wall_ms)
+        aim = max(tokens, min(standing.limit, 2 * standing.covered))
+        fitting = [
+            more for more in range(tokens, aim + 1) if self.fits(keys, self.price(standing, more) - standing.amount)
+        ]
+        if not fitting:
+            assert isinstance(answer, Refused)
+            return
+        assert isinstance(answer, Granted)
+        standing.covered = fitting[-1] if fitting[-1] < standing.limit else None
+        amount = self.price(standing, fitting[-1])
+        for key in keys:
+            self.accounts[key].reserved += amount - standing.amount
+        standing.amount = amount
+        assert (answer.output_tokens, answer.reserved_nano_usd) == (standing.covered, amount)
+
+    @staticmethod
+    def price(standing: ModelReservation, tokens: int) -> int:
+        return standing.input_tokens * INPUT + tokens * OUTPUT
+
+    @rule(exchange=consumes(standing), share=st.one_of(st.none(), st.integers(0, 100), st.integers(0, 300)))
+    def settle(self, exchange: str, share: int | None) -> None:
+        standing = self.reservations.pop(exchange)
+        actual = standing.amount if share is None else standing.amount * share // 100
+        self.ever_above_reserved |= actual > standing.amount
+        self.ledger.handle([Settle(1, exchange, None if share is None else actual)])
+        self.ledger.handle([Settle(2, exchange, 10**9), Release(exchange)])
+        for key, leaves in standing.accounts:
+            account = self.accounts[key]
+            account.reserved -= standing.amount
+            account.spendings.append((leaves, actual))
+            if key[0] != "watch":
+                account.overrun += max(0, account.spent + account.reserved - account.granted - account.overrun)
+
+    @rule(exchange=consumes(standing))
+    def release(self, exchange: str) -> None:
+        standing = self.reservations.pop(exchange)
+        self.ledger.handle([Release(exchange)])
+        for key, _ in standing.accounts:
+            self.accounts[key].reserved -= standing.amount
+
+    @rule()
+    def crash(self) -> None:
+        """Open what the disk holds, as if the process had been killed."""
+        before = self.path.parent
+        self.generation += 1
+        shutil.copytree(before, self.path.parent)
+        self.ledger.close()
+        self.ledger = Ledger(self.path, price_book(), self.hands.clock())
+
+    @rule(minutes=st.one_of(st.integers(0, 90), st.integers(-90, 60 * 30)))
+    def turn_the_clock(self, minutes: int) -> None:
+        self.hands.wall_ms = max(NOON_MS, self.hands.wall_ms + minutes * 60_000 + 7)
+
+    @rule(budget=st.sampled_from(["total", "daily", "hour"]), percent=st.integers(0, 200))
+    def change_a_limit(self, budget: str, percent: int) -> None:
+        self.limits[budget] = self.limits[budget] * percent // 100
+
+    @invariant()
+    def the_ledger_agrees_with_the_model(self) -> None:
+        connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+        rows: list[Any] = connection.execute(
+            "SELECT budget, scope, window_start_ms, spent_nano_usd, reserved_nano_usd, overrun_nano_usd, limit_nano_usd,"
+            " granted_nano_usd FROM accounts"
+        ).fetchall()
+        connection.close()
+        found = {(row[0], row[1], row[2]): row[3:7] for row in rows}
+        expected = {
+            key: (account.spent, account.reserved, account.overrun, account.limit)
+            for key, account in self.accounts.items()
+        }
+        assert found == expected
+        for row in rows:
+            assert row[7] is None or row[3] + row[4] <= row[7] + row[5]
+        if not self.ever_above_reserved:
+            assert all(row[5] == 0 for row in rows)
+
+    def teardown(self) -> None:
+        for exchange in list(self.reservations):
+            self.settle(exchange, 100)
+        self.the_ledger_agrees_with_the_model()
+        assert all(account.reserved == 0 for account in self.accounts.values())
+        self.ledger.close()
+        shutil.rmtree(self.directory)
+
+
+TestLedgerAgainstModel = LedgerAgainstModel.TestCase
+TestLedgerAgainstModel.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
