@@ -1,5 +1,5 @@
 # The front door, for people and for CI alike. `make help` lists what there is.
-# Paths are relative throughout, so a checkout may live in a directory with spaces in its name.
+# Paths are relative or quoted, so a checkout may live in a directory with spaces in its name.
 
 SHELL := /bin/sh
 BIN := .venv/bin

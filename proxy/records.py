@@ -13,7 +13,19 @@ import msgspec
 
 from pricing import Cost, Usage
 
-__all__ = ["OUTCOMES", "Begin", "Body", "Cost", "End", "Exchange", "Outcome", "Reading", "Timeline", "Usage"]
+__all__ = [
+    "OUTCOMES",
+    "Begin",
+    "BeginTemplate",
+    "Body",
+    "Cost",
+    "End",
+    "Exchange",
+    "Outcome",
+    "Reading",
+    "Timeline",
+    "Usage",
+]
 
 Outcome = Literal[
     "completed",  # the client received the whole response, whatever its status
@@ -68,6 +80,38 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
     """The edits made to the relayed bytes, such as `include_usage`."""
     no_store: str = ""
     """What the caller asked not to keep: '', request, response or all."""
+
+
+class BeginTemplate:
+    """A `Begin` whose per-request fields are left open, encoded ahead: a gateway sees the same caller again and again."""
+
+    __slots__ = ("_last", "_middle")
+
+    def __init__(self, begin: Begin) -> None:
+        encode = msgspec.msgpack.encode
+        values = [getattr(begin, name) for name in Begin.__struct_fields__]
+        self._middle = b"".join(map(encode, values[2:-3]))
+        self._last = encode(values[-1])
+
+    def fill(self, exchange_id: str, started_at_ms: int, *, is_reserved: bool, mutated: tuple[str, ...]) -> bytes:
+        """Return the msgpack encoding of the `Begin` with these fields."""
+        encode = msgspec.msgpack.encode
+        reserved = b"\xc3" if is_reserved else b"\xc2"
+        return b"".join(
+            (
+                _BEGIN_HEADER,
+                encode(exchange_id),
+                encode(started_at_ms),
+                self._middle,
+                reserved,
+                encode(mutated),
+                self._last,
+            )
+        )
+
+
+_BEGIN_HEADER = b"\xdc" + len(Begin.__struct_fields__).to_bytes(2, "big")
+"""msgpack's head of an array of up to 65,535 elements."""
 
 
 class End(msgspec.Struct, frozen=True, array_like=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from proxy.config import Config
 from proxy.gates.budgets import Budgets, BudgetTemplate, key_templates, shared_templates
@@ -16,15 +17,24 @@ def configured_budgets(config: Config) -> tuple[BudgetTemplate, ...]:
     return (*own, *shared_templates(config.budgets))
 
 
-def with_unused(rows: Sequence[AccountRow], configured: Sequence[BudgetTemplate], now_ms: int) -> list[AccountRow]:
-    """Return the accounts and, with nothing spent, the configured budgets that have none now.
+def as_configured(rows: Sequence[AccountRow], configured: Sequence[BudgetTemplate], now_ms: int) -> list[AccountRow]:
+    """Return the accounts as the next request will find them.
 
-    A budget per user or key has no account of its own, so it appears only once somebody used it.
+    The ledger learns of a changed limit with the next request, and opens an account with the first one of a window; so
+    limits are taken from the configuration, and a budget without an account is shown with nothing spent. A budget per
+    user or key has no account of its own and appears only once somebody used it.
     """
+    templates = {template.identity: template for template in configured}
     known = {row.budget for row in rows}
-    whole = [template for template in configured if template.per is None and template.identity not in known]
-    unused = Budgets(whole).lines(None, None, None, now_ms)
-    return [*rows, *(unopened(line) for line in unused)]
+    unused = [each for each in configured if each.per is None and each.identity not in known]
+    lines = Budgets(unused).lines(None, None, None, now_ms)
+    return [*(_reshaped(row, templates.get(row.budget)) for row in rows), *(unopened(line) for line in lines)]
+
+
+def _reshaped(row: AccountRow, template: BudgetTemplate | None) -> AccountRow:
+    if template is None:
+        return row
+    return replace(row, limit_nano_usd=template.limit_nano_usd, is_hard=template.is_hard)
 
 
 def unopened(line: BudgetLine) -> AccountRow:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proxy.admin.accounts import with_unused
+from proxy.admin.accounts import as_configured
 from proxy.admin.exposition import BudgetLevel, HistogramShown, Scrape
 from proxy.admin.verdict import RECENT_S, Recent, Signs
 from proxy.clock import SYSTEM, Clock
@@ -70,7 +70,7 @@ class Instruments:
     async def accounts(self) -> list[AccountRow]:
         """Return the budgets in their current windows. Raises StoreError."""
         rows = await asyncio.to_thread(read_accounts, self.data_dir / "ledger.db")
-        return with_unused(rows, self.budgets, self.clock.wall_ms())
+        return as_configured(rows, self.budgets, self.clock.wall_ms())
 
     def processes(self) -> list[ProcessStats]:
         """Return what the processes say of themselves now."""

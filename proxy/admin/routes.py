@@ -42,6 +42,9 @@ DEFAULT_LIMIT: Final = 50
 DEFAULT_COST_SPAN: Final = "now-7d"
 MAX_CHANGE_BYTES: Final = 64 * 1024
 """A key's policy is a few hundred bytes."""
+IN_FORCE_S: Final = 0.25
+"""Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works
+and a revoked one does not by the time its owner reads the answer."""
 GROUPINGS: Final = ("key", "model", "upstream", "user", "day", "session", "endpoint")
 
 
@@ -157,11 +160,13 @@ class Desk:
         """Make a key; the answer is the only one that holds it."""
         wanted = _key_request(await _small_body(request))
         made = await asyncio.to_thread(self._keys.create, wanted)
+        await asyncio.sleep(IN_FORCE_S)
         return _json(made.model_dump(mode="json"), status=201)
 
     async def revoke_key(self, request: Request) -> Response:
         """End a key."""
         revoked = await asyncio.to_thread(self._keys.revoke, request.path_params["name"])
+        await asyncio.sleep(IN_FORCE_S)
         return _json(revoked.model_dump(mode="json"))
 
     async def openapi(self, _: Request) -> Response:

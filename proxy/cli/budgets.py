@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import apsw
 import msgspec
 
-from proxy.admin.accounts import configured_budgets, unopened, with_unused
+from proxy.admin.accounts import as_configured, configured_budgets, unopened
 from proxy.admin.amounts import money
 from proxy.admin.shapes import account_shape
 from proxy.cli.records import json_line, now_ms
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 def list_budgets(arguments: argparse.Namespace) -> None:
     """List every budget in its current window."""
     config, now = load_settings(arguments), now_ms()
-    rows = with_unused(read_accounts(config.data_dir / "ledger.db"), configured_budgets(config), now)
+    rows = as_configured(read_accounts(config.data_dir / "ledger.db"), configured_budgets(config), now)
     screen = Screen()
     if arguments.json:
         for row in rows:

@@ -170,11 +170,15 @@ def _children(pid: int) -> list[int]:
 
 
 def _resident_bytes(pid: int) -> int | None:
-    try:
-        match = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(match[1]) * 1024 if match else None
+    """Return a process's share of the memory in use; pages that forked processes share are counted once in all."""
+    for file, name in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
+        try:
+            match = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/{file}").read_text(), re.MULTILINE)
+        except OSError:
+            continue
+        if match:
+            return int(match[1]) * 1024
+    return None
 
 
 def _memory() -> Finding:

@@ -12,7 +12,7 @@ from proxy.admin.client import Keys, open_keys
 from proxy.admin.keys import KeyRequest, StoredKey
 from proxy.cli.records import now_ms
 from proxy.cli.settings import load_settings
-from proxy.cli.table import Cell, Column, Screen, ago, duration
+from proxy.cli.table import Cell, Column, Screen, ago
 from proxy.config import Budget, Config
 from proxy.errors import ClientError
 
@@ -102,9 +102,16 @@ def _cells(key: StoredKey, now: int) -> list[Cell | str]:
 
 def _budgets(budgets: tuple[Budget, ...]) -> str:
     return ", ".join(
-        f"{money(int(budget.limit_usd * NANO))}/{budget.window or duration((budget.rolling or 0) * 1000)}"
-        for budget in budgets
+        f"{money(int(budget.limit_usd * NANO))}/{budget.window or _span(budget.rolling or 0)}" for budget in budgets
     )
+
+
+def _span(seconds: float) -> str:
+    """Return a length as `--budget` takes it."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def _scope(models: tuple[str, ...], upstreams: tuple[str, ...]) -> tuple[str, str]:

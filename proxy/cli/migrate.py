@@ -1,7 +1,7 @@
 """`glassline migrate`: bring the databases to this program's version, after a backup of what was there.
 
-`serve` does the same when it starts. The command is for those who want to see it happen, or to know beforehand
-whether it will.
+`serve` brings them there too when it starts, without a backup. The command is for those who want one, and to see
+what happens.
 """
 
 from __future__ import annotations

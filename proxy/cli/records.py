@@ -15,7 +15,7 @@ from proxy.admin.amounts import money
 from proxy.admin.shapes import request_shape
 from proxy.admin.when import read_instant
 from proxy.cli.settings import load_data_dir
-from proxy.cli.table import Cell, Colour, Column, count, duration, shorten
+from proxy.cli.table import DASH, Cell, Colour, Column, count, duration, shorten
 from proxy.errors import EnvironmentUnusable
 from proxy.store import StoreReader
 from proxy.store import query as ask
@@ -84,7 +84,7 @@ def cells(row: RequestRow) -> list[Cell | str]:
         row.id[:ID_SHOWN],
         shorten(row.key, 14),
         shorten(row.model or row.model_requested, 24),
-        Cell(str(row.status or "–"), status_colour(row)),  # noqa: RUF001 - the dash of every table
+        Cell(str(row.status or DASH), status_colour(row)),
         duration(row.duration_ms),
         duration(row.ttft_ms),
         count(row.input_tokens),
@@ -97,7 +97,7 @@ def cells(row: RequestRow) -> list[Cell | str]:
 def cost_cell(row: RequestRow) -> Cell:
     """Return what a request cost; `no price` stands out where money was spent unseen."""
     if row.cost_nano_usd is None and not row.is_unpriced:
-        return Cell("–", "dim")  # noqa: RUF001 - the dash of every table
+        return Cell(DASH, "dim")
     return Cell(money(row.cost_nano_usd), "yellow" if row.cost_nano_usd is None else "")
 
 

@@ -37,6 +37,7 @@ from proxy.store import StoredBody, StoreReader
 from proxy.store import query as ask
 from proxy.store.filter import Filter, parse_filter
 from proxy.store.query import RequestRow, Side
+from proxy.wire.decode import content_codings, decode
 
 POLL_S: Final = 0.2
 """A new row is seen within a fifth of a second, at the price of one indexed look."""
@@ -191,7 +192,8 @@ def _show_body(side: str, body: StoredBody | None, screen: Screen) -> None:
     if body.head is None:
         screen.line(f"{size(body.size)}, not kept")
         return
-    text = pretty(body.head.decode("utf-8", "replace"))
+    codings = content_codings([(name.encode("latin-1"), value.encode("latin-1")) for name, value in body.headers])
+    text = pretty(decode(body.head, codings).data.decode("utf-8", "replace"))
     for line in text[:BODY_SHOWN].splitlines():
         screen.line(printable(line))
     if len(text) > BODY_SHOWN:

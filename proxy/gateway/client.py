@@ -10,7 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.errors import BadRequest
-from proxy.gateway.framing import ChunkDecoder, RequestHead, read_request_head
+from proxy.gateway.framing import ChunkDecoder
+from proxy.gateway.opening import Opening
 
 if TYPE_CHECKING:
     from proxy.gateway.relay import Relay
@@ -98,22 +99,21 @@ class ClientConnection(asyncio.Protocol):
                 if buffer.find(b"\r\n") > limits.url_bytes:
                     raise BadRequest("the URL is too long", status=414, code="too_large")
                 raise BadRequest("the request head is too large", status=431, code="too_large")
-            head = read_request_head(buffer[: end + 4], max_lines=limits.header_lines, max_url=limits.url_bytes)
-            if end - len(head.target) > limits.header_bytes:
-                raise BadRequest("the request head is too large", status=431, code="too_large")
+            opening, length = gateway.openings.find(buffer[: end + 4])
         except BadRequest as error:
             self._buffer = b""
             gateway.answer_unrecorded(self, error.code, error.status, str(error))
             return
         self._buffer = b""
         self.deadline = _FOREVER
-        self._open_request(head, buffer[end + 4 :])
+        self._open_request(opening, length, buffer[end + 4 :])
 
-    def _open_request(self, head: RequestHead, rest: bytes) -> None:
-        self._request_is_open = head.has_body
+    def _open_request(self, opening: Opening, length: int | None, rest: bytes) -> None:
+        head = opening.head
+        self._request_is_open = head.is_chunked or bool(length)
         self._decoder = ChunkDecoder() if head.is_chunked else None
-        self._remaining = head.content_length or 0
-        relay = self._gateway.accept(self, head)
+        self._remaining = length or 0
+        relay = self._gateway.accept(self, opening, length)
         if relay is None:
             self._buffer = rest
             return
@@ -122,7 +122,7 @@ class ClientConnection(asyncio.Protocol):
         if self.relay is not relay or relay.is_over:
             self._buffer = b"" if self._request_is_open else rest
             return
-        if head.expects_continue and not rest:
+        if head.expects_continue and self._request_is_open and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self._request_is_open:
             self._buffer = rest

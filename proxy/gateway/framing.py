@@ -16,6 +16,8 @@ from proxy.errors import BadRequest, BadResponse
 
 HeaderList = list[tuple[bytes, bytes]]
 
+PRIVATE_PREFIX: Final = b"x-glassline-"
+"""Headers of our own: read from requests and not forwarded, added to responses and not relayed."""
 HOP_BY_HOP: Final = frozenset(
     (
         b"connection",
@@ -40,24 +42,13 @@ MAX_CHUNK_LINE: Final = 256
 """A chunk-size line with extensions; llhttp allows more, nobody sends any."""
 
 
-class _Collector:
-    """Receives the callbacks of an httptools parser."""
+class _Silent:
+    """Stands where an httptools parser expects callbacks: it validates, we split."""
 
-    __slots__ = ("headers", "reason", "target")
+    __slots__ = ()
 
-    def __init__(self) -> None:
-        self.headers: HeaderList = []
-        self.target = b""
-        self.reason = b""
 
-    def on_url(self, url: bytes) -> None:
-        self.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-    def on_status(self, reason: bytes) -> None:
-        self.reason += reason
+_SILENT: Final = _Silent()
 
 
 def _is_ambiguous(head: bytes) -> bool:
@@ -70,6 +61,16 @@ def _is_ambiguous(head: bytes) -> bool:
         or b"\n\t" in head
         or bool(head.translate(None, _PLAIN))
     )
+
+
+def _split(head: bytes) -> tuple[bytes, HeaderList]:
+    """Return the first line and the headers of a head that llhttp has accepted."""
+    lines = head[:-4].split(b"\r\n")
+    headers = []
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        headers.append((name, value.strip(b" \t")))
+    return lines[0], headers
 
 
 class RequestHead:
@@ -103,18 +104,12 @@ class RequestHead:
         self.expects_continue = False
         self.named_in_connection: frozenset[bytes] = frozenset()
 
-    @property
-    def has_body(self) -> bool:
-        """Say whether body bytes follow the head."""
-        return self.is_chunked or bool(self.content_length)
-
 
 def read_request_head(head: bytes, *, max_lines: int = 100, max_url: int = 8192) -> RequestHead:
     """Parse and judge `head`, which ends with the empty line. Raises BadRequest."""
     if _is_ambiguous(head):
         raise BadRequest("the request head contains a bare CR or LF, a folded line or a control character")
-    collector = _Collector()
-    parser = httptools.HttpRequestParser(collector)
+    parser = httptools.HttpRequestParser(_SILENT)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
@@ -127,13 +122,15 @@ def read_request_head(head: bytes, *, max_lines: int = 100, max_url: int = 8192)
         raise BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", status=505)
     if method in _METHODS_REFUSED:
         raise BadRequest("this method is not allowed", status=405)
-    if len(collector.target) > max_url:
+    line, headers = _split(head)
+    target = line[len(method) + 1 : -9]
+    if len(target) > max_url:
         raise BadRequest("the URL is too long", status=414, code="too_large")
-    if len(collector.headers) > max_lines:
+    if len(headers) > max_lines:
         raise BadRequest("too many header lines", status=431, code="too_large")
-    if not _TARGET.fullmatch(collector.target):
+    if not _TARGET.fullmatch(target):
         raise BadRequest("the request target must be a path")
-    request = RequestHead(method, collector.target, collector.headers)
+    request = RequestHead(method, target, headers)
     request.is_http_1_0 = version == "1.0"
     _judge_headers(request)
     return request
@@ -181,7 +178,7 @@ def _judge_headers(request: RequestHead) -> None:
     if expect is not None:
         if expect.lower() != b"100-continue":
             raise BadRequest("this expectation cannot be met", status=417)
-        request.expects_continue = request.has_body and not request.is_http_1_0
+        request.expects_continue = not request.is_http_1_0
 
 
 def _judge_framing(request: RequestHead) -> None:
@@ -201,20 +198,49 @@ def _judge_framing(request: RequestHead) -> None:
         request.content_length = int(length)
 
 
+DROPPED_RESPONSE: Final = HOP_BY_HOP | {b"content-length", b"alt-svc", b"strict-transport-security"}
+"""alt-svc and HSTS speak of the provider's host, not of ours."""
+
+
+_MATTERS: Final = DROPPED_RESPONSE | {
+    b"content-type",
+    b"set-cookie",
+    b"x-glassline-request-id",
+    b"x-glassline-overhead-ms",
+    b"x-glassline-trace-id",
+    b"x-glassline-budget-remaining-usd",
+    b"x-glassline-error",
+}
+
+
 class ResponseHead:
     """A response head that passed every rule."""
 
-    __slots__ = ("content_length", "content_type", "headers", "is_chunked", "keep_alive", "reason", "status")
+    __slots__ = (
+        "content_length",
+        "content_type",
+        "headers",
+        "is_chunked",
+        "keep_alive",
+        "kept_lines",
+        "sets_cookies",
+        "status",
+        "status_line",
+    )
 
-    def __init__(self, status: int, reason: bytes, headers: HeaderList) -> None:
+    def __init__(self, status: int, status_line: bytes) -> None:
         self.status = status
-        self.reason = reason
-        self.headers = headers
+        self.status_line = status_line
+        """Everything behind the version: `200 OK`."""
+        self.headers: HeaderList = []
+        self.kept_lines: list[bytes] = []
+        """Header lines as they came, less those that belong to the hop."""
         self.content_length: int | None = None
         self.is_chunked = False
         self.keep_alive = True
         self.content_type = b""
         """Lower case, with parameters."""
+        self.sets_cookies = False
 
     @property
     def is_event_stream(self) -> bool:
@@ -226,8 +252,7 @@ def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
     """Parse and judge `head`, which ends with the empty line. Raises BadResponse."""
     if _is_ambiguous(head):
         raise BadResponse("its head contains a bare CR or LF, a folded line or a control character")
-    collector = _Collector()
-    parser = httptools.HttpResponseParser(collector)
+    parser = httptools.HttpResponseParser(_SILENT)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade as error:
@@ -238,38 +263,43 @@ def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
     version = parser.get_http_version()
     if not 100 <= status <= 599 or version not in ("1.1", "1.0"):
         raise BadResponse(f"its status line cannot be used: HTTP/{version} {status}")
-    if len(collector.headers) > max_lines:
+    lines = head[:-4].split(b"\r\n")
+    if len(lines) > max_lines + 1:
         raise BadResponse("it sent too many header lines")
-    response = ResponseHead(status, collector.reason, collector.headers)
+    response = ResponseHead(status, lines[0][9:])
     response.keep_alive = version == "1.1"
-    _judge_response(response)
+    _judge_response(response, lines)
     return response
 
 
-def _judge_response(response: ResponseHead) -> None:
-    coding: bytes | None = None
-    for name, value in response.headers:
+def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
+    codings = 0
+    for line in lines[1:]:
+        name, _, value = line.partition(b":")
+        value = value.strip(b" \t")
+        response.headers.append((name, value))
         key = name.lower()
+        if key not in _MATTERS:
+            response.kept_lines.append(line)
+            continue
         if key == b"content-length":
             if not _NUMBER.fullmatch(value) or response.content_length not in (None, int(value)):
                 raise BadResponse("its Content-Length is not one number")
             response.content_length = int(value)
         elif key == b"transfer-encoding":
-            if coding is not None:
-                raise BadResponse("it sent two Transfer-Encoding headers")
-            coding = value.lower()
+            codings += 1
+            if codings > 1 or value.lower() != b"chunked":
+                raise BadResponse("its transfer coding is not known here")
+            response.is_chunked = True
         elif key == b"connection":
             tokens = value.lower()
-            if b"close" in tokens:
-                response.keep_alive = False
-            elif b"keep-alive" in tokens:
-                response.keep_alive = True
+            response.keep_alive = b"close" not in tokens and (response.keep_alive or b"keep-alive" in tokens)
         elif key == b"content-type":
             response.content_type = value.lower()
-    if coding is not None:
-        if coding != b"chunked":
-            raise BadResponse("its transfer coding is not known here")
-        response.is_chunked = True
+        elif key == b"set-cookie":
+            response.sets_cookies = True
+        if key in (b"content-type", b"set-cookie"):
+            response.kept_lines.append(line)
 
 
 def has_no_body(method: bytes, status: int) -> bool:

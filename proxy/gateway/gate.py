@@ -19,19 +19,7 @@ from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route, Target
 from proxy.ledger.messages import Account, BudgetLine, Refused, Reserve
 
-_USAGE_ENDPOINTS: Final = ("/chat/completions", "/completions")
-_ENDPOINT_KINDS: Final = (
-    ("/chat/completions", "chat"),
-    ("/completions", "completions"),
-    ("/responses", "responses"),
-    ("/embeddings", "embeddings"),
-)
 _NEVER_REMEMBERED: Final = 1024
-
-
-def endpoint_kind(endpoint: str) -> str:
-    """Name the way in which requests to `endpoint` can be bounded: chat, completions, responses, embeddings, other."""
-    return next((kind for suffix, kind in _ENDPOINT_KINDS if endpoint.endswith(suffix)), "other")
 
 
 class Gate:
@@ -67,7 +55,7 @@ class Gate:
         """Return how many body bytes to collect before forwarding; 0: none, let the body flow."""
         if method != b"POST":
             return 0
-        is_generation = endpoint_kind(route.endpoint) != "other"
+        is_generation = route.kind != "other"
         if self._is_gated(policy) and is_generation:
             return self._body_bytes
         return self._window_bytes if is_generation or self._is_gated(policy) else 0
@@ -81,7 +69,7 @@ class Gate:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
         if method != b"POST" or not self._is_gated(policy):
             return None
-        if endpoint_kind(route.endpoint) != "other":
+        if route.kind != "other":
             if seen is None:
                 return Refusal("bad_request", 400, "a limit of this key needs a body that can be read as JSON")
             if body is not None and has_duplicates(body):
@@ -89,7 +77,7 @@ class Gate:
         model = seen.model if seen is not None else None
         if policy is not None and model is not None and not policy.allows_model(model):
             return Refusal("model_not_allowed", 403, f"the key `{policy.name}` may not use the model `{model}`")
-        if policy is not None and model is None and policy.models and endpoint_kind(route.endpoint) != "other":
+        if policy is not None and model is None and policy.models and route.kind != "other":
             return Refusal("model_not_allowed", 403, f"the key `{policy.name}` must name one of its models")
         return None
 
@@ -99,7 +87,7 @@ class Gate:
         if (
             not seen.is_streaming
             or target.wire != "openai"
-            or not route.endpoint.endswith(_USAGE_ENDPOINTS)
+            or route.kind not in ("chat", "completions")
             or b"content-encoding" in head.lowered
             or target.include_usage == "never"
         ):
@@ -136,7 +124,7 @@ class Gate:
             model=model,
             provider=route.target.provider,
             is_free=route.target.is_free,
-            endpoint=endpoint_kind(route.endpoint),
+            endpoint=route.kind,
             input_bytes=input_bytes,
             max_output_tokens=peek.max_output_tokens if peek is not None else None,
             choices=peek.choices if peek is not None else 1,

@@ -8,27 +8,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.gateway.framing import HOP_BY_HOP, HeaderList, RequestHead, ResponseHead, has_no_body
-from proxy.gateway.identity import CREDENTIALS, PRIVATE_PREFIX
+from proxy.gateway.framing import HOP_BY_HOP, PRIVATE_PREFIX, HeaderList, RequestHead, ResponseHead, has_no_body
+from proxy.gateway.identity import CREDENTIALS
 
 _DROPPED_REQUEST: Final = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
-_DROPPED_RESPONSE: Final = HOP_BY_HOP | {b"content-length", b"alt-svc", b"strict-transport-security"}
-"""alt-svc and HSTS speak of the provider's host, not of ours."""
 
 
 def request_head(
-    head: RequestHead,
-    *,
-    path: bytes,
-    host: bytes,
-    body_size: int | None,
-    credential: bytes | None = None,
-    identity_encoding: bool = False,
+    head: RequestHead, *, path: bytes, host: bytes, credential: bytes | None = None, identity_encoding: bool = False
 ) -> bytes:
-    """Return the head to send upstream.
+    """Return the head to send upstream, up to where its framing begins.
 
-    `body_size` is the length of the body, None: chunked. `credential` is a header line that replaces the caller's own;
-    b'' removes it, None keeps it. `identity_encoding` asks for an answer that we can read.
+    `credential` is a header line that replaces the caller's own; b'' removes it, None keeps it. `identity_encoding`
+    asks for an answer that we can read.
     """
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, path, host)]
     named = head.named_in_connection
@@ -43,12 +35,6 @@ def request_head(
         lines.append(credential)
     if identity_encoding:
         lines.append(b"accept-encoding: identity\r\n")
-    if body_size is None:
-        lines.append(b"transfer-encoding: chunked\r\n\r\n")
-    elif body_size or head.content_length is not None:
-        lines.append(b"content-length: %d\r\n\r\n" % body_size)
-    else:
-        lines.append(b"\r\n")
     return b"".join(lines)
 
 
@@ -60,26 +46,21 @@ def response_head(
     `keeps_length` is False when the body may come out shorter than the upstream said. `own` and `connection` are
     header lines of ours.
     """
-    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.reason)]
-    for name, value in head.headers:
-        key = name.lower()
-        if key not in _DROPPED_RESPONSE and not key.startswith(PRIVATE_PREFIX):
-            lines.append(b"%b: %b\r\n" % (name, value))
-    lines.append(own)
     chunked = False
+    framing = b""
     length = head.content_length
     if has_no_body(method, head.status):
         # RFC 9110 §8.6: these carry the length that a body would have had, except 204.
         if length is not None and head.status != 204:
-            lines.append(b"content-length: %d\r\n" % length)
+            framing = b"content-length: %d\r\n" % length
     elif length is not None and keeps_length:
-        lines.append(b"content-length: %d\r\n" % length)
+        framing = b"content-length: %d\r\n" % length
     elif not is_http_1_0:
         chunked = True
-        lines.append(b"transfer-encoding: chunked\r\n")
-    lines.append(connection)
-    lines.append(b"\r\n")
-    return b"".join(lines), chunked
+        framing = b"transfer-encoding: chunked\r\n"
+    kept = b"\r\n".join(head.kept_lines)
+    end = b"\r\n" if kept else b""
+    return b"".join((b"HTTP/1.1 ", head.status_line, b"\r\n", kept, end, own, framing, connection, b"\r\n")), chunked
 
 
 def own_response(status: int, headers: bytes, body: bytes, connection: bytes) -> bytes:

@@ -11,9 +11,8 @@ from typing import Final
 import msgspec
 
 from proxy.errors import BadRequest
-from proxy.gateway.framing import HeaderList, RequestHead
+from proxy.gateway.framing import PRIVATE_PREFIX, HeaderList, RequestHead
 
-PRIVATE_PREFIX: Final = b"x-glassline-"
 CREDENTIALS: Final = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 """Headers in which a provider's key arrives, in the order in which we look (research: six places, two of them later)."""
 _SECRET_HEADERS: Final = frozenset((*CREDENTIALS, b"proxy-authorization", b"cookie", b"set-cookie"))

@@ -14,6 +14,9 @@ import msgspec
 _OVERHEAD_TOKENS: Final = 64
 """For what a provider counts beside text: end markers, the frame of a tool call."""
 
+EXTEND_AHEAD: Final = 512
+"""Tokens left in the reservation of a stream when more are asked for: some 100 ms of a fast model, many round trips."""
+
 
 class _Function(msgspec.Struct):
     name: str | None = None
@@ -97,3 +100,30 @@ def _delta_bytes(delta: _Delta) -> int:
 
 def _length(text: str | None) -> int:
     return len(text.encode("utf-8", "replace")) if text else 0
+
+
+class Allowance:
+    """What a stream may still produce before more must be reserved."""
+
+    __slots__ = ("_asked_tokens", "_meter", "granted_tokens")
+
+    def __init__(self, granted_tokens: int, choices: int) -> None:
+        self.granted_tokens = granted_tokens
+        """Output tokens that the reservation covers."""
+        self._meter = Meter(choices)
+        self._asked_tokens = 0
+
+    @property
+    def is_used_up(self) -> bool:
+        """Say whether more may have been produced than is covered."""
+        return self._meter.output_tokens > self.granted_tokens
+
+    def spend(self, pieces: list[bytes]) -> int | None:
+        """Count what passed; return the tokens to ask the ledger to cover in all, None: nothing to ask now."""
+        for piece in pieces:
+            self._meter.feed(piece)
+        needed = self._meter.output_tokens + EXTEND_AHEAD
+        if needed <= self.granted_tokens or needed <= self._asked_tokens:
+            return None
+        self._asked_tokens = needed
+        return needed

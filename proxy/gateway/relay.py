@@ -9,170 +9,100 @@ All other bytes go to the client first and are tapped afterwards. Durations come
 
 from __future__ import annotations
 
-from array import array
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BadRequest, JournalUnavailable, LedgerUnavailable
 from proxy.gates.admission import Peek
 from proxy.gates.admission import peek as read_peek
-from proxy.gateway.capture import Capture
-from proxy.gateway.framing import LAST_CHUNK, RequestHead, ResponseHead, encode_chunks
-from proxy.gateway.gate import endpoint_kind
-from proxy.gateway.heads import own_response, recorded_headers, request_head, response_head
-from proxy.gateway.identity import Claims, mask_secrets
+from proxy.gateway.framing import LAST_CHUNK, ResponseHead, encode_chunks
+from proxy.gateway.heads import own_response, response_head
 from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
-from proxy.gateway.meter import Meter
+from proxy.gateway.meter import Allowance
+from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, body_of, headers_of, stream_error
 from proxy.gateway.routing import Route
-from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE
-from proxy.ledger.messages import Answer, Granted, Refused, Reserve
-from proxy.records import Begin, End, Outcome
+from proxy.gateway.tape import FLUSH_BYTES, Tape
+from proxy.ledger.messages import Answer, Granted, Refused
+from proxy.records import Outcome
 
 if TYPE_CHECKING:
-    from proxy.gates.keys import KeyPolicy
     from proxy.gateway.client import ClientConnection
     from proxy.gateway.service import Gateway
     from proxy.gateway.upstream import UpstreamConnection
 
-FLUSH_BYTES: Final = 64 * 1024
-"""Captured bytes that wait in memory before they go to the journal; the clock tick flushes what waits longer."""
 _ERROR_BYTES: Final = 64 * 1024
 """An error response to an edited request is held back up to this size, to see whether the edit caused it."""
-_EXTEND_AHEAD: Final = 512
-"""Tokens left in the reservation of a stream when more are asked for: some 100 ms of a fast model, many round trips."""
 _DONE: Final = b"[DONE]"
+_FOREVER: Final = float("inf")
+_NO_LEDGER: Final = Refusal("recorder_unavailable", 503, "the ledger does not answer, so budgets cannot be checked")
 
 
 class Relay:
     """One exchange between a client connection and an upstream connection."""
 
-    __slots__ = (
-        "_asked_tokens",
-        "_begin",
-        "_captured_request",
-        "_captured_response",
-        "_claims",
-        "_client",
-        "_client_is_gone",
-        "_connect_started",
-        "_connect_us",
-        "_dispatched_us",
-        "_granted_tokens",
-        "_head",
-        "_held_error",
-        "_is_chunked_out",
-        "_is_collecting",
-        "_is_framed_out",
-        "_is_reserved",
-        "_is_retry",
-        "_journal_number",
-        "_last_byte_at",
-        "_meter",
-        "_mutated",
-        "_original",
-        "_overhead_us",
-        "_peek",
-        "_pending_head",
-        "_policy",
-        "_remaining_nano",
-        "_request_complete_us",
-        "_response",
-        "_response_head_us",
-        "_route",
-        "_service",
-        "_started",
-        "_started_ms",
-        "_stripper",
-        "_times",
-        "_total_deadline",
-        "_upstream",
-        "_window",
-        "_window_bytes",
-        "_window_limit",
-        "id",
-        "is_over",
-        "method",
-        "request_is_sent",
-    )
+    # What most exchanges never change stands here, so that making one costs little.
+    is_over: bool = False
+    """END is in the journal."""
+    request_is_sent: bool = False
+    """Every byte of the request was handed to the upstream's connection."""
+    _client_is_gone: bool = False
+    _window_bytes: int = 0
+    _is_collecting: bool = False
+    _peek: Peek | None = None
+    _original: bytes | None = None
+    """The client's own body, when another one is sent."""
+    _is_edited: bool = False
+    """What is sent upstream differs from what the client sent."""
+    _remaining_nano: int | None = None
+    _allowance: Allowance | None = None
+    """How much output the reservation covers; None: all of it."""
+    _stripper: Stripper | None = None
+    _upstream: UpstreamConnection | None = None
+    _is_retry: bool = False
+    _connect_started: float = 0.0
+    _response: ResponseHead | None = None
+    _pending_head: bytes | None = None
+    """Head of the response, waiting for the first bytes of its body."""
+    _is_chunked_out: bool = False
+    _is_framed_out: bool = True
+    _held_error: list[bytes] | None = None
 
     def __init__(
         self,
         service: Gateway,
         client: ClientConnection,
-        head: RequestHead,
+        opening: Opening,
         route: Route,
-        policy: KeyPolicy | None,
-        claims: Claims,
+        tape: Tape,
+        content_length: int | None,
     ) -> None:
-        self.id = service.new_id()
-        self.method = head.method
-        self.is_over = False
-        """END is in the journal, or never will be."""
-        self.request_is_sent = False
-        """Every byte of the request was handed to the upstream's connection."""
+        self.method = opening.head.method
         self._service = service
         self._client = client
-        self._client_is_gone = False
-        self._head = head
+        self._opening = opening
+        self._head = opening.head
         self._route = route
-        self._policy = policy
-        self._claims = claims
-        self._started = self._last_byte_at = service.now()
-        self._started_ms = service.wall_ms()
-        total = claims.timeout_s or route.target.timeouts.total
-        self._total_deadline = self._started + total if total else float("inf")
+        self._tape = tape
+        self._content_length = content_length
+        self._last_byte_at = tape.started
         self._window: list[bytes] = []
         """Request body bytes that were not sent yet."""
-        self._window_bytes = 0
-        self._window_limit = 0
-        self._is_collecting = False
-        self._peek: Peek | None = None
-        self._original: bytes | None = None
-        """The client's own body, when another one is sent."""
-        self._mutated: tuple[str, ...] = ()
-        self._is_reserved = False
-        self._remaining_nano: int | None = None
-        self._granted_tokens: int | None = None
-        """Output tokens that the reservation covers; None: all."""
-        self._asked_tokens = 0
-        self._meter: Meter | None = None
-        self._stripper: Stripper | None = None
-        self._journal_number: int | None = None
-        self._begin: Begin | None = None
-        self._upstream: UpstreamConnection | None = None
-        self._is_retry = False
-        self._connect_started = 0.0
-        self._connect_us: int | None = None
-        self._dispatched_us: int | None = None
-        self._request_complete_us: int | None = None
-        self._response_head_us: int | None = None
-        self._overhead_us = 0
-        self._response: ResponseHead | None = None
-        self._pending_head: bytes | None = None
-        """Head of the response, waiting for the first bytes of its body or the end of this loop iteration."""
-        self._is_chunked_out = False
-        self._is_framed_out = True
-        self._held_error: list[bytes] | None = None
-        self._captured_request = Capture(service.capture_bytes)
-        self._captured_response = Capture(service.capture_bytes)
-        self._times = array("Q")
+        total = opening.claims.timeout_s or route.target.timeouts.total
+        self._total_deadline = tape.started + total if total else _FOREVER
 
     # --- the request -------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Decide from the head alone: refuse, collect the body, or let it flow."""
         self._service.relays.add(self)
-        gate = self._service.gate
-        refusal = gate.judge_caller(self._policy, self._route.target.name)
-        length = self._head.content_length
+        refusal = self._opening.refusal
+        length = self._content_length
         if refusal is None and length is not None and length > self._service.body_bytes:
             refusal = self._too_large()
         if refusal is not None:
             self.refuse(refusal)
-            return
-        if self._head.has_body:
-            self._window_limit = gate.window_for(self._policy, self._route, self.method)
-            self._is_collecting = self._window_limit > 0
+        elif self._client.request_is_open:
+            self._is_collecting = self._opening.window_bytes > 0
             if not self._is_collecting:
                 self._admit(None)
 
@@ -180,21 +110,22 @@ class Relay:
         """Take a piece of the request body."""
         if self.is_over or not piece:
             return
-        self._captured_request.add(piece)
-        if self._captured_request.size > self._service.body_bytes:
+        request = self._tape.request
+        request.add(piece)
+        if request.size > self._service.body_bytes:
             self.refuse(self._too_large())
             return
         upstream = self._upstream
         if upstream is not None:
             upstream.write(encode_chunks([piece]) if self._head.is_chunked else piece)
             self._last_byte_at = self._service.now()
-            if self._captured_request.pending_bytes >= FLUSH_BYTES:
-                self._flush_request()
+            if request.pending_bytes >= FLUSH_BYTES:
+                self._tape.flush_request()
             return
         self._window.append(piece)
         self._window_bytes += len(piece)
         if self._is_collecting:
-            if self._window_bytes > self._window_limit:
+            if self._window_bytes > self._opening.window_bytes:
                 self._is_collecting = False
                 self._admit(None)
         elif self._window_bytes > FLUSH_BYTES:
@@ -204,13 +135,13 @@ class Relay:
         """Take note that the request is complete."""
         if self.is_over:
             return
-        self._request_complete_us = self._elapsed_us()
+        self._tape.request_complete_us = self._tape.elapsed_us()
         if self._upstream is not None:
             if self._head.is_chunked:
                 self._upstream.write(LAST_CHUNK)
             self.request_is_sent = True
             self._last_byte_at = self._service.now()
-        elif self._is_collecting or not self._head.has_body:
+        elif self._is_collecting or not self._tape.request.size:
             self._is_collecting = False
             body = self._window[0] if len(self._window) == 1 else b"".join(self._window)
             self._window = [body] if body else []
@@ -221,111 +152,102 @@ class Relay:
 
     def _admit(self, body: bytes | None) -> None:
         """Decide about a request; `body` is its whole body, None when it is not collected."""
-        gate = self._service.gate
-        peek = self._peek = read_peek(body, endpoint_kind(self._route.endpoint)) if body else None
-        refusal = gate.judge_request(self._policy, self._route, self.method, body, peek)
+        gate, route, policy = self._service.gate, self._route, self._opening.policy
+        peek = self._peek = read_peek(body, route.kind) if body else None
+        refusal = gate.judge_request(policy, route, self.method, body, peek)
         if refusal is not None:
             self.refuse(refusal)
             return
-        if body and peek is not None and gate.wants_usage(self._route, self._head, peek):
+        if body and peek is not None and gate.wants_usage(route, self._head, peek):
             edited = insert_option(body)
             if edited is not None:
                 self._original = body
+                self._is_edited = True
                 self._window = [edited]
-                self._mutated = ("include_usage",)
+                self._tape.mutated = ("include_usage",)
         reserve = gate.reservation(
-            self.id,
-            self._policy,
-            self._route,
-            user=self._claims.user,
-            input_bytes=self._head.content_length or self._captured_request.size,
+            self._tape.id,
+            policy,
+            route,
+            user=self._opening.claims.user,
+            input_bytes=self._content_length or self._tape.request.size,
             peek=peek,
-            now_ms=self._started_ms,
+            now_ms=self._tape.started_ms,
         )
         if reserve is None:
             self._dispatch()
         else:
-            self._reserve(reserve)
-
-    def _reserve(self, reserve: Reserve) -> None:
-        self._is_reserved = True
-        self._service.ledger.reserve(reserve, self._reserved)
+            self._tape.is_reserved = True
+            self._service.ledger.reserve(reserve, self._reserved)
 
     def _reserved(self, answer: Answer | LedgerUnavailable) -> None:
         if self.is_over:
             if isinstance(answer, Granted):
-                self._service.ledger.release(self.id)
-            return
-        if isinstance(answer, Granted):
+                self._service.ledger.release(self._tape.id)
+        elif isinstance(answer, Granted):
             self._remaining_nano = answer.remaining_nano_usd
-            self._granted_tokens = answer.output_tokens
             if answer.output_tokens is not None:
-                self._meter = Meter(self._peek.choices if self._peek is not None else 1)
+                self._allowance = Allowance(answer.output_tokens, self._peek.choices if self._peek is not None else 1)
             self._dispatch()
-            return
-        self._is_reserved = False
-        if isinstance(answer, Refused):
-            self.refuse(self._service.gate.refusal_of(answer, self._policy))
         else:
-            self.refuse(
-                Refusal("recorder_unavailable", 503, "the ledger does not answer, so budgets cannot be checked")
-            )
+            self._tape.is_reserved = False
+            self.refuse(self._refusal_of(answer))
+
+    def _refusal_of(self, answer: Answer | LedgerUnavailable) -> Refusal:
+        return (
+            self._service.gate.refusal_of(answer, self._opening.policy) if isinstance(answer, Refused) else _NO_LEDGER
+        )
 
     # --- dispatch ----------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        begin = self._make_begin()
         try:
-            self._journal_number = self._service.journal.begin(begin, self._captured_request.take())
+            self._tape.begin()
         except JournalUnavailable as error:
             self._service.journal_failures += 1
             self.refuse(Refusal("recorder_unavailable", 503, str(error)))
             return
-        self._begin = begin
         self._connect()
 
     def _connect(self) -> None:
-        pool = self._service.pool(self._route.target)
-        self._connect_started = self._service.now()
+        try:
+            pool = self._service.pool(self._route.target)
+        except OSError as error:  # ssl.SSLError is one
+            self.connect_failed(f"its certificates cannot be read: {error.strerror}")
+            return
         connection = None if self._is_retry else pool.take(self)
         if connection is not None:
             self.connected(connection)
         else:
-            self._connect_us = 0
+            self._connect_started = self._service.now()
+            self._tape.connect_us = 0
             pool.connect(self)
 
     def connected(self, connection: UpstreamConnection) -> None:
         """Send what there is of the request."""
-        now = self._service.now()
-        if self._connect_us is not None:
-            self._connect_us = int((now - self._connect_started) * 1e6)
+        tape, head, body = self._tape, self._head, self._window
+        now = self._last_byte_at = self._service.now()
+        if tape.connect_us is not None:
+            tape.connect_us = int((now - self._connect_started) * 1e6)
         self._upstream = connection
-        self._last_byte_at = now
-        dispatched = self._dispatched_us = int((now - self._started) * 1e6)
-        complete = self._request_complete_us
+        dispatched = tape.dispatched_us = int((now - tape.started) * 1e6)
+        complete = tape.request_complete_us
         if complete is not None:
-            self._overhead_us = max(0, dispatched - complete - (self._connect_us or 0))
-        body = self._window
-        size: int | None
-        if complete is not None:
+            tape.overhead_us = max(0, dispatched - complete - (tape.connect_us or 0))
             size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+            framing = b"content-length: %d\r\n\r\n" % size if body or self._content_length is not None else b"\r\n"
             self.request_is_sent = True
         else:
-            size = self._head.content_length
             self._window = []
             self._client.resume_reading()
-            if size is None:
+            if head.is_chunked:
+                framing = b"transfer-encoding: chunked\r\n\r\n"
                 body = [encode_chunks(body)]
-        target = self._route.target
-        head = request_head(
-            self._head,
-            path=self._route.upstream_path,
-            host=target.host_header,
-            body_size=size,
-            credential=self._service.gate.lent_credential(self._policy, target),
-            identity_encoding=bool(self._mutated),
-        )
-        connection.write(b"".join((head, *body)))
+            else:
+                framing = b"content-length: %d\r\n\r\n" % (self._content_length or 0)
+        opening = self._opening
+        first = opening.identity_head if self._is_edited else opening.upstream_head
+        connection.write(b"".join((first, framing, *body)))
 
     def connect_failed(self, reason: str) -> None:
         """Answer for an upstream that cannot be reached."""
@@ -346,9 +268,9 @@ class Relay:
     def response_began(self, head: ResponseHead) -> None:
         """Take the upstream's response head."""
         self._response = head
-        self._last_byte_at = self._service.now()
-        self._response_head_us = int((self._last_byte_at - self._started) * 1e6)
-        if self._mutated:
+        now = self._last_byte_at = self._service.now()
+        self._tape.response_head_us = int((now - self._tape.started) * 1e6)
+        if self._is_edited:
             if head.status in (400, 422):
                 self._held_error = []
                 return
@@ -372,24 +294,21 @@ class Relay:
         if self._held_error is not None:
             self._hold_error(pieces)
             return
-        self._last_byte_at = self._service.now()
+        now = self._last_byte_at = self._service.now()
         if pieces and pieces[-1][-16:].rstrip().endswith(_DONE):
             # The client may take this for the end: what it has seen must survive us from now on.
-            self._tap(pieces)
-            self._flush_response()
+            self._tape.tap(pieces, now)
+            self._tape.flush_response()
             self._write_body(pieces)
             return
         self._write_body(pieces)
-        self._tap(pieces)
-        if self._captured_response.pending_bytes >= FLUSH_BYTES:
-            self._flush_response()
-        if self._meter is not None:
-            self._watch_budget(pieces)
+        self._tape.tap(pieces, now)
+        if self._allowance is not None:
+            self._watch_budget(self._allowance, pieces)
 
     def _write_body(self, pieces: list[bytes]) -> None:
-        stripper = self._stripper
-        if stripper is not None and pieces:
-            pieces = [stripper.feed(b"".join(pieces))]
+        if self._stripper is not None and pieces:
+            pieces = [self._stripper.feed(b"".join(pieces))]
         self._write(self._encoded(pieces))
 
     def _encoded(self, pieces: list[bytes]) -> bytes:
@@ -403,14 +322,10 @@ class Relay:
         if data and not self._client_is_gone:
             self._client.write(data)
 
-    def _tap(self, pieces: list[bytes]) -> None:
-        if not pieces:
-            return
-        captured = self._captured_response
-        for piece in pieces:
-            captured.add(piece)
-        self._times.extend((captured.size, int((self._last_byte_at - self._started) * 1e6)))
-        self._service.dirty.add(self)
+    def flush_head(self) -> None:
+        """Send a response head whose body has not begun."""
+        if self._pending_head is not None:
+            self._write(b"")
 
     def response_ended(self, pieces: list[bytes]) -> None:
         """Relay the last pieces of a response that ended as its framing promised."""
@@ -421,22 +336,23 @@ class Relay:
                 return
             pieces = self._release_error()
         arrived = self._last_byte_at = self._service.now()
-        self._tap(pieces)
+        self._tape.tap(pieces, arrived)
         if self._stripper is not None:
             pieces = [self._stripper.feed(b"".join(pieces)) + self._stripper.close()]
         last = self._encoded(pieces)
         if self._is_chunked_out:
             last += LAST_CHUNK
         self._record("completed")
-        self._overhead_us += int((self._service.now() - arrived) * 1e6)
-        self._service.when_durable(lambda: self._deliver(last))
+        if self._service.is_strict:
+            self._service.when_durable(lambda: self._deliver(last))
+        else:
+            self._deliver(last)
 
     def _deliver(self, last: bytes) -> None:
         """Hand over the last bytes and the connection."""
-        if self._client_is_gone:
-            return
-        self._write(last)
-        self._client.exchange_over(keep_alive=self._head.keep_alive and self._is_framed_or_empty())
+        if not self._client_is_gone:
+            self._write(last)
+            self._client.exchange_over(keep_alive=self._head.keep_alive and self._is_framed_or_empty())
 
     def _is_framed_or_empty(self) -> bool:
         return self._is_framed_out or (self._response is not None and self._response.status in (204, 304))
@@ -477,47 +393,39 @@ class Relay:
             return False
         model = self._peek.model if self._peek is not None else None
         self._service.gate.usage_was_rejected(self._route, model)
-        self._held_error = None
-        self._mutated = ()
+        self._tape.end_mutated = ("include_usage_rejected",)
+        self._held_error = self._response = None
+        self._is_edited = False
         self._window = [original]
-        self._response = None
         self._connect()
         return True
 
     # --- a hard budget and a running stream --------------------------------------------------------------------
 
-    def _watch_budget(self, pieces: list[bytes]) -> None:
-        meter, granted = self._meter, self._granted_tokens
-        if meter is None or granted is None:
-            return
-        for piece in pieces:
-            meter.feed(piece)
-        needed = meter.output_tokens + _EXTEND_AHEAD
-        if needed <= granted or needed <= self._asked_tokens:
-            return
-        self._asked_tokens = needed
-        if meter.output_tokens > granted:
-            self.pause_response()
-        self._service.ledger.extend(self.id, needed, self._extended)
+    def _watch_budget(self, allowance: Allowance, pieces: list[bytes]) -> None:
+        needed = allowance.spend(pieces)
+        if needed is not None:
+            if allowance.is_used_up:
+                self.pause_response()
+            self._service.ledger.extend(self._tape.id, needed, self._extended)
 
     def _extended(self, answer: Answer | LedgerUnavailable) -> None:
-        if self.is_over:
+        allowance = self._allowance
+        if self.is_over or allowance is None:
             return
-        if isinstance(answer, Granted):
-            self._granted_tokens = answer.output_tokens
-            if answer.output_tokens is None:
-                self._meter = None
-            if self._client.paused_since is None:
-                self.resume_response()
+        if not isinstance(answer, Granted):
+            self._cut(self._refusal_of(answer))
             return
-        if isinstance(answer, Refused):
-            self._cut(self._service.gate.refusal_of(answer, self._policy))
+        if answer.output_tokens is None:
+            self._allowance = None
         else:
-            self._cut(Refusal("recorder_unavailable", 503, "the ledger does not answer, so the stream cannot go on"))
+            allowance.granted_tokens = answer.output_tokens
+        if self._client.paused_since is None:
+            self.resume_response()
 
     def _cut(self, refusal: Refusal) -> None:
         """End a running stream with an error that its wire knows."""
-        event = stream_error(refusal, self._route.target.wire, self._route.endpoint, self.id)
+        event = stream_error(refusal, self._route.target.wire, self._route.endpoint, self._tape.id)
         self._drop_upstream()
         self._record("refused", refusal)
         if self._client_is_gone:
@@ -544,14 +452,13 @@ class Relay:
         self.upstream_broke("it closed the connection before its answer was complete", is_clean=is_clean)
 
     def _can_send_again(self) -> bool:
-        return self.request_is_sent and (bool(self._window) or not self._head.has_body)
+        return self.request_is_sent and (bool(self._window) or not self._tape.request.size)
 
     def upstream_broke(self, reason: str, *, is_clean: bool) -> None:
         """End an exchange whose upstream failed: an answer of ours if nothing was sent yet, else a visible break."""
         self._upstream = None
         if self.is_over:
             return
-        outcome: Outcome = "truncated" if is_clean else "upstream_reset"
         if self._response is None or self._pending_head is not None or self._held_error is not None:
             message = f"the upstream `{self._route.target.name}` failed: {reason}"
             self._response = self._pending_head = self._held_error = None
@@ -559,7 +466,7 @@ class Relay:
             return
         if self._stripper is not None:
             self._write(self._encoded([self._stripper.close()]))
-        self._record(outcome)
+        self._record("truncated" if is_clean else "upstream_reset")
         if not self._client_is_gone:
             self._client.break_off(is_framed=self._is_framed_out)
 
@@ -588,10 +495,10 @@ class Relay:
             if not self._client_is_gone:
                 self._client.break_off(is_framed=self._is_framed_out)
             return
-        body = body_of(refusal, self._route.target.wire, self.id)
-        self._response = self._response_head_us = None
+        body = body_of(refusal, self._route.target.wire, self._tape.id)
+        self._response = self._tape.response_head_us = None
         if refusal.code != "invalid_key":
-            self._captured_response.add(body)
+            self._tape.response.add(body)
         self._record(outcome, refusal)
         if self._client_is_gone:
             return
@@ -607,19 +514,19 @@ class Relay:
         timeouts = self._route.target.timeouts
         if now > self._total_deadline:
             self._time_out("the whole exchange took too long")
-        elif self._upstream is None:
-            if self._client.request_is_open and now - self._client.last_read > self._service.timeouts.body_idle:
+        elif self._client.request_is_open and (self._upstream is None or not self.request_is_sent):
+            if now - self._client.last_read > self._service.timeouts.body_idle:
                 self.refuse(Refusal("bad_request", 408, "the request body took too long"), outcome="timeout")
+        elif self._upstream is None:
+            return  # The ledger and the connection have deadlines of their own.
         elif self._client.paused_since is not None:
             if now - self._client.paused_since > self._service.timeouts.write_stall:
                 self._drop_upstream()
                 self._record("client_closed")
                 self._client.break_off(is_framed=False)
         elif self._response is None:
-            if self.request_is_sent and now - self._last_byte_at > timeouts.first_byte:
+            if now - self._last_byte_at > timeouts.first_byte:
                 self._time_out(f"the upstream did not answer within {timeouts.first_byte:g} s")
-            elif not self.request_is_sent and now - self._client.last_read > self._service.timeouts.body_idle:
-                self.refuse(Refusal("bad_request", 408, "the request body took too long"), outcome="timeout")
         elif now - self._last_byte_at > timeouts.idle:
             self._time_out(f"the upstream sent nothing for {timeouts.idle:g} s")
 
@@ -628,11 +535,13 @@ class Relay:
 
     def cut_for_shutdown(self) -> None:
         """End the exchange because this process stops."""
-        if not self.is_over:
-            if self._response is None:
-                self.refuse(Refusal("draining", 503, "the proxy is stopping"))
-            else:
-                self._cut(Refusal("draining", 503, "the proxy is stopping"))
+        refusal = Refusal("draining", 503, "the proxy is stopping")
+        if self.is_over:
+            return
+        if self._response is None:
+            self.refuse(refusal)
+        else:
+            self._cut(refusal)
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
@@ -643,118 +552,33 @@ class Relay:
 
     def flush(self) -> None:
         """Hand what was tapped to the journal. Called with the clock tick."""
-        if not self.is_over:
-            self._flush_response()
-            self._flush_request()
-            if self._pending_head is not None:
-                self._write(b"")
-
-    def flush_head(self) -> None:
-        """Send a response head whose body has not begun."""
-        if self._pending_head is not None:
-            self._write(b"")
-
-    def _flush_request(self) -> None:
-        data = self._captured_request.take()
-        if data and self._journal_number is not None:
-            self._service.keep(CHUNK_REQUEST, self._journal_number, data)
-
-    def _flush_response(self) -> None:
-        data = self._captured_response.take()
-        if data and self._journal_number is not None:
-            self._service.keep(CHUNK_RESPONSE, self._journal_number, data)
+        self._tape.flush_request()
+        self._tape.flush_response()
 
     def _record(self, outcome: Outcome, refusal: Refusal | None = None) -> None:
-        """Append END, once, and let go of what the exchange held."""
+        """Append END, once, and free the place in the ledger."""
         if self.is_over:
             return
         self.is_over = True
-        service = self._service
-        service.relays.discard(self)
-        service.dirty.discard(self)
-        request = self._captured_request.take()
-        response = self._captured_response.take()
-        number = self._journal_number
-        if number is None:
-            keeps = refusal is None or refusal.code != "invalid_key"
-            begin = self._begin or self._make_begin()
-            service.keep_whole(begin, self._make_end(outcome, refusal), request if keeps else b"", response)
-        else:
-            if request:
-                service.keep(CHUNK_REQUEST, number, request)
-            service.keep_end(number, self._make_end(outcome, refusal), response)
-        if self._is_reserved:
-            if number is None:
-                service.ledger.release(self.id)
+        self._service.relays.discard(self)
+        tape = self._tape
+        was_dispatched = tape.number is not None
+        tape.end(outcome, self._response, refusal)
+        if tape.is_reserved:
+            if was_dispatched:
+                self._service.ledger.finish(tape.id)
             else:
-                service.ledger.finish(self.id)
-
-    def _make_begin(self) -> Begin:
-        claims, policy, route = self._claims, self._policy, self._route
-        tags = dict(claims.tags)
-        tags.update(route.tags)
-        if policy is not None:
-            tags.update(policy.tags)
-        return Begin(
-            id=self.id,
-            started_at_ms=self._started_ms,
-            upstream=route.target.name,
-            wire=route.target.wire,
-            provider=route.target.provider,
-            is_free=route.target.is_free,
-            method=self.method.decode("ascii"),
-            path=route.recorded_path,
-            headers=mask_secrets(recorded_headers(self._head.headers)),
-            key=policy.name if policy is not None else None,
-            user=claims.user,
-            session=claims.session,
-            trace_id=claims.trace_id,
-            parent_id=claims.parent_id,
-            environment=claims.environment,
-            tags=tags,
-            prompt_name=claims.prompt_name,
-            prompt_version=claims.prompt_version,
-            attempt=claims.attempt,
-            is_reserved=self._is_reserved,
-            mutated=self._mutated,
-            no_store=claims.no_store,
-        )
-
-    def _make_end(self, outcome: Outcome, refusal: Refusal | None) -> End:
-        response = self._response
-        status = refusal.status if response is None and refusal is not None else None
-        if response is not None:
-            status = response.status
-        rejected = ("include_usage_rejected",) if self._original is not None and not self._mutated else ()
-        return End(
-            outcome=outcome,
-            status=status,
-            headers=mask_secrets(response.headers) if response is not None else (),
-            error_code=refusal.code if refusal is not None else None,
-            error_message=refusal.message if refusal is not None else None,
-            request_size=self._captured_request.size,
-            response_size=self._captured_response.size,
-            request_sha256=self._captured_request.sha256,
-            response_sha256=self._captured_response.sha256,
-            request_tail=self._captured_request.tail,
-            response_tail=self._captured_response.tail,
-            times=self._times.tobytes(),
-            request_complete_us=self._request_complete_us,
-            dispatched_us=self._dispatched_us,
-            connect_us=self._connect_us,
-            response_head_us=self._response_head_us,
-            ended_us=self._elapsed_us(),
-            overhead_us=self._overhead_us,
-            mutated=rejected,
-        )
+                self._service.ledger.release(tape.id)
 
     def _own_headers(self) -> bytes:
+        tape = self._tape
         lines = b"x-glassline-request-id: %b\r\nx-glassline-overhead-ms: %.3f\r\n" % (
-            self.id.encode(),
-            self._overhead_us / 1000,
+            tape.id.encode(),
+            tape.overhead_us / 1000,
         )
-        if self._claims.trace_id is not None:
-            lines += b"x-glassline-trace-id: " + _header_safe(self._claims.trace_id) + b"\r\n"
+        trace_id = self._opening.claims.trace_id
+        if trace_id is not None:
+            lines += b"x-glassline-trace-id: " + _header_safe(trace_id) + b"\r\n"
         if self._remaining_nano is not None:
             lines += b"x-glassline-budget-remaining-usd: %.9f\r\n" % (self._remaining_nano / 1e9)
         return lines
@@ -763,9 +587,6 @@ class Relay:
         if self._service.is_draining or not self._head.keep_alive:
             return b"connection: close\r\n"
         return b"connection: keep-alive\r\n" if self._head.is_http_1_0 else b""
-
-    def _elapsed_us(self) -> int:
-        return int((self._service.now() - self._started) * 1e6)
 
 
 def _header_safe(text: str) -> bytes:

@@ -25,6 +25,12 @@ _NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7
 _VERSION: Final = re.compile(r"v\d+(?:alpha|beta)?\d*")
 _GEMINI: Final = ("/v1beta/", "/v1alpha/", "/upload/v1")
 _TAG: Final = re.compile(r"[^:/]{1,64}:[^/]{1,256}")
+_KINDS: Final = (
+    ("/chat/completions", "chat"),
+    ("/completions", "completions"),
+    ("/responses", "responses"),
+    ("/embeddings", "embeddings"),
+)
 _CREDENTIAL_IN_QUERY: Final = re.compile(rb"(^|&)(key|api[_-]key|access_token)=([^&]*)", re.IGNORECASE)
 
 
@@ -78,6 +84,8 @@ class Route:
     """The same below the base URL, credentials masked."""
     endpoint: str
     """Path below the base URL without query and version."""
+    kind: str
+    """How its requests can be bounded: chat, completions, responses, embeddings, other."""
     tags: tuple[tuple[str, str], ...]
 
 
@@ -159,7 +167,8 @@ class Router:
             target=upstream,
             upstream_path=(upstream.base_path + below).encode() + mark + query,
             recorded_path=shown.decode("ascii"),
-            endpoint=_endpoint(below),
+            endpoint=(endpoint := _endpoint(below)),
+            kind=next((kind for suffix, kind in _KINDS if endpoint.endswith(suffix)), "other"),
             tags=tuple(tags),
         )
 

@@ -16,19 +16,20 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from proxy.config import Config
-from proxy.errors import BadRequest, JournalUnavailable, LedgerUnavailable
+from proxy.errors import JournalUnavailable, LedgerUnavailable
 from proxy.gateway.client import ClientConnection
 from proxy.gateway.framing import RequestHead
 from proxy.gateway.gate import Gate
 from proxy.gateway.heads import own_response
-from proxy.gateway.identity import read_claims
+from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.refusal import Refusal, body_of, headers_of
 from proxy.gateway.relay import Relay
 from proxy.gateway.routing import Router, Target
+from proxy.gateway.tape import Tape
 from proxy.gateway.upstream import Pool
 from proxy.journal import FrameKind, JournalWriter
 from proxy.ledger.messages import Answer, Balances
-from proxy.records import Begin, End
+from proxy.records import End
 from proxy.stats import StatsWriter
 
 if TYPE_CHECKING:
@@ -92,8 +93,6 @@ class Gateway:
         self.ledger = ledger
         self.clients: set[ClientConnection] = set()
         self.relays: set[Relay] = set()
-        self.dirty: set[Relay] = set()
-        """Relays whose tap holds bytes that the journal has not."""
         self.is_draining = False
         self.journal_failures = 0
         self._stats = stats
@@ -113,12 +112,12 @@ class Gateway:
     def configure(self, config: Config, gate: Gate, router: Router) -> None:
         """Use another configuration for the requests to come; those under way keep what they have."""
         self.gate = gate
-        self.router = router
+        self.openings = Openings(gate, router, config.limits)
         self.limits = config.limits
         self.timeouts = config.timeouts
         self.body_bytes = int(config.limits.body_mb * 1024 * 1024)
         self.capture_bytes = int(config.record.max_body_mb * 1024 * 1024)
-        self._is_strict = config.durability == "strict"
+        self.is_strict = config.durability == "strict"
 
     def wall_ms(self) -> int:
         """Return Unix milliseconds."""
@@ -146,32 +145,22 @@ class Gateway:
 
     # --- requests ----------------------------------------------------------------------------------------------
 
-    def accept(self, client: ClientConnection, head: RequestHead) -> Relay | None:
+    def accept(self, client: ClientConnection, opening: Opening, length: int | None) -> Relay | None:
         """Return the relay of a new request; None: it was answered here."""
-        path = head.target
-        if path in (b"/healthz", b"/readyz"):
-            self._answer_probe(client, path, head)
-            return None
-        if self.is_draining:
+        route, template, head = opening.route, opening.template, opening.head
+        if head.target in (b"/healthz", b"/readyz"):
+            self._answer_probe(client, head)
+        elif self.is_draining:
             self.answer_unrecorded(client, "draining", 503, "the proxy is stopping")
-            return None
-        if b"upgrade" in head.named_in_connection and b"upgrade" in head.lowered:
+        elif b"upgrade" in head.named_in_connection and b"upgrade" in head.lowered:
             self.answer_unrecorded(client, "bad_request", 501, "connection upgrades are not relayed yet")
-            return None
-        try:
-            route = self.router.find(path, is_anthropic=b"anthropic-version" in head.lowered)
-            claims = read_claims(head)
-        except BadRequest as error:
-            self.answer_unrecorded(client, error.code, error.status, str(error))
-            return None
-        policy = self.gate.find_key(head.lowered)
-        if path == b"/-/me":
-            self._answer_me(client, head, policy)
-            return None
-        if route is None:
+        elif head.target == b"/-/me":
+            self._answer_me(client, head, opening.policy)
+        elif route is None or template is None:
             self.answer_unrecorded(client, "not_found", 404, "no upstream is called so; use /v1/… or /<upstream>/…")
-            return None
-        return Relay(self, client, head, route, policy, claims)
+        else:
+            return Relay(self, client, opening, route, Tape(self, template), length)
+        return None
 
     def answer_unrecorded(self, client: ClientConnection, code: str, status: int, message: str) -> None:
         """Answer what never became an exchange, and close."""
@@ -181,8 +170,8 @@ class Gateway:
         client.write(own_response(status, headers_of(refusal), body, b"connection: close\r\n"))
         client.exchange_over(keep_alive=False)
 
-    def _answer_probe(self, client: ClientConnection, path: bytes, head: RequestHead) -> None:
-        ready = path == b"/healthz" or self.is_ready
+    def _answer_probe(self, client: ClientConnection, head: RequestHead) -> None:
+        ready = head.target == b"/healthz" or self.is_ready
         body = b"ok\n" if ready else b"not ready\n"
         shown = b"" if head.method == b"HEAD" else body
         client.write(own_response(200 if ready else 503, b"content-type: text/plain\r\n", shown, b""))
@@ -217,10 +206,10 @@ class Gateway:
         """Append END with the last body bytes."""
         self._append(len(body) + 512, lambda: self.journal.end(number, end, body))
 
-    def keep_whole(self, begin: Begin, end: End, request: bytes, response: bytes) -> None:
-        """Append an exchange that was not dispatched."""
-        size = len(request) + len(response) + 1024
-        self._append(size, lambda: self.journal.whole(begin, end, request, response))
+    def keep_whole(self, begin: bytes, end: End, request: bytes, response: bytes) -> None:
+        """Append an exchange that was not dispatched; `begin` is encoded."""
+        size = len(begin) + len(request) + len(response) + 1024
+        self._append(size, lambda: self.journal.whole_encoded(begin, end, request, response))
 
     def _append(self, size: int, append: Callable[[], None]) -> None:
         if not self._spill:
@@ -234,10 +223,7 @@ class Gateway:
         self._spill.add(size, append)
 
     def when_durable(self, deliver: Callable[[], None]) -> None:
-        """Call `deliver` when all that was appended is as durable as the configuration demands."""
-        if not self._is_strict:
-            deliver()
-            return
+        """Call `deliver` when all that was appended has reached the disk (`durability: strict`)."""
         self._syncing.append(deliver)
         if self._sync_task is None:
             self._start_sync()
@@ -268,9 +254,8 @@ class Gateway:
         self._worst_lag = max(self._worst_lag, now - self._next_tick)
         self._ticks += 1
         self._spill.retry()
-        for relay in tuple(self.dirty):
+        for relay in self.relays:
             relay.flush()
-        self.dirty.clear()
         if self._ticks % _DEADLINE_TICKS == 0:
             self._check_deadlines(now)
             self.publish()

@@ -50,8 +50,11 @@ class JournalWriter:
 
     def begin(self, begin: Begin, body: bytes = b"") -> int:
         """Append the first half of an exchange with the body bytes known so far; return the exchange's number."""
+        return self.begin_encoded(_ENCODER.encode(begin), body)
+
+    def begin_encoded(self, header: bytes, body: bytes = b"") -> int:
+        """Do the same with a `Begin` that is encoded already, see `records.BeginTemplate`."""
         self._exchange += 1
-        header = _ENCODER.encode(begin)
         self._append(FrameKind.BEGIN, self._exchange, (LENGTH.pack(len(header)), header, body))
         return self._exchange
 
@@ -66,8 +69,12 @@ class JournalWriter:
 
     def whole(self, begin: Begin, end: End, request: bytes = b"", response: bytes = b"") -> None:
         """Append an exchange that is over when it begins, such as a refusal."""
+        self.whole_encoded(_ENCODER.encode(begin), end, request, response)
+
+    def whole_encoded(self, first: bytes, end: End, request: bytes = b"", response: bytes = b"") -> None:
+        """Do the same with a `Begin` that is encoded already."""
         self._exchange += 1
-        first, second = _ENCODER.encode(begin), _ENCODER.encode(end)
+        second = _ENCODER.encode(end)
         opening = (LENGTH.pack(len(first)), first, request)
         closing = (LENGTH.pack(len(second)), second, response)
         self._write(

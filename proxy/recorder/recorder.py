@@ -25,8 +25,8 @@ from proxy.store import Record, SqliteStore, Tally
 
 log = logging.getLogger(__name__)
 
-POLL_BYTES: Final = 2 * 1024 * 1024
-"""One batch: several hundred small exchanges, and a transaction of some ten milliseconds."""
+POLL_BYTES: Final = 512 * 1024
+"""One batch: some two hundred small exchanges, less than a tenth of a second until they are visible."""
 IDLE_S: Final = 0.02
 """Between two looks at a journal that had nothing new."""
 _BATCH_BYTES: Final = 16 * 1024 * 1024

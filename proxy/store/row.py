@@ -39,7 +39,7 @@ def body_row(seq: int, side: int, body: KeptBody, compressor: zstandard.ZstdComp
 
 def keeps_bytes(record: Record) -> bool:
     """Say whether rows in `bodies` would hold bytes of this record."""
-    return bool(record.request.head or record.response.head)
+    return any(body.head or body.tail for body in (record.request, record.response))
 
 
 def _facts(record: Record) -> dict[str, Value]:

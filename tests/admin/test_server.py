@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -66,8 +67,6 @@ def test_no_metric_carries_a_user_a_path_or_a_key_nobody_configured(recorded: Pa
 def test_promtool_accepts_what_a_running_store_shows(
     recorded: Path, start_admin: StartAdmin, system_tool: Callable[[str], str]
 ) -> None:
-    import subprocess
-
     text = start_admin(recorded, "budgets: [{name: all, limit_usd: 5, window: month}]").get("/metrics").content
     command = [system_tool("promtool"), "check", "metrics"]
     result = subprocess.run(command, input=text, capture_output=True, timeout=30, check=False)

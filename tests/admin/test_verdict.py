@@ -15,22 +15,22 @@ def test_nothing_to_report_is_ok() -> None:
     assert judge(Signs(processes=[gateway()], lost={"store": 0}, recorder_lag_s=0.2)).reasons == ()
 
 
-@pytest.mark.parametrize(
-    ("signs", "level", "code"),
-    [
-        (Signs(lost={"bad_frame": 1}), "failing", "records_lost"),
-        (Signs(recorder_lag_s=5.1), "degraded", "recorder_lag"),
-        (Signs(recorder_lag_s=90.0), "failing", "recorder_lag"),
-        (Signs(bad_frames=1), "failing", "journal_damaged"),
-        (Signs(processes=[gateway(is_alive=False)]), "failing", "gateway_dead"),
-        (Signs(processes=[gateway(0), gateway(1, is_alive=False)]), "degraded", "gateway_dead"),
-        (Signs(processes=[gateway(is_ready=False)]), "degraded", "gateway_not_ready"),
-        (Signs(processes=[gateway(failures=3)]), "degraded", "journal_failures"),
-        (Signs(recent=Recent(requests=20, errors=3)), "degraded", "error_rate"),
-        (Signs(recent=Recent(requests=1, unpriced=1)), "degraded", "unpriced"),
-        (Signs(problem="file is not a database"), "failing", "store_unreadable"),
-    ],
-)
+TROUBLES = [
+    (Signs(lost={"bad_frame": 1}), "failing", "records_lost"),
+    (Signs(recorder_lag_s=5.1), "degraded", "recorder_lag"),
+    (Signs(recorder_lag_s=90.0), "failing", "recorder_lag"),
+    (Signs(bad_frames=1), "failing", "journal_damaged"),
+    (Signs(processes=[gateway(is_alive=False)]), "failing", "gateway_dead"),
+    (Signs(processes=[gateway(0), gateway(1, is_alive=False)]), "degraded", "gateway_dead"),
+    (Signs(processes=[gateway(is_ready=False)]), "degraded", "gateway_not_ready"),
+    (Signs(processes=[gateway(failures=3)]), "degraded", "journal_failures"),
+    (Signs(recent=Recent(requests=20, errors=3)), "degraded", "error_rate"),
+    (Signs(recent=Recent(requests=1, unpriced=1)), "degraded", "unpriced"),
+    (Signs(problem="file is not a database"), "failing", "store_unreadable"),
+]
+
+
+@pytest.mark.parametrize(("signs", "level", "code"), TROUBLES)
 def test_each_sign_of_trouble_has_its_reason(signs: Signs, level: str, code: str) -> None:
     verdict = judge(signs)
     assert (verdict.level, [reason.code for reason in verdict.reasons]) == (level, [code])

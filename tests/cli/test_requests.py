@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import signal
@@ -21,7 +22,7 @@ from proxy.journal import JournalWriter
 from proxy.recorder import run as record
 from tests.admin.conftest import UNPRICED_ID
 from tests.harness.process import Process, clean_environment, wait_until
-from tests.recorder.builders import ANSWER, ANSWER_NANO_USD, PROMPT, make_begin, write_chat
+from tests.recorder.builders import ANSWER, ANSWER_NANO_USD, JSON_HEADERS, PROMPT, make_begin, make_end, write_chat
 
 Capture = pytest.CaptureFixture[str]
 
@@ -113,6 +114,20 @@ def test_show_prints_facts_and_both_bodies(recorded: Path, capsys: Capture) -> N
     assert main(["requests", "show", "zzz", "--data-dir", str(recorded)]) == 1
 
 
+def test_a_compressed_body_is_decoded_for_reading_and_raw_as_it_passed(tmp_path: Path, capsys: Capture) -> None:
+    packed = gzip.compress(ANSWER)
+    writer = JournalWriter(tmp_path / "journal", "gateway-0")
+    begin = make_begin(started_at_ms=time.time_ns() // 1_000_000)
+    number = writer.begin(begin, PROMPT)
+    writer.end(number, make_end(packed, headers=(*JSON_HEADERS, (b"content-encoding", b"gzip"))), packed)
+    writer.close()
+    with recorder(tmp_path):
+        wait_until((tmp_path / "records.db").exists, "the store")
+    assert main(["requests", "show", begin.id, "--data-dir", str(tmp_path)]) == 0
+    assert '"content": "Hello!"' in capsys.readouterr().out
+    assert run("requests", "show", begin.id, "--raw", "--data-dir", str(tmp_path)).stdout == packed
+
+
 def test_hostile_text_cannot_drive_the_terminal(recorded: Path, capsys: Capture) -> None:
     database = apsw.Connection(str(recorded / "records.db"))
     database.execute("UPDATE exchanges SET model = ?, error_message = ?", ("\x1b[2Jevil\r\n", "\x1b]0;evil\x07"))
@@ -180,7 +195,10 @@ def test_tail_starts_before_the_store_follows_the_recorder_and_ends_on_ctrl_c(tm
     data_dir = tmp_path / "data"
     command = [sys.executable, "-m", "proxy", "requests", "tail", "--json", "--data-dir", str(data_dir)]
     with Process(command, tmp_path, name="tail") as tail:
-        seen = lambda: [json.loads(line)["id"] for line in tail.stdout.read_text().splitlines()]  # noqa: E731
+
+        def seen() -> list[str]:
+            return [json.loads(line)["id"] for line in tail.stdout.read_text().splitlines()]
+
         with recorder(data_dir):
             writer = JournalWriter(data_dir / "journal", "gateway-0")
             first = write_chat(writer, make_begin())
@@ -199,7 +217,8 @@ def test_tail_starts_before_the_store_follows_the_recorder_and_ends_on_ctrl_c(tm
 def test_tail_shows_the_last_ten_first(recorded: Path) -> None:
     command = [sys.executable, "-m", "proxy", "requests", "tail", "--data-dir", str(recorded)]
     with Process(command, recorded.parent, name="tail") as tail:
-        lines = wait_until(lambda: len(got := tail.stdout.read_text().splitlines()) >= 11 and got, "ten requests")
+        wait_until(lambda: tail.stdout.read_text().count("\n") >= 11, "ten requests")
+        lines = tail.stdout.read_text().splitlines()
         assert lines[0].startswith("WHEN")
         assert len(lines) == 11
         tail.send_signal(signal.SIGINT)

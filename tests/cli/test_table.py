@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.cli.table import Cell, Column, Screen, ago, count, duration, printable, shorten, size, width
+from proxy.cli.table import DASH, Cell, Column, Screen, ago, count, duration, printable, shorten, size, width
 
 
 @pytest.mark.parametrize(
     ("ms", "text"),
     [
-        (None, "–"),  # noqa: RUF001 - what people see
+        (None, DASH),
         (0.42, "0.4 ms"),
         (9.94, "9.9 ms"),
         (9.96, "10 ms"),

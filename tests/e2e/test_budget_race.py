@@ -67,6 +67,10 @@ def account(glassline: Glassline) -> dict[str, Any]:
     return dict(budget)
 
 
+def wait_settled(glassline: Glassline) -> None:
+    wait_until(lambda: account(glassline)["reserved_usd"] == 0, "settlement of every reservation", timeout_s=30)
+
+
 def billed(simulator: Simulator) -> int:
     return sum(nano_usd(line["model"], line["usage"]) for line in simulator.truth("done") if line["usage"])
 
@@ -85,7 +89,7 @@ def test_a_thousand_callers_never_pass_a_cap(
         assert set(results) == {"ok", "RateLimitError project_spend_limit_exceeded"}
         assert 40 <= admitted <= 400, admitted
 
-        wait_until(lambda: account(glassline)["reserved_usd"] == 0, "settlement of every reservation", timeout_s=30)
+        wait_settled(glassline)
         rows = glassline.wait_for_rows(CALLERS)
         assert len(rows) == CALLERS, "one attempt for each call"
         assert len(simulator.truth("received")) == admitted, "a refused request never reaches the provider"
@@ -109,7 +113,7 @@ def test_a_stream_that_outgrows_its_budget_is_cut_with_an_error_the_sdk_raises(
             stream=True,
             extra_headers={"x-simulate": "tokens=6000;pace=4000"},
         )
-        seen = []
+        seen: list[Any] = []
         with pytest.raises(openai.APIError) as caught:
             seen.extend(stream)
     assert caught.value.code == "project_spend_limit_exceeded"
@@ -117,7 +121,7 @@ def test_a_stream_that_outgrows_its_budget_is_cut_with_an_error_the_sdk_raises(
     [row] = glassline.wait_for_rows(1)
     assert (row["outcome"], row["error_code"], row["usage_source"]) == ("refused", "budget_exceeded", "estimated")
     assert 0 < row["cost_usd"] <= 0.003
-    wait_until(lambda: account(glassline)["reserved_usd"] == 0, "settlement", timeout_s=10)
+    wait_settled(glassline)
     assert 0 < account(glassline)["spent_usd"] <= 0.003
     assert billed(simulator) <= 3_000_000
 
@@ -139,7 +143,7 @@ def test_a_stream_within_its_budget_is_extended_and_ends_well(
     assert len(chunks) > 5000
     [row] = glassline.wait_for_rows(1)
     assert (row["outcome"], row["output_tokens"]) == ("completed", 5000)
-    wait_until(lambda: account(glassline)["reserved_usd"] == 0, "settlement", timeout_s=10)
+    wait_settled(glassline)
     assert round(account(glassline)["spent_usd"] * 1e9) == billed(simulator)
 
 

@@ -18,6 +18,7 @@ from tests.harness.upstream import (
     CHAT,
     STREAM_HEAD,
     Connection,
+    Script,
     ScriptedUpstream,
     answer_chat,
     chunk,
@@ -35,6 +36,26 @@ STREAM_BODY = json.dumps(
         "messages": [{"role": "user", "content": "hi"}],
     }
 ).encode()
+
+
+def then_wait(data: bytes) -> Script:
+    """Send `data` and wait until the proxy ends the connection."""
+
+    def script(connection: Connection) -> None:
+        connection.send(data)
+        connection.wait_closed()
+
+    return script
+
+
+def then_reset(data: bytes) -> Script:
+    """Send `data` and reset the connection."""
+
+    def script(connection: Connection) -> None:
+        connection.send(data)
+        connection.reset()
+
+    return script
 
 
 class Stage:
@@ -82,7 +103,7 @@ def test_a_reset_before_the_head_is_a_502_of_ours(stage: Stage) -> None:
 
 
 def test_a_head_that_stalls_is_a_504(stage: Stage) -> None:
-    stage.upstream.script = lambda connection: (connection.send(b"HTTP/1.1 200 OK\r\n"), connection.wait_closed())[0]
+    stage.upstream.script = then_wait(b"HTTP/1.1 200 OK\r\n")
     started = time.monotonic()
     answer = stage.ask()
     assert answer.status == 504
@@ -139,10 +160,7 @@ def test_a_stream_that_ends_politely_without_its_marker_is_passed_on_and_marked(
 
 
 def test_a_stream_that_stalls_is_cut_at_the_idle_deadline(stage: Stage) -> None:
-    stage.upstream.script = lambda connection: (
-        connection.send(STREAM_HEAD + event("one")),
-        connection.wait_closed(),
-    )[0]
+    stage.upstream.script = then_wait(STREAM_HEAD + event("one"))
     started = time.monotonic()
     answer = stage.ask(STREAM_BODY)
     assert 0.9 < time.monotonic() - started < 3
@@ -165,7 +183,7 @@ def test_a_stream_that_stalls_is_cut_at_the_idle_deadline(stage: Stage) -> None:
     ids=["ssh", "999", "two lengths", "70 KB header", "5000 headers", "20000 informational", "control", "html"],
 )
 def test_an_answer_that_is_not_http_is_a_502(stage: Stage, response: bytes) -> None:
-    stage.upstream.script = lambda connection: (connection.send(response), connection.reset())[0]
+    stage.upstream.script = then_reset(response)
     assert stage.ask().status == 502
     assert stage.row()["outcome"] == "upstream_reset"
 
@@ -221,7 +239,7 @@ def test_broken_chunks_break_the_client(stage: Stage) -> None:
 
 
 def test_broken_chunks_before_anything_was_sent_are_a_502(stage: Stage) -> None:
-    stage.upstream.script = lambda connection: (connection.send(STREAM_HEAD + b"zz\r\n"), connection.wait_closed())[0]
+    stage.upstream.script = then_wait(STREAM_HEAD + b"zz\r\n")
     answer = stage.ask(STREAM_BODY)
     assert answer.status == 502
     assert stage.row()["status"] == 502

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
+from proxy.config import Config
+from proxy.errors import BadRequest
+from proxy.gates.budgets import Budgets
+from proxy.gates.keys import KeyRing
 from proxy.gateway.capture import Capture
 from proxy.gateway.framing import read_request_head, read_response_head
+from proxy.gateway.gate import Gate
 from proxy.gateway.heads import request_head, response_head
 from proxy.gateway.identity import credential_headers, mask_secrets, read_claims, read_credential
+from proxy.gateway.opening import Openings
+from proxy.gateway.routing import Router, build_targets
+from proxy.records import Begin, BeginTemplate
 
 
-def request(lines: bytes, *, body_size: int | None = 0, credential: bytes | None = None) -> bytes:
+@pytest.fixture
+def openings() -> Openings:
+    config = Config()
+    gate = Gate(config, KeyRing((), (), b"p" * 32), Budgets(), owner="test")
+    return Openings(gate, Router(build_targets(config), "openai"), config.limits)
+
+
+def request(lines: bytes, *, credential: bytes | None = None) -> bytes:
     head = read_request_head(b"POST /v1/x HTTP/1.1\r\nHost: proxy\r\n" + lines + b"\r\n")
-    return request_head(head, path=b"/v1/x", host=b"api.openai.com", body_size=body_size, credential=credential)
+    return request_head(head, path=b"/v1/x", host=b"api.openai.com", credential=credential)
 
 
 def test_hop_by_hop_and_private_headers_are_dropped() -> None:
@@ -18,7 +36,7 @@ def test_hop_by_hop_and_private_headers_are_dropped() -> None:
         b"Connection: close, X-Foo\r\nX-Foo: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\nProxy-Authorization: a\r\n"
         b"X-Glassline-User: u\r\nContent_Length: 9\r\nAccept-Encoding: gzip\r\n"
     )
-    assert sent == b"POST /v1/x HTTP/1.1\r\nHost: api.openai.com\r\nAccept-Encoding: gzip\r\n\r\n"
+    assert sent == b"POST /v1/x HTTP/1.1\r\nHost: api.openai.com\r\nAccept-Encoding: gzip\r\n"
 
 
 def test_the_callers_credential_is_kept_or_replaced_whole() -> None:
@@ -30,9 +48,41 @@ def test_the_callers_credential_is_kept_or_replaced_whole() -> None:
     assert b"caller" not in request(lines, credential=b"")
 
 
-def test_framing_is_written_anew() -> None:
-    assert b"content-length: 7\r\n" in request(b"Content-Length: 5\r\n", body_size=7)
-    assert b"transfer-encoding: chunked\r\n" in request(b"Transfer-Encoding: chunked\r\n", body_size=None)
+def test_a_head_is_known_again_when_only_its_length_differs(openings: Openings) -> None:
+    lines = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nX: 1\r\n\r\n"
+    first, length = openings.find(lines % 5)
+    second, other = openings.find(lines % 70)
+    assert first is second
+    assert (length, other) == (5, 70)
+
+
+def test_a_length_beside_chunks_is_refused_even_if_the_chunked_head_is_known(openings: Openings) -> None:
+    chunked = b"POST /v1/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert openings.find(chunked)[0].head.is_chunked
+    with pytest.raises(BadRequest):
+        openings.find(chunked.replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\n"))
+
+
+def test_a_head_without_a_length_is_not_taken_for_one_with(openings: Openings) -> None:
+    bare = b"POST /v1/x HTTP/1.1\r\nHost: a\r\n\r\n"
+    with_length = b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
+    for _ in range(2):
+        assert openings.find(with_length)[1] == 3
+        assert openings.find(bare)[1] is None
+
+
+def test_two_lengths_are_refused_whatever_is_known(openings: Openings) -> None:
+    openings.find(b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n")
+    for _ in range(2):
+        with pytest.raises(BadRequest):
+            openings.find(b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n")
+
+
+def test_an_encoded_template_is_the_same_as_the_begin_it_stands_for() -> None:
+    begin = Begin("id", 123, "openai", "openai", None, False, "POST", "/x", ((b"a", b"b"),), tags={"a": "b"}, attempt=3)
+    made = BeginTemplate(begin).fill("other", 456, is_reserved=True, mutated=("include_usage",))
+    want = msgspec.structs.replace(begin, id="other", started_at_ms=456, is_reserved=True, mutated=("include_usage",))
+    assert msgspec.msgpack.decode(made, type=Begin) == want
 
 
 def test_a_response_head_loses_only_what_belongs_to_the_hop() -> None:

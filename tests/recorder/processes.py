@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import BinaryIO
 
 from proxy.config import Config
 from proxy.journal import CHUNK_RESPONSE, JournalWriter
@@ -75,17 +76,27 @@ def writer(data_dir: Path, log: Path, prefix: str, ready: Event) -> None:
     journal = JournalWriter(data_dir / "journal", "gateway-0", segment_bytes=200_000)
     with log.open("ab", buffering=0) as said:
         count = 0
+        # One exchange is always open for long, so that a restarted recorder has to read much of the journal again.
+        long = _begin(journal, said, f"{prefix}-long-0")
         while True:
-            begin = make_begin(id=f"{prefix}-{count}")
-            number = journal.begin(begin, PROMPT)
-            said.write(f"begun {begin.id}\n".encode())
+            number = _begin(journal, said, f"{prefix}-{count}")
             if count % 3 == 0:
                 journal.chunk(CHUNK_RESPONSE, number, ANSWER[:100])
                 journal.end(number, make_end(), ANSWER[100:])
             else:
                 journal.end(number, make_end(), ANSWER)
-            said.write(f"ended {begin.id}\n".encode())
+            said.write(f"ended {prefix}-{count}\n".encode())
             count += 1
+            if count % 100 == 0:
+                journal.end(long, make_end(), ANSWER)
+                said.write(f"ended {prefix}-long-{count - 100}\n".encode())
+                long = _begin(journal, said, f"{prefix}-long-{count}")
             if count == 20:
                 ready.set()
             threading.Event().wait(0.0005)
+
+
+def _begin(journal: JournalWriter, said: BinaryIO, exchange: str) -> int:
+    number = journal.begin(make_begin(id=exchange), PROMPT)
+    said.write(f"begun {exchange}\n".encode())
+    return number

@@ -69,7 +69,12 @@ def test_a_stream_adds_its_time_to_the_first_token_and_for_each_further_one() ->
 
 
 def test_a_refusal_is_counted_with_its_reason_and_is_no_operation() -> None:
-    refused = {"outcome": "refused", "status": 429, "error_code": "budget_exceeded", "dispatched_us": None}
+    refused: dict[str, Any] = {
+        "outcome": "refused",
+        "status": 429,
+        "error_code": "budget_exceeded",
+        "dispatched_us": None,
+    }
     added = tallies(b"", **refused)
     assert added["glassline_refused_total", (("key", "search-team"), ("reason", "budget_exceeded"))] == 1
     assert not [name for name, _ in added if name.startswith("gen_ai")]

@@ -225,6 +225,16 @@ def test_halves_of_a_surrogate_pair_in_two_events_find_each_other() -> None:
     assert (reading.output_text, reading.problems) == ("\N{GRINNING FACE}", ())
 
 
+def test_odd_characters_are_read_at_every_depth_of_the_schema() -> None:
+    body = (
+        b'{"choices":[{"message":{"content":[{"thinking":[{"text":"t\\ud800"}]},{"text":"c\\ud800"}],'
+        b'"tool_calls":[{"id":"i","function":{"name":"f\\ud800","arguments":"{}"}}]}}]}'
+    )
+    reading = read(make_exchange({}, body))
+    assert (reading.reasoning_text, reading.output_text) == ("t\ufffd", "c\ufffd")
+    assert (reading.tool_calls, reading.problems) == ((ToolCall(0, "f\ufffd", "{}", "i"),), ())
+
+
 def test_the_prompt_is_text_only() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     messages = [

@@ -72,6 +72,11 @@ def test_the_middle_of_a_stream_is_joined_at_its_first_whole_event() -> None:
     assert [(event.data, event.end_offset) for event in events] == [(b"1", 100 + 20), (b"2", 100 + 29)]
 
 
+def test_the_end_of_a_torn_event_is_not_taken_for_an_event() -> None:
+    parser = SseParser(start=100, is_torn=True)
+    assert [event.data for event in parser.feed(b'data: [DONE]", said the model"}\n\ndata: 1\n\n')] == [b"1"]
+
+
 LINES = st.sampled_from([b"data: x", b"data:", b"data: \xe2\x98\x83", b"event: e", b": c", b"id: 3", b"", b"", b"\xff"])
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 STREAMS = st.lists(st.tuples(LINES, ENDS), max_size=30).map(lambda rows: b"".join(a + b for a, b in rows))

@@ -1,0 +1,123 @@
+"""The tape of one exchange: bytes and clocks on their way to the journal.
+
+BEGIN is written by `begin`, before dispatch; END by `end`, before the last byte; what lies between is handed over when
+64 KB have come together or a clock tick passes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING, Final
+
+from proxy.gateway.capture import Capture
+from proxy.gateway.identity import mask_secrets
+from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE
+from proxy.records import BeginTemplate, End, Headers, Outcome
+
+if TYPE_CHECKING:
+    from proxy.gateway.framing import ResponseHead
+    from proxy.gateway.refusal import Refusal
+    from proxy.gateway.service import Gateway
+
+FLUSH_BYTES: Final = 64 * 1024
+"""Captured bytes that wait in memory before they go to the journal."""
+
+
+class Tape:
+    """What is known of one exchange so far. Durations are µs since its head was complete, on the monotonic clock."""
+
+    connect_us: int | None = None
+    dispatched_us: int | None = None
+    request_complete_us: int | None = None
+    response_head_us: int | None = None
+    overhead_us: int = 0
+    is_reserved: bool = False
+    mutated: tuple[str, ...] = ()
+    end_mutated: tuple[str, ...] = ()
+    number: int | None = None
+    """Number of the exchange in the journal; None: BEGIN was not written."""
+
+    def __init__(self, service: Gateway, template: BeginTemplate) -> None:
+        self.id = service.new_id()
+        self.started = service.now()
+        self.started_ms = service.wall_ms()
+        self.request = Capture(service.capture_bytes)
+        self.response = Capture(service.capture_bytes)
+        self._times = array("Q")
+        self._service = service
+        self._template = template
+
+    def elapsed_us(self) -> int:
+        """Return the µs since the head was complete."""
+        return int((self._service.now() - self.started) * 1e6)
+
+    def begin(self) -> None:
+        """Write BEGIN with the request bytes so far. Raises JournalUnavailable."""
+        self.number = self._service.journal.begin_encoded(self._fill(), self.request.take())
+
+    def tap(self, pieces: list[bytes], arrived: float) -> None:
+        """Take pieces of the response that arrived together."""
+        if pieces:
+            response = self.response
+            for piece in pieces:
+                response.add(piece)
+            self._times.extend((response.size, int((arrived - self.started) * 1e6)))
+            if response.pending_bytes >= FLUSH_BYTES:
+                self.flush_response()
+
+    def flush_request(self) -> None:
+        """Hand over the request bytes that wait."""
+        if self.number is not None and (data := self.request.take()):
+            self._service.keep(CHUNK_REQUEST, self.number, data)
+
+    def flush_response(self) -> None:
+        """Hand over the response bytes that wait."""
+        if self.number is not None and (data := self.response.take()):
+            self._service.keep(CHUNK_RESPONSE, self.number, data)
+
+    def end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> None:
+        """Write END; and BEGIN, if it never came to that."""
+        keeps = self.number is not None or refusal is None or refusal.code != "invalid_key"
+        request, answer = self.request.take(), self.response.take()
+        end = self._end(outcome, response, refusal)
+        if self.number is None:
+            # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
+            self._service.keep_whole(self._fill(), end, request if keeps else b"", answer)
+            return
+        if request:
+            self._service.keep(CHUNK_REQUEST, self.number, request)
+        self._service.keep_end(self.number, end, answer)
+
+    def _fill(self) -> bytes:
+        return self._template.fill(self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated)
+
+    def _end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> End:
+        request, answer = self.request, self.response
+        status: int | None = None
+        headers: Headers = ()
+        if response is not None:
+            status = response.status
+            headers = mask_secrets(response.headers) if response.sets_cookies else tuple(response.headers)
+        elif refusal is not None:
+            status = refusal.status
+        return End(
+            outcome,
+            status,
+            headers,
+            refusal.code if refusal is not None else None,
+            refusal.message if refusal is not None else None,
+            request.size,
+            answer.size,
+            request.sha256,
+            answer.sha256,
+            request.tail,
+            answer.tail,
+            self._times.tobytes(),
+            self.request_complete_us,
+            self.dispatched_us,
+            self.connect_us,
+            self.response_head_us,
+            self.elapsed_us(),
+            self.overhead_us,
+            self.end_mutated,
+        )

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.gates.admission import FIELDS, MAX_COUNT, Peek, has_duplicates, peek
+
+
+def seen(body: object, endpoint: str = "chat") -> Peek:
+    found = peek(body if isinstance(body, bytes) else json.dumps(body).encode(), endpoint)
+    assert found is not None
+    return found
+
+
+def test_an_ordinary_body_is_read() -> None:
+    body = {
+        "model": "gpt-5-mini",
+        "stream": True,
+        "stream_options": {"include_usage": False},
+        "max_completion_tokens": 300,
+        "n": 2,
+        "service_tier": "flex",
+        "user": "ann",
+        "messages": [{"role": "user", "content": "hello", "model": "not this"}],
+    }
+    assert seen(body) == Peek("gpt-5-mini", True, b'{"include_usage": false}', 300, 2, "flex", "ann", False)
+
+
+def test_a_body_without_anything_allows_everything() -> None:
+    assert seen({}) == Peek(None, False, None, None, 1, None, None, False)
+    assert seen(dict.fromkeys(FIELDS)) == Peek(None, False, None, None, 1, None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [("chat", 20), ("completions", 10), ("responses", 30), ("messages", 10), ("", 30), ("something new", 30)],
+)
+def test_only_a_limit_that_the_endpoint_honours_counts(endpoint: str, expected: int) -> None:
+    body = {"max_tokens": 10, "max_completion_tokens": 20, "max_output_tokens": 30}
+    assert seen(body, endpoint).max_output_tokens == expected
+    assert seen({"max_output_tokens": 1}, "chat").max_output_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("value", "limit"),
+    [
+        ("-1", None),
+        ("0", None),
+        ("1", 1),
+        ("true", None),
+        ("null", None),
+        ('"10"', 10),
+        ('" 10 "', 10),
+        ('"ten"', None),
+        ("10.0", 10),
+        ("10.5", 11),
+        ("1e3", 1000),
+        ("1e308", MAX_COUNT),
+        ("1e999", MAX_COUNT),
+        ("-1e999", None),
+        ("9223372036854775808", MAX_COUNT),
+        ("18446744073709551616", MAX_COUNT),
+        ("9" * 5000, MAX_COUNT),
+        ("-" + "9" * 5000, None),
+        ("[10]", None),
+        ('{"a": 10}', None),
+        ("NaN", None),
+        ("Infinity", MAX_COUNT),
+        ("-Infinity", None),
+    ],
+)
+def test_hostile_numbers_are_bounded(value: str, limit: int | None) -> None:
+    """A limit that is none counts as no limit; as a number of choices it counts as one."""
+    found = seen(b'{"model":"m","max_tokens":%s,"n":%s}' % (value.encode(), value.encode()))
+    assert (found.model, found.max_output_tokens, found.choices) == ("m", limit, limit or 1)
+    again = seen(b'{"model":"m\\ud800","max_tokens":%s,"n":%s}' % (value.encode(), value.encode()))
+    assert (again.max_output_tokens, again.choices) == (limit, limit or 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "choices"),
+    [
+        ({"n": 10**9}, 10**9),
+        ({"n": 2, "best_of": 5}, 5),
+        ({"n": 3, "prompt": "one"}, 3),
+        ({"n": 3, "prompt": ["one", "two"]}, 6),
+        ({"prompt": [1, 2, 3]}, 1),
+        ({"prompt": [[1, 2], [3]]}, 2),
+        ({"prompt": []}, 1),
+        ({"n": 10**18, "prompt": ["a"] * 1000}, MAX_COUNT),
+        ({"n": "2", "prompt": ["a", "b"]}, 4),
+    ],
+)
+def test_choices_are_all_the_answers_a_request_makes(body: dict[str, Any], choices: int) -> None:
+    assert seen(body, "completions").choices == choices
+
+
+@pytest.mark.parametrize(
+    ("value", "is_streaming"),
+    [(True, True), (False, False), (None, False), ("true", True), (1, True), (0, False), ("false", False), ([], False)],
+)
+def test_whatever_an_upstream_may_take_for_a_stream_is_one(value: object, is_streaming: bool) -> None:
+    assert seen({"stream": value}).is_streaming is is_streaming
+
+
+@pytest.mark.parametrize("value", [1, True, [], {}, ["gpt-5"], 1.5])
+def test_a_model_of_another_type_is_unknown_and_the_rest_is_read(value: object) -> None:
+    found = seen({"model": value, "max_tokens": 5, "user": value, "service_tier": value})
+    assert (found.model, found.max_output_tokens, found.user, found.service_tier) == (None, 5, None, None)
+
+
+def test_a_request_that_continues_what_the_provider_keeps_is_marked() -> None:
+    assert seen({"previous_response_id": "resp_1"}).refers_to_stored
+    assert seen({"conversation": {"id": "conv_1"}}).refers_to_stored
+    assert seen({"prompt": {"id": "pmpt_1"}}).refers_to_stored
+    assert not seen({"previous_response_id": None, "conversation": None, "prompt": "text"}).refers_to_stored
+
+
+def test_half_a_character_hides_nothing() -> None:
+    found = seen(b'{"model":"gpt-5","n":3,"messages":[{"content":"cut off \\ud83d"}]}')
+    assert (found.model, found.choices) == ("gpt-5", 3)
+    name = seen(b'{"model":"gpt-5\\ud83d"}').model
+    assert name == "gpt-5?"
+
+
+def test_a_byte_order_mark_hides_nothing() -> None:
+    assert seen(b'\xef\xbb\xbf{"model":"gpt-5"}').model == "gpt-5"
+
+
+def test_a_name_is_cut_to_a_sane_length() -> None:
+    assert seen({"model": "x" * 100_000}).model == "x" * 512
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b'{"model":"a"}x',
+        b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"model":' + b"[" * 100_000,
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"model": "\xff\xfe',
+        b"--boundary\r\n",
+    ],
+)
+def test_what_cannot_be_read_is_none_and_never_an_error(body: bytes) -> None:
+    assert peek(body) is None
+    assert has_duplicates(body) is False
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise(body: bytes) -> None:
+    peek(body)
+    has_duplicates(body)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), JSON, max_size=8),
+    st.sampled_from(["chat", "completions", "responses", ""]),
+)
+@settings(max_examples=500)
+def test_no_object_raises_and_every_figure_is_bounded(body: dict[str, Any], endpoint: str) -> None:
+    found = peek(json.dumps(body).encode(), endpoint)
+    assert found is not None
+    assert 1 <= found.choices <= MAX_COUNT
+    assert found.max_output_tokens is None or 1 <= found.max_output_tokens <= MAX_COUNT
+    for text in (found.model, found.service_tier, found.user):
+        (text or "").encode()
+
+
+@given(
+    members=st.lists(st.tuples(st.sampled_from(FIELDS) | st.text(max_size=6), JSON), max_size=8),
+    escapes=st.booleans(),
+)
+@settings(max_examples=500)
+def test_duplicates_are_found_exactly(members: list[tuple[str, Any]], escapes: bool) -> None:
+    def spelled(name: str) -> str:
+        return '"' + "".join(f"\\u{ord(c):04x}" for c in name) + '"' if escapes and name in FIELDS else json.dumps(name)
+
+    body = "{" + ", ".join(f"{spelled(name)}: {json.dumps(value)}" for name, value in members) + "}"
+    names = [name.lower() for name, _ in members if name.lower() in FIELDS]
+    assert has_duplicates(body.encode()) is (len(set(names)) < len(names))
+
+
+@pytest.mark.parametrize(
+    ("body", "is_twice"),
+    [
+        (b'{"model":"a","model":"b"}', True),
+        (b'{"model":"a","mod\\u0065l":"b"}', True),
+        (b'{"model":"a","Model":"b"}', True),
+        (b'{"n":1,"x":{"n":2},"messages":[{"n":3},{"model":"a"},{"model":"b"}]}', False),
+        (b'{"messages":[{"content":"\\"model\\": \\"model\\""}],"model":"a"}', False),
+        (b'{"x":1,"x":2}', False),
+        (b'{"n":1,"x":"\\ud800","n":2}', True),
+        (b'{"n":1,"x":NaN,"messages":[{"n":1,"m":{"n":2}}]}', False),
+    ],
+)
+def test_only_admission_fields_of_the_outermost_object_count(body: bytes, is_twice: bool) -> None:
+    assert has_duplicates(body) is is_twice
+
+
+@pytest.mark.parametrize(("size", "limit_us"), [(850, 3), (50_000, 30)])
+def test_reading_costs_microseconds(size: int, limit_us: int) -> None:
+    """Limits of the design, times five for a busy machine."""
+    text = ('the model said something about the user\'s prompt, "quoted" and with\nnewlines; ' * 700)[:size]
+    body = json.dumps(
+        {"model": "gpt-5", "stream": True, "max_tokens": 100, "messages": [{"role": "user", "content": text}]}
+    ).encode()
+    assert min(_seconds(body) for _ in range(30)) < 5 * limit_us * 1e-6
+
+
+def _seconds(body: bytes) -> float:
+    started = time.perf_counter()
+    for _ in range(20):
+        peek(body, "chat")
+    return (time.perf_counter() - started) / 20

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.config import Config
+from proxy.journal import JournalWriter
+from proxy.ledger.client import SyncLedgerClient
+from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
+from proxy.ledger.messages import BudgetLine, Reserve
+from proxy.recorder import Recorder
+from proxy.store import SqliteStore
+from tests.harness.process import wait_until
+from tests.recorder.builders import ANSWER_NANO_USD, PROMPT, interpreter, make_begin, make_end, write_chat
+from tests.recorder.processes import end, kill, ledger, start_ready
+
+LINE = BudgetLine("search-team/0", "", 10**12, True, 0, None)
+
+
+class LedgerUnderTest:
+    """A real ledger in a process of its own."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.path = data_dir / "run" / "ledger.sock"
+        self.process: object = None
+
+    def start(self) -> None:
+        self.process = start_ready(ledger, self.data_dir, Config())
+        wait_until(self._answers, "the ledger's socket")
+
+    def kill(self) -> None:
+        kill(self.process)  # type: ignore[arg-type]  # a process since `start`
+
+    def stop(self) -> None:
+        end(self.process)  # type: ignore[arg-type]
+
+    def reserve(self, exchange: str, owner: str) -> None:
+        message = Reserve(
+            ticket=1,
+            exchange=exchange,
+            owner=owner,
+            model="gpt-4o-mini",
+            provider="openai",
+            is_free=False,
+            endpoint="chat",
+            input_bytes=len(PROMPT),
+            max_output_tokens=200_000,
+            choices=1,
+            is_streaming=False,
+            tier=None,
+            lines=(LINE,),
+            rates=(),
+        )
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.path))
+            connection.sendall(frame(message))
+            buffer = FrameBuffer(MAX_ANSWER)
+            while not list(buffer.feed(connection.recv(65536))):
+                pass
+
+    def open(self) -> set[str]:
+        with SyncLedgerClient(self.path) as client:
+            return {each.exchange for each in client.open()}
+
+    def spent(self) -> int:
+        with SyncLedgerClient(self.path) as client:
+            return sum(account.spent_nano_usd for account in client.balance([LINE]))
+
+    def _answers(self) -> bool:
+        try:
+            self.open()
+        except Exception:  # noqa: BLE001 - whatever it is, the ledger is not there yet
+            return False
+        return True
+
+
+@pytest.fixture
+def ledger_(tmp_path: Path) -> Iterator[LedgerUnderTest]:
+    made = LedgerUnderTest(tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[JournalWriter]:
+    writer = JournalWriter(tmp_path / "journal", "gateway-0")
+    yield writer
+    writer.close()
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[Recorder]:
+    made = make_recorder(tmp_path)
+    yield made
+    made.close()
+
+
+def make_recorder(data_dir: Path) -> Recorder:
+    return Recorder(
+        data_dir / "journal",
+        SqliteStore(data_dir / "records.db"),
+        interpreter(),
+        SyncLedgerClient(data_dir / "run" / "ledger.sock"),
+        Config(),
+        stop=threading.Event(),
+    )
+
+
+def reserved_chat(ledger_: LedgerUnderTest, journal: JournalWriter, name: str) -> None:
+    ledger_.reserve(name, journal.name)
+    write_chat(journal, make_begin(id=name, is_reserved=True))
+
+
+def test_a_reserved_exchange_is_settled_at_its_cost_with_its_batch(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder
+) -> None:
+    recorder.step()
+    for index in range(5):
+        reserved_chat(ledger_, journal, f"id-{index}")
+    assert len(ledger_.open()) == 5
+    recorder.step()
+    assert ledger_.open() == set()
+    assert ledger_.spent() == 5 * ANSWER_NANO_USD
+
+
+def test_what_was_stored_while_the_ledger_was_away_is_settled_when_it_is_back(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder
+) -> None:
+    recorder.step()
+    for index in range(3):
+        reserved_chat(ledger_, journal, f"id-{index}")
+    ledger_.kill()
+    recorder.step()
+    recorder.step()
+    ledger_.start()
+    assert len(ledger_.open()) == 3
+    wait_until(lambda: recorder.step() or not ledger_.open(), "settlement")
+    assert ledger_.spent() == 3 * ANSWER_NANO_USD
+
+
+def test_what_was_stored_and_not_settled_by_a_dead_recorder_is_settled_by_the_next(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    first = make_recorder(tmp_path)
+    reserved_chat(ledger_, journal, "id")
+    # Stored as by a recorder that dies between the commit and the settlement.
+    for exchange in first._fold.take(first._reader.poll(1 << 20)):
+        first._store.write([interpreter().record(exchange)], first._positions())  # type: ignore[arg-type]  # it is whole
+    first.close()
+    assert ledger_.open() == {"id"}
+    second = make_recorder(tmp_path)
+    second.step()
+    second.close()
+    assert ledger_.open() == set()
+    assert ledger_.spent() == ANSWER_NANO_USD
+
+
+def test_reservations_of_the_living_stay_and_those_of_the_dead_are_decided_by_the_journal(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder, tmp_path: Path
+) -> None:
+    dying = JournalWriter(tmp_path / "journal", "gateway-1")
+    ledger_.reserve("living-without-begin", journal.name)
+    ledger_.reserve("dying-without-begin", dying.name)
+    ledger_.reserve("of-a-writer-long-forgotten", "0000000000001-gateway-0-00000000")
+    ledger_.reserve("dying-dispatched", dying.name)
+    dying.begin(make_begin(id="dying-dispatched", is_reserved=True), PROMPT)
+    recorder.step()
+    assert ledger_.open() == {"living-without-begin", "dying-without-begin", "dying-dispatched"}
+    assert ledger_.spent() == 0
+    held = reserved_of(ledger_, "dying-dispatched")
+    dying.close()
+    recorder.step()
+    recorder.step()
+    assert ledger_.open() == {"living-without-begin"}
+    # Nobody knows what was billed for it: the whole reservation is spent, never nothing.
+    assert ledger_.spent() == held > 0
+
+
+def reserved_of(ledger_: LedgerUnderTest, exchange: str) -> int:
+    with SyncLedgerClient(ledger_.path) as client:
+        return next(each.reserved_nano_usd for each in client.open() if each.exchange == exchange)
+
+
+def test_a_reservation_whose_beginning_may_be_in_a_damaged_part_is_spent_and_not_released(
+    ledger_: LedgerUnderTest, recorder: Recorder, tmp_path: Path
+) -> None:
+    torn = JournalWriter(tmp_path / "journal", "gateway-1")
+    write_chat(torn)
+    ledger_.reserve("maybe-dispatched", torn.name)
+    held = reserved_of(ledger_, "maybe-dispatched")
+    torn.begin(make_begin(id="maybe-dispatched", is_reserved=True), PROMPT)
+    torn.close()
+    (segment,) = (tmp_path / "journal").glob("*.journal")
+    segment.write_bytes(segment.read_bytes()[:-100])
+    for _ in range(3):
+        recorder.step()
+    assert ledger_.open() == set()
+    assert ledger_.spent() == held > 0
+    assert not list((tmp_path / "journal").glob("*.journal"))
+
+
+def test_a_refused_or_failed_request_gives_its_reservation_back(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder
+) -> None:
+    recorder.step()
+    for name, fields in {
+        "error": {"status": 503},
+        "unreachable": {"outcome": "upstream_error", "status": 502, "dispatched_us": None, "response_head_us": None},
+    }.items():
+        ledger_.reserve(name, journal.name)
+        number = journal.begin(make_begin(id=name, is_reserved=True), PROMPT)
+        journal.end(number, make_end(b"{}", **fields), b"{}")  # type: ignore[arg-type]  # fields of an End
+    recorder.step()
+    assert ledger_.open() == set()
+    assert ledger_.spent() == 0
