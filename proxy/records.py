@@ -120,8 +120,8 @@ class End(msgspec.Struct, frozen=True, array_like=True):
     outcome: Outcome
     status: int | None = None
     """Status that the client saw; None: it saw none."""
-    headers: Headers = ()
-    """Head of the upstream's response."""
+    head: bytes = b""
+    """Header lines of the upstream's response as they came, secrets masked, without the status line."""
     error_code: str | None = None
     """Our own `x-glassline-error`, when the answer was made here."""
     error_message: str | None = None
@@ -151,6 +151,22 @@ class End(msgspec.Struct, frozen=True, array_like=True):
     """Our own share: time in which the exchange waited for nobody but us."""
     mutated: tuple[str, ...] = ()
     """Edits known only later, such as `include_usage_rejected`."""
+
+    @property
+    def headers(self) -> Headers:
+        """Name and value of each header line."""
+        return split_headers(self.head)
+
+
+def split_headers(head: bytes) -> Headers:
+    """Return name and value of each header line of `head`, whose lines end with CRLF."""
+    pairs = (line.partition(b":") for line in head.split(b"\r\n") if line)
+    return tuple((name, value.strip(b" \t")) for name, _, value in pairs)
+
+
+def join_headers(headers: Headers) -> bytes:
+    """Do the opposite of `split_headers`."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 class Body(msgspec.Struct, frozen=True):

@@ -202,15 +202,13 @@ DROPPED_RESPONSE: Final = HOP_BY_HOP | {b"content-length", b"alt-svc", b"strict-
 """alt-svc and HSTS speak of the provider's host, not of ours."""
 
 
-_MATTERS: Final = DROPPED_RESPONSE | {
-    b"content-type",
-    b"set-cookie",
-    b"x-glassline-request-id",
-    b"x-glassline-overhead-ms",
-    b"x-glassline-trace-id",
-    b"x-glassline-budget-remaining-usd",
-    b"x-glassline-error",
-}
+_MATTERS: Final = re.compile(
+    rb"\r\n("
+    + b"|".join(sorted((*DROPPED_RESPONSE, b"content-type", b"set-cookie", PRIVATE_PREFIX + rb"[a-z-]+")))
+    + rb"):[ \t]*([^\r]*)",
+    re.IGNORECASE,
+)
+"""The header lines of a response that mean something to us, found without splitting the others."""
 
 
 class ResponseHead:
@@ -219,22 +217,23 @@ class ResponseHead:
     __slots__ = (
         "content_length",
         "content_type",
-        "headers",
         "is_chunked",
         "keep_alive",
-        "kept_lines",
+        "kept",
+        "lines",
         "sets_cookies",
         "status",
         "status_line",
     )
 
-    def __init__(self, status: int, status_line: bytes) -> None:
+    def __init__(self, status: int, status_line: bytes, lines: bytes) -> None:
         self.status = status
         self.status_line = status_line
         """Everything behind the version: `200 OK`."""
-        self.headers: HeaderList = []
-        self.kept_lines: list[bytes] = []
-        """Header lines as they came, less those that belong to the hop."""
+        self.lines = lines
+        """The header lines as they came, each after a CRLF."""
+        self.kept = lines
+        """The same less those that belong to the hop."""
         self.content_length: int | None = None
         self.is_chunked = False
         self.keep_alive = True
@@ -263,43 +262,46 @@ def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
     version = parser.get_http_version()
     if not 100 <= status <= 599 or version not in ("1.1", "1.0"):
         raise BadResponse(f"its status line cannot be used: HTTP/{version} {status}")
-    lines = head[:-4].split(b"\r\n")
-    if len(lines) > max_lines + 1:
+    if head.count(b"\n") > max_lines + 2:
         raise BadResponse("it sent too many header lines")
-    response = ResponseHead(status, lines[0][9:])
+    first = head.index(b"\r\n")
+    response = ResponseHead(status, head[9:first], head[first:-4])
     response.keep_alive = version == "1.1"
-    _judge_response(response, lines)
+    _judge_response(response)
     return response
 
 
-def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
-    codings = 0
-    for line in lines[1:]:
-        name, _, value = line.partition(b":")
-        value = value.strip(b" \t")
-        response.headers.append((name, value))
-        key = name.lower()
-        if key not in _MATTERS:
-            response.kept_lines.append(line)
+def _judge_response(response: ResponseHead) -> None:
+    lines = response.lines
+    kept: list[bytes] = []
+    start = 0
+    for match in _MATTERS.finditer(lines):
+        key = match[1].lower()
+        if key == b"content-type":
+            response.content_type = match[2].lower()
             continue
-        if key == b"content-length":
-            if not _NUMBER.fullmatch(value) or response.content_length not in (None, int(value)):
-                raise BadResponse("its Content-Length is not one number")
-            response.content_length = int(value)
-        elif key == b"transfer-encoding":
-            codings += 1
-            if codings > 1 or value.lower() != b"chunked":
-                raise BadResponse("its transfer coding is not known here")
-            response.is_chunked = True
-        elif key == b"connection":
-            tokens = value.lower()
-            response.keep_alive = b"close" not in tokens and (response.keep_alive or b"keep-alive" in tokens)
-        elif key == b"content-type":
-            response.content_type = value.lower()
-        elif key == b"set-cookie":
+        if key == b"set-cookie":
             response.sets_cookies = True
-        if key in (b"content-type", b"set-cookie"):
-            response.kept_lines.append(line)
+            continue
+        kept.append(lines[start : match.start()])
+        start = match.end()
+        _judge_line(response, key, match[2].rstrip(b" \t"))
+    kept.append(lines[start:])
+    response.kept = b"".join(kept)
+
+
+def _judge_line(response: ResponseHead, key: bytes, value: bytes) -> None:
+    if key == b"content-length":
+        if not _NUMBER.fullmatch(value) or response.content_length not in (None, int(value)):
+            raise BadResponse("its Content-Length is not one number")
+        response.content_length = int(value)
+    elif key == b"transfer-encoding":
+        if response.is_chunked or value.lower() != b"chunked":
+            raise BadResponse("its transfer coding is not known here")
+        response.is_chunked = True
+    elif key == b"connection":
+        tokens = value.lower()
+        response.keep_alive = b"close" not in tokens and (response.keep_alive or b"keep-alive" in tokens)
 
 
 def has_no_body(method: bytes, status: int) -> bool:

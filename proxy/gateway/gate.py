@@ -63,6 +63,10 @@ class Gate:
     def _is_gated(self, policy: KeyPolicy | None) -> bool:
         return self._has_shared_budgets or (policy is not None and policy.is_gated)
 
+    def must_read(self, policy: KeyPolicy | None, body: bytes) -> bool:
+        """Say whether a body must be read: for a limit, or because it may ask for a stream."""
+        return self._is_gated(policy) or b'"stream"' in body or b"\\u" in body
+
     def judge_request(
         self, policy: KeyPolicy | None, route: Route, method: bytes, body: bytes | None, seen: Peek | None
     ) -> Refusal | None:

@@ -58,9 +58,8 @@ def response_head(
     elif not is_http_1_0:
         chunked = True
         framing = b"transfer-encoding: chunked\r\n"
-    kept = b"\r\n".join(head.kept_lines)
-    end = b"\r\n" if kept else b""
-    return b"".join((b"HTTP/1.1 ", head.status_line, b"\r\n", kept, end, own, framing, connection, b"\r\n")), chunked
+    parts = (b"HTTP/1.1 ", head.status_line, head.kept, b"\r\n", own, framing, connection, b"\r\n")
+    return b"".join(parts), chunked
 
 
 def own_response(status: int, headers: bytes, body: bytes, connection: bytes) -> bytes:

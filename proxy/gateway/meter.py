@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from proxy.gateway.refusal import Refusal
+
 _OVERHEAD_TOKENS: Final = 64
 """For what a provider counts beside text: end markers, the frame of a tool call."""
 
@@ -105,11 +107,13 @@ def _length(text: str | None) -> int:
 class Allowance:
     """What a stream may still produce before more must be reserved."""
 
-    __slots__ = ("_asked_tokens", "_meter", "granted_tokens")
+    __slots__ = ("_asked_tokens", "_meter", "granted_tokens", "refusal")
 
     def __init__(self, granted_tokens: int, choices: int) -> None:
         self.granted_tokens = granted_tokens
         """Output tokens that the reservation covers."""
+        self.refusal: Refusal | None = None
+        """Why no more will be covered; the stream may use up what it has."""
         self._meter = Meter(choices)
         self._asked_tokens = 0
 
@@ -123,7 +127,7 @@ class Allowance:
         for piece in pieces:
             self._meter.feed(piece)
         needed = self._meter.output_tokens + EXTEND_AHEAD
-        if needed <= self.granted_tokens or needed <= self._asked_tokens:
+        if needed <= self.granted_tokens or needed <= self._asked_tokens or self.refusal is not None:
             return None
         self._asked_tokens = needed
         return needed

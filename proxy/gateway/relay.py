@@ -153,7 +153,7 @@ class Relay:
     def _admit(self, body: bytes | None) -> None:
         """Decide about a request; `body` is its whole body, None when it is not collected."""
         gate, route, policy = self._service.gate, self._route, self._opening.policy
-        peek = self._peek = read_peek(body, route.kind) if body else None
+        peek = self._peek = read_peek(body, route.kind) if body and gate.must_read(policy, body) else None
         refusal = gate.judge_request(policy, route, self.method, body, peek)
         if refusal is not None:
             self.refuse(refusal)
@@ -404,7 +404,9 @@ class Relay:
 
     def _watch_budget(self, allowance: Allowance, pieces: list[bytes]) -> None:
         needed = allowance.spend(pieces)
-        if needed is not None:
+        if allowance.refusal is not None and allowance.is_used_up:
+            self._cut(allowance.refusal)
+        elif needed is not None:
             if allowance.is_used_up:
                 self.pause_response()
             self._service.ledger.extend(self._tape.id, needed, self._extended)
@@ -414,7 +416,9 @@ class Relay:
         if self.is_over or allowance is None:
             return
         if not isinstance(answer, Granted):
-            self._cut(self._refusal_of(answer))
+            allowance.refusal = self._refusal_of(answer)
+            if allowance.is_used_up:
+                self._cut(allowance.refusal)
             return
         if answer.output_tokens is None:
             self._allowance = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.gateway.capture import Capture
 from proxy.gateway.identity import mask_secrets
 from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE
-from proxy.records import BeginTemplate, End, Headers, Outcome
+from proxy.records import BeginTemplate, End, Outcome, join_headers, split_headers
 
 if TYPE_CHECKING:
     from proxy.gateway.framing import ResponseHead
@@ -94,16 +94,18 @@ class Tape:
     def _end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> End:
         request, answer = self.request, self.response
         status: int | None = None
-        headers: Headers = ()
+        head = b""
         if response is not None:
             status = response.status
-            headers = mask_secrets(response.headers) if response.sets_cookies else tuple(response.headers)
+            head = response.lines
+            if response.sets_cookies:
+                head = join_headers(mask_secrets(list(split_headers(head))))
         elif refusal is not None:
             status = refusal.status
         return End(
             outcome,
             status,
-            headers,
+            head,
             refusal.code if refusal is not None else None,
             refusal.message if refusal is not None else None,
             request.size,

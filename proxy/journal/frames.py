@@ -48,16 +48,15 @@ CHUNK_REQUEST: Final = FrameKind.CHUNK_REQUEST
 CHUNK_RESPONSE: Final = FrameKind.CHUNK_RESPONSE
 
 
-def frame_header(kind: int, exchange: int, parts: tuple[bytes, ...]) -> bytes:
-    """Return the header of a frame whose payload is `parts` in order."""
-    length = 0
-    for part in parts:
-        length += len(part)
-    prefix = PREFIX.pack(MAGIC, kind, VERSION, length, exchange)
-    checksum = crc32(prefix)
-    for part in parts:
-        checksum = crc32(part, checksum)
-    return prefix + CRC.pack(checksum)
+def frame(kind: int, exchange: int, payload: bytes) -> bytes:
+    """Return a whole frame."""
+    prefix = PREFIX.pack(MAGIC, kind, VERSION, len(payload), exchange)
+    return b"".join((prefix, CRC.pack(crc32(payload, crc32(prefix))), payload))
+
+
+def join_payload(header: bytes, body: bytes) -> bytes:
+    """Return a BEGIN or END payload: the msgpack header, its length before it, and the raw body."""
+    return b"".join((LENGTH.pack(len(header)), header, body))
 
 
 def split_payload(payload: bytes) -> tuple[bytes, bytes]:

@@ -18,14 +18,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from zlib import crc32
 
 from proxy.journal.frames import CRC, HEADER_SIZE, MAGIC, MAX_PAYLOAD, PREFIX, VERSION, FrameKind
 from proxy.journal.quarantine import Quarantine
 
-CHUNK_BYTES: Final = 1024 * 1024
-"""One read: a few hundred small exchanges."""
+CHUNK_BYTES: Final = 256 * 1024
+"""One read: about a hundred small exchanges."""
 PATIENCE_S: Final = 1.0
 """How long a place in an open segment must stay unreadable before it counts as damage. No write takes that long."""
 SEARCH_BYTES: Final = 256 * 1024 * 1024
@@ -76,14 +76,18 @@ class Frame:
         return self.offset + HEADER_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a segment was read by an earlier reader."""
+class Position(Protocol):
+    """How far a segment was read by an earlier reader; kept by whoever keeps what was read."""
 
-    resume: int
-    """Offset to start at: everything before it is done with."""
-    seen: int
-    """Offset up to which frames were delivered once already: damage before it was counted then."""
+    @property
+    def resume(self) -> int:
+        """Offset to start at: everything before it is done with."""
+        ...
+
+    @property
+    def seen(self) -> int:
+        """Offset up to which frames were delivered once already: damage before it was counted then."""
+        ...
 
 
 @dataclass(slots=True)
@@ -251,10 +255,10 @@ class JournalReader:
 
     def _open(self, writer: _Writer, segment: Segment) -> None:
         file = os.open(self._directory / segment.file_name, os.O_RDONLY | os.O_CLOEXEC)
-        position = self._positions.get(segment.file_name, Position(0, 0))
+        position = self._positions.get(segment.file_name)
         size = os.fstat(file).st_size
         # A position beyond the end is of another file: after a power cut less may be there than was read.
-        resume, seen = (position.resume, position.seen) if position.resume <= size else (0, 0)
+        resume, seen = (position.resume, position.seen) if position and position.resume <= size else (0, 0)
         writer.segments[segment.number] = _Open(segment, file, resume, seen)
 
     def _lock_path(self, writer: str) -> Path:

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from proxy.errors import JournalUnavailable
-from proxy.journal.frames import HEADER_SIZE, LENGTH, FrameKind, frame_header
+from proxy.journal.frames import HEADER_SIZE, FrameKind, frame, join_payload
 from proxy.records import Begin, End
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
@@ -55,36 +55,27 @@ class JournalWriter:
     def begin_encoded(self, header: bytes, body: bytes = b"") -> int:
         """Do the same with a `Begin` that is encoded already, see `records.BeginTemplate`."""
         self._exchange += 1
-        self._append(FrameKind.BEGIN, self._exchange, (LENGTH.pack(len(header)), header, body))
+        self._write(frame(FrameKind.BEGIN, self._exchange, join_payload(header, body)))
         return self._exchange
 
     def chunk(self, kind: FrameKind, exchange: int, data: bytes) -> None:
         """Append more bytes of a request or response body."""
-        self._append(kind, exchange, (data,))
+        self._write(frame(kind, exchange, data))
 
     def end(self, exchange: int, end: End, body: bytes = b"") -> None:
         """Append the second half of an exchange with the last bytes of the response body."""
-        header = _ENCODER.encode(end)
-        self._append(FrameKind.END, exchange, (LENGTH.pack(len(header)), header, body))
+        self._write(frame(FrameKind.END, exchange, join_payload(_ENCODER.encode(end), body)))
 
     def whole(self, begin: Begin, end: End, request: bytes = b"", response: bytes = b"") -> None:
         """Append an exchange that is over when it begins, such as a refusal."""
         self.whole_encoded(_ENCODER.encode(begin), end, request, response)
 
-    def whole_encoded(self, first: bytes, end: End, request: bytes = b"", response: bytes = b"") -> None:
+    def whole_encoded(self, header: bytes, end: End, request: bytes = b"", response: bytes = b"") -> None:
         """Do the same with a `Begin` that is encoded already."""
         self._exchange += 1
-        second = _ENCODER.encode(end)
-        opening = (LENGTH.pack(len(first)), first, request)
-        closing = (LENGTH.pack(len(second)), second, response)
-        self._write(
-            (
-                frame_header(FrameKind.BEGIN, self._exchange, opening),
-                *opening,
-                frame_header(FrameKind.END, self._exchange, closing),
-                *closing,
-            )
-        )
+        first = frame(FrameKind.BEGIN, self._exchange, join_payload(header, request))
+        second = frame(FrameKind.END, self._exchange, join_payload(_ENCODER.encode(end), response))
+        self._write(first + second)
 
     def sync(self) -> None:
         """Force what was appended to the disk. Blocks: call it from a thread."""
@@ -95,22 +86,17 @@ class JournalWriter:
         if self._file < 0:
             return
         with contextlib.suppress(JournalUnavailable):
-            self._append(FrameKind.CLOSE, 0, ())
+            self._write(frame(FrameKind.CLOSE, 0, b""))
         os.close(self._file)
         os.close(self._lock)
         self._file = self._lock = -1
 
-    def _append(self, kind: FrameKind, exchange: int, parts: tuple[bytes, ...]) -> None:
-        self._write((frame_header(kind, exchange, parts), *parts))
-
-    def _write(self, buffers: tuple[bytes, ...]) -> None:
-        size = 0
-        for buffer in buffers:
-            size += len(buffer)
+    def _write(self, data: bytes) -> None:
+        size = len(data)
         if self._offset + size > self._segment_bytes and self._offset > HEADER_SIZE:
             self._open_segment()
         try:
-            written = os.writev(self._file, buffers)
+            written = os.write(self._file, data)
         except OSError as error:
             raise JournalUnavailable(f"journal: {error.strerror}") from error
         if written != size:
@@ -135,4 +121,4 @@ class JournalWriter:
         self._file, self._offset = file, 0
         self._segment_number += 1
         header = _ENCODER.encode({"writer": self.name, "pid": os.getpid(), "format": 1})
-        self._append(FrameKind.OPEN, 0, (LENGTH.pack(len(header)), header))
+        self._write(frame(FrameKind.OPEN, 0, join_payload(header, b"")))

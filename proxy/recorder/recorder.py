@@ -16,17 +16,17 @@ from typing import Final, Protocol
 from proxy.clock import SYSTEM, Clock
 from proxy.config import Config, Retention
 from proxy.errors import StoreError
-from proxy.journal.reader import JournalReader, Position, Segment
+from proxy.journal.reader import JournalReader, Segment
 from proxy.recorder.fold import Fold, Unreadable
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.settle import LedgerClient, Settler
 from proxy.records import Exchange
-from proxy.store import Record, SqliteStore, Tally
+from proxy.store import JournalPosition, Record, SqliteStore, Tally
 
 log = logging.getLogger(__name__)
 
-POLL_BYTES: Final = 512 * 1024
-"""One batch: some two hundred small exchanges, less than a tenth of a second until they are visible."""
+POLL_BYTES: Final = 256 * 1024
+"""One batch: about a hundred exchanges of a kilobyte each way, which are visible some 40 ms later."""
 IDLE_S: Final = 0.02
 """Between two looks at a journal that had nothing new."""
 _BATCH_BYTES: Final = 16 * 1024 * 1024
@@ -170,7 +170,9 @@ class Recorder:
                 log.exception("exchange %s cannot be interpreted", exchange.begin.id)
         return None
 
-    def _write(self, records: Sequence[Record], positions: dict[str, Position], tallies: Sequence[Tally]) -> None:
+    def _write(
+        self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]
+    ) -> None:
         """Store a batch, however long it takes. Raises _GaveUp when told to stop meanwhile."""
         changed = {name: at for name, at in positions.items() if self._stored_positions.get(name) != at}
         if not records and not tallies and not changed:
@@ -195,7 +197,9 @@ class Recorder:
             [(record.exchange.begin.id, record.settlement) for record in records if record.settlement is not None]
         )
 
-    def _write_once(self, records: Sequence[Record], positions: dict[str, Position], tallies: Sequence[Tally]) -> None:
+    def _write_once(
+        self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]
+    ) -> None:
         try:
             self._store.write(records, positions, tallies)
         except StoreError:
@@ -225,10 +229,10 @@ class Recorder:
         self._reader.quarantine.save(f"{reason}.{safe}", data)
         return Tally(_LOST, (("reason", reason),), 1)
 
-    def _positions(self) -> dict[str, Position]:
+    def _positions(self) -> dict[str, JournalPosition]:
         needed = self._fold.oldest_needed()
         return {
-            segment.file_name: Position(resume=needed.get(segment, offset), seen=offset)
+            segment.file_name: JournalPosition(resume=needed.get(segment, offset), seen=offset)
             for segment, offset in self._reader.offsets().items()
         }
 

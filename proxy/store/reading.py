@@ -10,6 +10,7 @@ and one copy does not know of the other's locks.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from pathlib import Path
@@ -97,6 +98,9 @@ class AsyncStoreReader:
     @classmethod
     async def open(cls, path: Path, *, time_limit_s: float = TIME_LIMIT_S) -> Self:
         """Open the database. Raises StoreError when there is none yet or it cannot be read."""
+        # Asked first, because a failing `connect` leaves a thread behind that may outlive the event loop.
+        if not await asyncio.to_thread(path.is_file):
+            raise StoreError(f"{path.name}: unable to open database file: there is none yet")
         deadline = _Deadline(time_limit_s)
         try:
             connection = await aiosqlite.connect(_uri(path), uri=True, timeout=_BUSY_S, isolation_level=None)

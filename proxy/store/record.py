@@ -65,6 +65,15 @@ class Totals(msgspec.Struct, frozen=True):
         )
 
 
+class JournalPosition(msgspec.Struct, frozen=True):
+    """How far a journal segment was folded into the store."""
+
+    resume: int
+    """Offset to start at after a restart: everything before it is done with."""
+    seen: int
+    """Offset up to which frames were taken. What ended before it is stored."""
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One exchange with all that was made of it."""
 

@@ -20,9 +20,8 @@ import msgspec
 import zstandard
 
 from proxy.errors import EnvironmentUnusable, StoreError
-from proxy.journal.reader import Position
 from proxy.migrations import migrate
-from proxy.store.record import Record, Settlement
+from proxy.store.record import JournalPosition, Record, Settlement
 from proxy.store.row import COMPRESSION_LEVEL, body_row, exchange_row
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
 from proxy.store.text import Value
@@ -44,7 +43,7 @@ class Store(Protocol):
     """Where records are kept. Every implementation passes the same tests."""
 
     def write(
-        self, records: Sequence[Record], positions: Mapping[str, Position | None], tallies: Sequence[Tally] = ()
+        self, records: Sequence[Record], positions: Mapping[str, JournalPosition | None], tallies: Sequence[Tally] = ()
     ) -> list[str]:
         """Store a batch, the journal positions and extra tallies in one transaction; return the ids that are new.
 
@@ -61,7 +60,7 @@ class Store(Protocol):
         """Return what the ledger is to be told about those of the exchanges that are stored."""
         ...
 
-    def positions(self) -> dict[str, Position]:
+    def positions(self) -> dict[str, JournalPosition]:
         """Return the position in each journal segment, by file name."""
         ...
 
@@ -86,7 +85,7 @@ class SqliteStore:
             self._load_series()
 
     def write(
-        self, records: Sequence[Record], positions: Mapping[str, Position | None], tallies: Sequence[Tally] = ()
+        self, records: Sequence[Record], positions: Mapping[str, JournalPosition | None], tallies: Sequence[Tally] = ()
     ) -> list[str]:
         """Store a batch in one transaction; see `Store.write`."""
         rows = [exchange_row(record) for record in records]
@@ -120,11 +119,11 @@ class SqliteStore:
                 for id_, nano, input_, output, estimate in rows
             }
 
-    def positions(self) -> dict[str, Position]:
+    def positions(self) -> dict[str, JournalPosition]:
         """Return the position in each journal segment, by file name."""
         with _our_errors():
             rows = self._connection.execute("SELECT segment, resume, seen FROM journal_segments")
-            return {str(segment): Position(int(str(resume)), int(str(seen))) for segment, resume, seen in rows}
+            return {str(segment): JournalPosition(int(str(resume)), int(str(seen))) for segment, resume, seen in rows}
 
     def put_status(self, values: Mapping[str, float]) -> None:
         """Replace the named values of the status table."""
@@ -237,7 +236,7 @@ class SqliteStore:
             ],
         )
 
-    def _write_positions(self, positions: Mapping[str, Position | None]) -> None:
+    def _write_positions(self, positions: Mapping[str, JournalPosition | None]) -> None:
         for segment, position in positions.items():
             if position is None:
                 self._connection.execute("DELETE FROM journal_segments WHERE segment = ?", (segment,))

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, FrameKind, JournalReader, JournalWriter, Segment
 from proxy.journal.frames import HEADER_SIZE, frame_header
 from proxy.journal.quarantine import MAX_FILES, Quarantine
-from proxy.journal.reader import PATIENCE_S, Frame, Position
+from proxy.journal.reader import PATIENCE_S, Frame
+from proxy.store import JournalPosition
 from tests.recorder.builders import make_begin, make_end
 
 MUCH = 1 << 30
@@ -196,13 +197,13 @@ def test_reading_resumes_at_a_position(tmp_path: Path) -> None:
     segment = dead_journal(tmp_path)
     everything = read_all(JournalReader(tmp_path))
     start = everything[7].offset
-    resumed = JournalReader(tmp_path, {segment.name: Position(start, start)})
+    resumed = JournalReader(tmp_path, {segment.name: JournalPosition(start, start)})
     assert read_all(resumed) == everything[7:]
 
 
 def test_a_position_beyond_the_end_of_a_file_is_not_believed(tmp_path: Path) -> None:
     segment = dead_journal(tmp_path)
-    resumed = JournalReader(tmp_path, {segment.name: Position(10**9, 10**9)})
+    resumed = JournalReader(tmp_path, {segment.name: JournalPosition(10**9, 10**9)})
     assert read_all(resumed) == read_all(JournalReader(tmp_path))
 
 
@@ -285,7 +286,7 @@ def test_damage_that_an_earlier_reader_counted_is_not_counted_again(tmp_path: Pa
     content = bytearray(segment.read_bytes())
     content[whole[6].offset] ^= 0xFF
     segment.write_bytes(content)
-    reader = JournalReader(tmp_path, {segment.name: Position(whole[3].offset, whole[10].offset)})
+    reader = JournalReader(tmp_path, {segment.name: JournalPosition(whole[3].offset, whole[10].offset)})
     assert len(read_all(reader)) == len(whole) - 3 - 1
     assert reader.damage.bad_frames == 0
     assert reader.is_damaged(whole[0].writer)

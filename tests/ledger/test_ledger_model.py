@@ -255,12 +255,14 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         return found
 
     def teardown(self) -> None:
-        for exchange in list(self.reservations):
-            self.settle(exchange, 100)
-        self.the_ledger_agrees_with_the_model()
-        assert all(account.reserved == 0 for account in self.accounts.values())
-        self.ledger.close()
-        shutil.rmtree(self.directory)
+        try:
+            for exchange in list(self.reservations):
+                self.settle(exchange, 100)
+            self.the_ledger_agrees_with_the_model()
+            assert all(account.reserved == 0 for account in self.accounts.values())
+        finally:
+            self.ledger.close()
+            shutil.rmtree(self.directory)
 
 
 TestLedgerAgainstModel = LedgerAgainstModel.TestCase

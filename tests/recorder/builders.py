@@ -14,7 +14,7 @@ from pricing import PriceBook
 from proxy.config import Config
 from proxy.journal import CHUNK_RESPONSE, JournalWriter
 from proxy.recorder.interpret import Interpreter
-from proxy.records import Begin, Body, End, Exchange, Timeline
+from proxy.records import Begin, Body, End, Exchange, Timeline, join_headers
 from proxy.store import Record
 
 JSON_HEADERS = ((b"content-type", b"application/json"),)
@@ -77,7 +77,8 @@ def make_end(response: bytes = ANSWER, request: bytes = PROMPT, **fields: Any) -
         "ended_us": 500_000,
         "overhead_us": 250,
     }
-    return End(**(defaults | fields))
+    given = defaults | fields
+    return End(head=join_headers(given.pop("headers")), **given)
 
 
 def make_exchange(

@@ -93,7 +93,7 @@ def writer(data_dir: Path, log: Path, prefix: str, ready: Event) -> None:
                 long = _begin(journal, said, f"{prefix}-long-{count}")
             if count == 20:
                 ready.set()
-            threading.Event().wait(0.0005)
+            threading.Event().wait(0.002)
 
 
 def _begin(journal: JournalWriter, said: BinaryIO, exchange: str) -> int:

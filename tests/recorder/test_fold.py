@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, FrameKind, JournalReader, JournalWriter
-from proxy.journal.reader import Frame, Position, Segment
+from proxy.journal.reader import Frame, Segment
 from proxy.recorder.fold import Fold, Unreadable
 from proxy.records import Exchange
+from proxy.store import JournalPosition
 from tests.recorder.builders import ANSWER, PROMPT, make_begin, make_end, times_of, write_chat
 
 MUCH = 1 << 30
@@ -145,7 +146,7 @@ def test_a_restarted_fold_continues_open_exchanges_and_skips_those_that_were_sto
     fold = Fold(reader.read, {})
     assert len(folded(reader, fold)) == 2
     (segment,) = reader.offsets()
-    positions = {segment.file_name: Position(fold.oldest_needed()[segment], reader.offsets()[segment])}
+    positions = {segment.file_name: JournalPosition(fold.oldest_needed()[segment], reader.offsets()[segment])}
     writer.end(number, make_end(request=b"first second"), ANSWER)
     write_chat(writer, make_begin(id="new"))
     again = JournalReader(tmp_path, positions)
@@ -175,6 +176,6 @@ def test_a_sound_frame_that_means_nothing_is_reported_once() -> None:
     (lost,) = fold.take([frame_of(FrameKind.END, payload)])
     assert isinstance(lost, Unreadable)
     assert lost.reason == "no_begin"
-    seen = Fold(never_read, {"writer.00000000.journal": Position(0, 100)})
+    seen = Fold(never_read, {"writer.00000000.journal": JournalPosition(0, 100)})
     assert list(seen.take([frame_of(FrameKind.END, payload), frame_of(FrameKind.BEGIN, b"")])) == []
     assert len(list(seen.take([frame_of(FrameKind.END, payload, offset=100)]))) == 1

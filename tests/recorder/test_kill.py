@@ -13,6 +13,8 @@ from tests.recorder.builders import ANSWER, ANSWER_NANO_USD
 from tests.recorder.processes import end, fold_all, kill, recorder, start, start_ready, writer
 
 KILLS = 20
+KEEP = Config.model_validate({"retention": {"bodies": "36500d", "records": "36500d"}})
+"""The exchanges written here are of a fixed day."""
 
 
 @pytest.mark.slow
@@ -20,12 +22,12 @@ def test_killing_recorder_and_writer_at_random_loses_and_doubles_nothing(tmp_pat
     seed = random.randrange(10**6)
     print("seed", seed)  # shown when the test fails
     chance = random.Random(seed)
-    log, config = tmp_path / "said.txt", Config()
+    log, config = tmp_path / "said.txt", KEEP
     written = start_ready(writer, tmp_path, log, "w0")
     progress: set[int] = set()
     for round_ in range(KILLS):
         process = start_ready(recorder, tmp_path, config)
-        time.sleep(chance.uniform(0, 0.3))  # the instant of death is what is random here
+        time.sleep(chance.uniform(0, 0.6))  # the instant of death is what is random here
         if round_ % 4 == 3:
             kill(written)
             written = start_ready(writer, tmp_path, log, f"w{round_}")
@@ -81,8 +83,8 @@ def stored_rows(path: Path) -> int:
 
 
 def test_a_second_recorder_in_the_same_directory_is_refused(tmp_path: Path) -> None:
-    process = start_ready(recorder, tmp_path, Config())
-    second = start(fold_all, tmp_path, Config())
+    process = start_ready(recorder, tmp_path, KEEP)
+    second = start(fold_all, tmp_path, KEEP)
     second.join(60)
     assert second.exitcode == 1
     end(process)
@@ -93,7 +95,7 @@ def test_a_locked_database_only_delays_records(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "records.db").close()
     log = tmp_path / "said.txt"
     written = start_ready(writer, tmp_path, log, "w")
-    process = start_ready(recorder, tmp_path, Config())
+    process = start_ready(recorder, tmp_path, KEEP)
     connection = apsw.Connection(str(tmp_path / "records.db"))
     connection.set_busy_timeout(30_000)
     connection.execute("BEGIN IMMEDIATE")

@@ -12,9 +12,8 @@ import msgspec
 import pytest
 
 from proxy.errors import EnvironmentUnusable, StoreError
-from proxy.journal.reader import Position
 from proxy.records import Reading
-from proxy.store import SqliteStore, StoreReader, Tally, query, sqlite
+from proxy.store import JournalPosition, SqliteStore, StoreReader, Tally, query, sqlite
 from tests.recorder.builders import ANSWER, ANSWER_NANO_USD, PROMPT, START_MS, make_begin, make_end, make_record
 
 PROMISED_COLUMNS = [
@@ -151,7 +150,7 @@ def test_a_record_is_stored_and_counted_once_however_often_it_is_written(store: 
 def test_a_failing_batch_changes_nothing_at_all(store: SqliteStore, path: Path) -> None:
     good, bad = make_record(), msgspec.structs.replace(make_record(), outcome=None)
     with pytest.raises(apsw.ConstraintError):
-        store.write([good, bad], {"segment": Position(1, 2)}, [Tally("glassline_records_lost_total", (), 1)])
+        store.write([good, bad], {"segment": JournalPosition(1, 2)}, [Tally("glassline_records_lost_total", (), 1)])
     for table in ("exchanges", "bodies", "counters", "histograms", "journal_segments"):
         assert ask(path, f"SELECT count(*) FROM {table}") == [(0,)]  # noqa: S608 - names stand above
     assert store.write([good], {}) == [good.exchange.begin.id]
@@ -176,9 +175,9 @@ def test_counters_and_histograms_go_on_after_a_restart(path: Path) -> None:
 
 
 def test_positions_are_kept_and_forgotten(store: SqliteStore) -> None:
-    store.write([], {"a": Position(1, 5), "b": Position(2, 2)})
-    store.write([], {"a": Position(3, 9), "b": None})
-    assert store.positions() == {"a": Position(3, 9)}
+    store.write([], {"a": JournalPosition(1, 5), "b": JournalPosition(2, 2)})
+    store.write([], {"a": JournalPosition(3, 9), "b": None})
+    assert store.positions() == {"a": JournalPosition(3, 9)}
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "\U0010ffff\udfff", "'; DROP TABLE exchanges; --", "é" * 100_000])

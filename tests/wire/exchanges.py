@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from proxy.records import Begin, Body, End, Exchange, Timeline
+from proxy.records import Begin, Body, End, Exchange, Timeline, join_headers
 
 CAPTURES = Path(__file__).parent.parent / "captures"
 JSON_TYPE = b"application/json"
@@ -48,7 +48,7 @@ def make_exchange(
         path=path,
         headers=((b"content-type", JSON_TYPE),),
     )
-    end = End(outcome="completed", status=status, headers=tuple(headers))
+    end = End(outcome="completed", status=status, head=join_headers(tuple(headers)))
     return Exchange(begin, end, _body(request_body, None), _body(response_body, capture_limit), Timeline(times))
 
 
