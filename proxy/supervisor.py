@@ -40,7 +40,9 @@ _GRACE_S: Final = 3.0
 """Beyond the drain time, before a child that does not stop is killed."""
 _RECORDER_GRACE_S: Final = 60.0
 _PAUSES_S: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Before the first, second, … restart of a child that keeps dying; a minute of life starts again at the first."""
+"""Before the first, second, … restart of a child that keeps dying."""
+_SETTLED_S: Final = 60.0
+"""A child that lived so long starts again at the first pause."""
 _PR_SET_NAME: Final = 15
 _PR_SET_PDEATHSIG: Final = 1
 BACKLOG: Final = 4096
@@ -60,6 +62,8 @@ class Child:
     started: float = 0.0
     deaths: int = 0
     restart_at: float | None = None
+    is_renewed: bool = False
+    """It was asked to end so that it starts again with a new configuration."""
 
 
 @dataclass(slots=True)
@@ -148,12 +152,15 @@ class Supervisor:
         child.pid, child.control, child.ready = pid, ours, ready_read
         child.started = time.monotonic()
         child.restart_at = None
+        child.is_renewed = False
 
     def _be(self, child: Child, parent: int) -> NoReturn:
         """Run the child's body in the forked process; never returns."""
         code = EXIT_FAILED
         try:
-            _name_process(f"gl-{child.role}", parent)
+            _name_process(f"gl-{child.role}")
+            if not child.role.startswith("gateway"):  # A gateway hears it from its control socket, and drains.
+                _end_with(parent)
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
@@ -190,7 +197,6 @@ class Supervisor:
             now = time.monotonic()
             for child in self.children:
                 if child.restart_at is not None and child.restart_at <= now:
-                    log.warning("%s is started again", child.role)
                     self._start(child)
                 self._hear_ready(child)
             if deadline is not None:
@@ -223,14 +229,21 @@ class Supervisor:
                 continue
             code = os.waitstatus_to_exitcode(status)
             self._forget(child)
-            if code == EXIT_UNUSABLE or (is_starting and code != EXIT_OK):
+            if is_starting and code != EXIT_OK:
                 return code if code == EXIT_UNUSABLE else EXIT_FAILED
-            log.error("%s (pid %d) died: %s", child.role, pid, f"signal {-code}" if code < 0 else f"exit {code}")
-            if time.monotonic() - child.started > 60:
-                child.deaths = 0
-            child.restart_at = time.monotonic() + _PAUSES_S[min(child.deaths, len(_PAUSES_S) - 1)]
-            child.deaths += 1
+            self._plan_restart(child, pid, code)
         return None
+
+    def _plan_restart(self, child: Child, pid: int, code: int) -> None:
+        now = time.monotonic()
+        if child.is_renewed and code == EXIT_OK:
+            child.restart_at = now
+            return
+        log.error("%s (pid %d) died: %s", child.role, pid, f"signal {-code}" if code < 0 else f"exit {code}")
+        if now - child.started > _SETTLED_S:
+            child.deaths = 0
+        child.restart_at = now + _PAUSES_S[min(child.deaths, len(_PAUSES_S) - 1)]
+        child.deaths += 1
 
     def _forget(self, child: Child) -> None:
         child.pid = 0
@@ -245,6 +258,7 @@ class Supervisor:
         data_port, admin_port = data_sockets[0].getsockname()[1], admin_socket.getsockname()[1]
         path = self.config.data_dir / "run" / "ports.json"
         temporary = path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)
         temporary.write_text(json.dumps({"data": data_port, "admin": admin_port, "pid": os.getpid()}))
         temporary.replace(path)
         scheme = "https" if self.config.listen.tls else "http"
@@ -272,6 +286,7 @@ class Supervisor:
                 with contextlib.suppress(OSError):
                     child.control.sendall(len(message).to_bytes(4, "little") + message)
             elif child.pid and _must_restart(child.role, before, config):
+                child.is_renewed = True
                 os.kill(child.pid, signal.SIGTERM)
         log.info("configuration loaded")
 
@@ -397,15 +412,18 @@ def _is_readable(descriptor: int) -> bool:
         return bool(selector.select(0))
 
 
-def _name_process(name: str, parent: int) -> None:
-    """On Linux: show `name` in process lists, and end when the parent dies."""
-    if not sys.platform.startswith("linux"):
-        return
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(EXIT_FAILED)
+def _name_process(name: str) -> None:
+    """Show `name` in process lists, where the system can."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def _end_with(parent: int) -> None:
+    """Get SIGTERM when the parent dies, where the system can."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(EXIT_FAILED)
 
 
 def _must_restart(role: str, before: Config, after: Config) -> bool:

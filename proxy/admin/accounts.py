@@ -8,7 +8,7 @@ from dataclasses import replace
 from proxy.config import Config
 from proxy.gates.budgets import Budgets, BudgetTemplate, key_templates, shared_templates
 from proxy.ledger.accounts import AccountRow
-from proxy.ledger.messages import BudgetLine
+from proxy.reservations import BudgetLine
 
 
 def configured_budgets(config: Config) -> tuple[BudgetTemplate, ...]:

@@ -42,8 +42,8 @@ DEFAULT_LIMIT: Final = 50
 DEFAULT_COST_SPAN: Final = "now-7d"
 MAX_CHANGE_BYTES: Final = 64 * 1024
 """A key's policy is a few hundred bytes."""
-IN_FORCE_S: Final = 1.2
-"""Gateways look for new keys once a second. A change is answered once they have looked, so that a new key works and a
+IN_FORCE_S: Final = 0.3
+"""Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
 revoked one does not by the time its owner reads the answer."""
 GROUPINGS: Final = ("key", "model", "upstream", "user", "day", "session", "endpoint")
 

@@ -29,9 +29,9 @@ from proxy.gates.budgets import Budgets, shared_templates
 from proxy.gates.keys import KeyPolicy, decode_snapshot, policy_of, policy_of_dynamic
 from proxy.ledger.accounts import AccountRow, Accounts
 from proxy.ledger.demand import demand
-from proxy.ledger.messages import BudgetLine, Reserve
 from proxy.ledger.reading import read_accounts
 from proxy.providers import PROVIDERS
+from proxy.reservations import BudgetLine, Reserve
 from proxy.store import StoreReader
 from proxy.store import query as ask
 from proxy.store.filter import Filter

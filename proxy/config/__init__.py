@@ -17,6 +17,7 @@ from proxy.config.schema import (
     Timeouts,
     Tls,
     Upstream,
+    UpstreamTimeouts,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Timeouts",
     "Tls",
     "Upstream",
+    "UpstreamTimeouts",
     "load_config",
     "parse_config",
 ]

@@ -72,9 +72,7 @@ def parse_config(text: str, *, name: str = "config.yaml", environment: Mapping[s
         raise ConfigError([f"{name}: not YAML: {type(error).__name__}"]) from error
     if tree is None:
         return Config()
-    if not isinstance(tree, Mapping):
-        raise ConfigError([f"{name}: must be a mapping of keys to values"])
-    problems: list[str] = []
+    problems: list[str] = [] if isinstance(tree, dict) else ["must be a mapping of keys to values"]
     settled = _interpolate(tree, (), environment, problems)
     if problems:
         raise ConfigError([f"{name}: {problem}" for problem in problems])
@@ -99,7 +97,8 @@ def _interpolate(value: Any, path: tuple[str | int, ...], environment: Mapping[s
             except (OSError, UnicodeDecodeError):
                 problems.append(f"{dotted(path)}: cannot read the file {file}")
                 return ""
-        found = environment.get(match["name"], match["default"])
+        default: str | None = match["default"]
+        found = environment.get(match["name"], default)
         if found is None:
             problems.append(f"{dotted(path)}: the environment variable {match['name']} is not set")
         return found or ""

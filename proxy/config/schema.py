@@ -84,6 +84,16 @@ class Timeouts(_Section):
     drain: Duration = 30.0
 
 
+class UpstreamTimeouts(_Section):
+    """Deadlines of one upstream, in seconds; what is not given is as in `timeouts`."""
+
+    connect: Duration | None = None
+    first_byte: Duration | None = None
+    idle: Duration | None = None
+    total: Duration | None = None
+    upstream_keep_alive: Duration | None = None
+
+
 class Limits(_Section):
     """Sizes and counts above which a request or response is refused."""
 
@@ -109,7 +119,7 @@ class Upstream(_Section):
     ca_file: Path | None = None
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     include_usage: Literal["auto", "always", "never"] | None = None
-    timeouts: Timeouts | None = None
+    timeouts: UpstreamTimeouts = UpstreamTimeouts()
 
     @field_validator("base_url")
     @classmethod

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from proxy.config.schema import Budget
 from proxy.gates.globs import Globs
 from proxy.gates.windows import Window, WindowKind, window_at
-from proxy.ledger.messages import BudgetLine
+from proxy.reservations import BudgetLine
 
 NANO: Final = 10**9
 NOBODY: Final = "(none)"

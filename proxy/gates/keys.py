@@ -19,7 +19,7 @@ from proxy.config.schema import Budget, Key, RateLimits
 from proxy.errors import StoreError
 from proxy.gates.budgets import BudgetTemplate, key_templates
 from proxy.gates.globs import Globs
-from proxy.ledger.messages import RateRule
+from proxy.reservations import RateRule
 
 MAX_CREDENTIAL: Final = 8192
 """Bytes; longer ones are no keys of ours and are not worth a digest."""

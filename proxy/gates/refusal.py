@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Final
 
-from proxy.ledger.messages import Refused
+from proxy.reservations import Refused
 
 _CENT: Final = Decimal("0.01")
 _NANO: Final = Decimal("1e-9")

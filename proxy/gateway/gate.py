@@ -17,7 +17,7 @@ from proxy.gateway.framing import RequestHead
 from proxy.gateway.identity import credential_headers, read_credential
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route, Target
-from proxy.ledger.messages import Account, BudgetLine, Refused, Reserve
+from proxy.reservations import Account, BudgetLine, Refused, Reserve
 
 _NEVER_REMEMBERED: Final = 1024
 

@@ -88,13 +88,13 @@ class GatewayProcess:
             ledger=self.ledger,
             stats=stats,
         )
-        self.gateway.on_tick.append(self._refresh_keys)
+        self.gateway.on_tick.append(self._each_tick)
 
     def _make_gate(self, config: Config) -> Gate:
         keys = KeyRing(config.keys, self._snapshot.keys, self._pepper)
         return Gate(config, keys, Budgets(shared_templates(config.budgets)), owner=self.journal.name)
 
-    def _refresh_keys(self) -> None:
+    def _each_tick(self) -> None:
         if self._snapshot.refresh():
             self._reconfigure(self._config)
         if self._drain_until is not None:

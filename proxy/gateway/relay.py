@@ -22,8 +22,8 @@ from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, body_of, headers_of, stream_error
 from proxy.gateway.routing import Route
 from proxy.gateway.tape import FLUSH_BYTES, Tape
-from proxy.ledger.messages import Answer, Granted, Refused
 from proxy.records import Outcome
+from proxy.reservations import Answer, Granted, Refused
 
 if TYPE_CHECKING:
     from proxy.gateway.client import ClientConnection

@@ -120,7 +120,7 @@ def _target(name: str, row: Upstream, config: Config) -> Target | None:
         api_key=secret.encode() if secret else None,
         drains=row.on_disconnect == "drain",
         include_usage=row.include_usage or (known.include_usage if known else "auto"),
-        timeouts=row.timeouts or config.timeouts,
+        timeouts=config.timeouts.model_copy(update=row.timeouts.model_dump(exclude_none=True)),
     )
 
 

@@ -28,8 +28,8 @@ from proxy.gateway.routing import Router, Target
 from proxy.gateway.tape import Tape
 from proxy.gateway.upstream import Pool
 from proxy.journal import FrameKind, JournalWriter
-from proxy.ledger.messages import Answer, Balances
 from proxy.records import End
+from proxy.reservations import Answer, Balances
 from proxy.stats import StatsWriter
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Gateway:
         self._syncing: list[Callable[[], None]] = []
         self._sync_task: asyncio.Future[None] | None = None
         self.on_tick: list[Callable[[], None]] = []
-        """Called about once a second."""
+        """Called with every tick."""
         self.configure(config, gate, router)
 
     def configure(self, config: Config, gate: Gate, router: Router) -> None:
@@ -257,9 +257,8 @@ class Gateway:
         if self._ticks % _DEADLINE_TICKS == 0:
             self._check_deadlines(now)
             self.publish()
-        if self._ticks % 10 == 0:
-            for call in self.on_tick:
-                call()
+        for call in self.on_tick:
+            call()
         self._next_tick = max(now, self._next_tick + TICK_S)
         self.loop.call_later(max(0.0, self._next_tick - self.now()), self._tick)
 

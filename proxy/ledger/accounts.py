@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import apsw
 
-from proxy.ledger.messages import BudgetLine
+from proxy.reservations import BudgetLine
 
 MAX_AMOUNT: Final = 10**16
 """nano-USD, ten million dollars: the most that one reservation or settlement can be. No configured limit is higher."""

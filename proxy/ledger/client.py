@@ -20,7 +20,7 @@ import msgspec
 
 from proxy.errors import LedgerUnavailable
 from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
-from proxy.ledger.messages import (
+from proxy.reservations import (
     Account,
     Answer,
     Balance,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from proxy.ledger.accounts import MAX_AMOUNT
-from proxy.ledger.messages import Reserve
+from proxy.reservations import Reserve
 
 FIRST_SLICE: Final = 1024
 """Output tokens for each choice that a stream reserves at first: most chat answers end before."""

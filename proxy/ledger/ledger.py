@@ -27,7 +27,8 @@ from proxy.errors import LedgerUnavailable, StoreError
 from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts, bucket_end
 from proxy.ledger.demand import MAX_TOKENS, Demand, Priced, bounded_cost, demand, most_tokens, next_cover
 from proxy.ledger.limits import Limiter
-from proxy.ledger.messages import (
+from proxy.migrations import migrate
+from proxy.reservations import (
     Account,
     Answer,
     Balance,
@@ -45,7 +46,6 @@ from proxy.ledger.messages import (
     Reserve,
     Settle,
 )
-from proxy.migrations import migrate
 
 MIGRATIONS: Final = files("proxy.ledger") / "migrations"
 _LOG: Final = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
-from proxy.ledger.messages import RateRule, Refused, Reserve
+from proxy.reservations import RateRule, Refused, Reserve
 
 WINDOW_S: Final = 60
 MAX_COUNT: Final = 2**53

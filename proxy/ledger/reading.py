@@ -12,7 +12,7 @@ import apsw
 from proxy.clock import SYSTEM, Clock
 from proxy.errors import StoreError
 from proxy.ledger.accounts import AccountRow, account_row
-from proxy.ledger.messages import OpenReservation
+from proxy.reservations import OpenReservation
 
 _CURRENT: Final = """
 SELECT a.id, a.budget, a.scope, a.window_start_ms, a.window_end_ms, a.rolling_ms, a.is_hard, a.limit_nano_usd,

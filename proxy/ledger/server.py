@@ -22,7 +22,7 @@ import msgspec
 from proxy.errors import EnvironmentUnusable, LedgerUnavailable
 from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.messages import Finish, Granted, Release, Request, Reserve
+from proxy.reservations import Finish, Granted, Release, Request, Reserve
 
 READ_BYTES: Final = 256 * 1024
 MAX_UNSENT_BYTES: Final = 1024 * 1024

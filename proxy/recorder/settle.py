@@ -13,8 +13,8 @@ from typing import Final, Protocol
 
 from proxy.errors import LedgerUnavailable
 from proxy.journal.reader import JournalReader
-from proxy.ledger.messages import OpenReservation, Settle
 from proxy.recorder.fold import Fold
+from proxy.reservations import OpenReservation, Settle
 from proxy.store import Settlement, Store
 
 log = logging.getLogger(__name__)

@@ -94,7 +94,7 @@ def _understanding(record: Record) -> dict[str, Value]:
         "streaming": int(reading.is_streaming),
         "response_id": reading.response_id,
         "service_tier": reading.service_tier,
-        "finish_reason": next((reason for reason in reading.finish_reasons if reason is not None), None),
+        "finish_reason": _joined(reading.finish_reasons),
         "finish_reasons": json_text(reading.finish_reasons),
         "tool_calls": json_text(reading.tool_calls),
         "problems": ",".join(reading.problems),
@@ -107,6 +107,11 @@ def _understanding(record: Record) -> dict[str, Value]:
         "usage_buckets": json_text(usage) if usage else None,
         "usage_source": record.usage_source,
     }
+
+
+def _joined(reasons: tuple[str | None, ...]) -> str | None:
+    """Return the reasons of all choices, comma-separated; None: no choice has one."""
+    return ",".join(reason or "" for reason in reasons) if any(reasons) else None
 
 
 def _money(record: Record) -> dict[str, Value]:

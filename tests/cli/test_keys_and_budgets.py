@@ -13,7 +13,7 @@ from proxy.config.prices import price_book
 from proxy.gates.budgets import Budgets, shared_templates
 from proxy.gates.keys import policy_of
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.messages import Granted, Reserve
+from proxy.reservations import Granted, Reserve
 from tests.admin.conftest import Admin
 
 Capture = pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ from proxy.config.schema import Key
 from proxy.errors import StoreError
 from proxy.gates.globs import Globs
 from proxy.gates.keys import DynamicKey, KeyRing, decode_snapshot, digest_of, encode_snapshot, policy_of
-from proxy.ledger.messages import RateRule
+from proxy.reservations import RateRule
 
 PEPPER = b"p" * 32
 SECRET = "gl-0123456789abcdef"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.gates.refusal import explain, usd
-from proxy.ledger.messages import Refused
+from proxy.reservations import Refused
 
 NOON = 1_795_262_400_000
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, FrameKind, JournalReader, JournalWriter, Segment
-from proxy.journal.frames import HEADER_SIZE, frame_header
+from proxy.journal.frames import HEADER_SIZE, frame
 from proxy.journal.quarantine import MAX_FILES, Quarantine
 from proxy.journal.reader import PATIENCE_S, Frame
 from proxy.store import JournalPosition
@@ -189,8 +189,8 @@ def test_forgetting_deletes_segments_and_with_the_last_one_the_lock(tmp_path: Pa
 def test_bytes_that_were_delivered_can_be_read_again(tmp_path: Path) -> None:
     dead_journal(tmp_path)
     reader = JournalReader(tmp_path)
-    for frame in read_all(reader):
-        assert reader.read(frame.segment, frame.payload_offset, len(frame.payload)) == frame.payload
+    for each in read_all(reader):
+        assert reader.read(each.segment, each.payload_offset, len(each.payload)) == each.payload
 
 
 def test_reading_resumes_at_a_position(tmp_path: Path) -> None:
@@ -213,14 +213,15 @@ def test_a_frame_in_flight_is_waited_for(tmp_path: Path) -> None:
     write_some(writer, 1)
     read_all(reader)
     (segment,) = segments_of(tmp_path)
-    header, payload = frame_header(CHUNK_RESPONSE, 1, (b"late" * 100,)), b"late" * 100
+    payload = b"late" * 100
+    whole = frame(CHUNK_RESPONSE, 1, payload)
     with segment.open("ab", buffering=0) as file:
-        file.write(header + payload[:50])
+        file.write(whole[:70])
         assert reader.poll(MUCH) == []
         assert reader.poll(MUCH) == []
-        file.write(payload[50:])
-    (frame,) = reader.poll(MUCH)
-    assert frame.payload == payload
+        file.write(whole[70:])
+    (late,) = reader.poll(MUCH)
+    assert late.payload == payload
     assert reader.damage.bad_frames == reader.damage.torn_tails == 0
     writer.close()
 
@@ -294,7 +295,7 @@ def test_damage_that_an_earlier_reader_counted_is_not_counted_again(tmp_path: Pa
 
 def test_a_body_full_of_imitated_headers_does_not_stop_the_reader(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, "gateway-0")
-    imitation = frame_header(FrameKind.END, 7, (b"x" * 30_000,))[:-1] + b"\0"
+    imitation = frame(FrameKind.END, 7, b"x" * 30_000)[: HEADER_SIZE - 1] + b"\0"
     number = writer.begin(make_begin(), imitation * 100_000)
     writer.end(number, make_end(), b"")
     writer.close()

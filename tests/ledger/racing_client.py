@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from proxy.ledger.client import Decision, LedgerClient
-from proxy.ledger.messages import Granted, Refused
+from proxy.reservations import Granted, Refused
 from tests.ledger.scenes import request, total
 
 

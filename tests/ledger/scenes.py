@@ -12,7 +12,7 @@ import msgspec
 from pricing import Override, PriceBook
 from proxy.clock import Clock
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.messages import Balance, Balances, BudgetLine, Granted, RateRule, Refused, Reserve
+from proxy.reservations import Balance, Balances, BudgetLine, Granted, RateRule, Refused, Reserve
 
 VISIBLE = "gpt-4o-mini"
 """Puts out at most 16,384 tokens, each of which can be seen."""

@@ -10,7 +10,8 @@ from proxy.errors import LedgerUnavailable, StoreError
 from proxy.ledger.accounts import MAX_AMOUNT
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.limits import MAX_OPEN_S, Limiter
-from proxy.ledger.messages import (
+from proxy.ledger.reading import read_accounts, read_history, read_reservations
+from proxy.reservations import (
     BudgetLine,
     Done,
     Extend,
@@ -23,7 +24,6 @@ from proxy.ledger.messages import (
     Release,
     Settle,
 )
-from proxy.ledger.reading import read_accounts, read_history, read_reservations
 from tests.ledger.scenes import (
     DAY_MS,
     DOLLAR,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.messages import BudgetLine, Extend, Granted, Refused, Release, Settle
+from proxy.reservations import BudgetLine, Extend, Granted, Refused, Release, Settle
 from tests.ledger.scenes import DAY_MS, INPUT, NOON_MS, OUTPUT, Hands, ask, price_book, request
 
 ROLLING_MS = 3_600_000

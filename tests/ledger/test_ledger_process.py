@@ -25,9 +25,9 @@ from proxy.errors import EnvironmentUnusable, LedgerUnavailable
 from proxy.ledger.client import Decision, LedgerClient, SyncLedgerClient
 from proxy.ledger.framing import FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.messages import Balance, BudgetLine, Granted, RateRule, Refused, Reserve, Settle
 from proxy.ledger.reading import read_accounts, read_reservations
 from proxy.ledger.server import serve
+from proxy.reservations import Balance, BudgetLine, Granted, RateRule, Refused, Reserve, Settle
 from tests.harness.process import ROOT, wait_until
 from tests.ledger.scenes import DOLLAR, NEED, price_book, request, total
 

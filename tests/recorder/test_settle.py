@@ -11,8 +11,8 @@ from proxy.config import Config
 from proxy.journal import JournalWriter
 from proxy.ledger.client import SyncLedgerClient
 from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
-from proxy.ledger.messages import BudgetLine, Reserve
 from proxy.recorder import Recorder
+from proxy.reservations import BudgetLine, Reserve
 from proxy.store import SqliteStore
 from tests.harness.process import wait_until
 from tests.recorder.builders import ANSWER_NANO_USD, PROMPT, interpreter, make_begin, make_end, write_chat

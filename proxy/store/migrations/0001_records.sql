@@ -43,7 +43,7 @@ CREATE TABLE exchanges (
     streaming INTEGER NOT NULL,
     response_id TEXT,
     service_tier TEXT,
-    finish_reason TEXT,
+    finish_reason TEXT, -- of every choice, comma-separated
     finish_reasons TEXT NOT NULL, -- JSON array, one for each choice
     tool_calls TEXT NOT NULL, -- JSON array
     problems TEXT NOT NULL, -- comma-separated
