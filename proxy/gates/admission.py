@@ -42,6 +42,11 @@ LIMITS_OF: Final[Mapping[str, tuple[str, ...]]] = {
 """Which fields an endpoint honours as a limit of output (OpenAI's API reference, seen 2026-11). A limit in any other
 field must not count: the upstream would ignore it."""
 _ALL_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+CONTEXT_TOKENS: Final = 1_050_000
+"""The longest context of any model in OpenAI's list (gpt-4.1: 1,047,576 tokens; seen 2026-11)."""
+PICTURE_TOKENS: Final = 50_000
+"""The dearest picture: gpt-4o-mini in high detail, 2,833 + 8 tiles of 5,667 tokens (research, protocol §6.2)."""
+_PICTURE: Final = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image)"')
 _DIGITS: Final = re.compile(r"\s*\+?([0-9]{1,18})(?:\.0*)?\s*")
 _MAX_NAME: Final = 512
 """Characters kept of a name out of a body; no model's name is longer, and hostile ones end up in the ledger."""
@@ -258,6 +263,17 @@ def _member(_: type, name: object) -> _Member:
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[_Member, msgspec.Raw], dec_hook=_member)
 _NAMES: Final = frozenset(FIELDS)
+
+
+def unseen_input_tokens(body: bytes, seen: Peek) -> int:
+    """Return an upper bound of the input tokens that the bytes of a body do not bound.
+
+    A picture behind a URL, or one whose detail costs more than its bytes, and what the provider keeps: a stored
+    conversation, a file. Bytes bound all other tokens.
+    """
+    if seen.refers_to_stored or b'"file_id"' in body:
+        return CONTEXT_TOKENS
+    return PICTURE_TOKENS * len(_PICTURE.findall(body))
 
 
 def has_duplicates(body: bytes) -> bool:

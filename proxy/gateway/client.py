@@ -31,6 +31,7 @@ class ClientConnection(asyncio.Protocol):
         "_buffer",
         "_decoder",
         "_gateway",
+        "_is_held",
         "_is_lingering",
         "_is_reading_paused",
         "_remaining",
@@ -55,6 +56,7 @@ class ClientConnection(asyncio.Protocol):
         self._decoder: ChunkDecoder | None = None
         self._remaining = 0
         self._request_is_open = False
+        self._is_held = False
         self._is_lingering = False
         self._is_reading_paused = False
 
@@ -72,7 +74,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._request_is_open:
             self._read_body(data)
-        elif self.relay is None:
+        elif self.relay is None and not self._is_held:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_head()
         else:
@@ -86,8 +88,7 @@ class ClientConnection(asyncio.Protocol):
     def _read_head(self) -> None:
         buffer = self._buffer.lstrip(b"\r\n") if self._buffer[:1] in (b"\r", b"\n") else self._buffer
         gateway = self._gateway
-        if self.deadline == _FOREVER or self.relay is None:
-            self.deadline = min(self.deadline, self.last_read + gateway.timeouts.header)
+        self.deadline = min(self.deadline, self.last_read + gateway.timeouts.header)
         end = buffer.find(b"\r\n\r\n")
         limits = gateway.limits
         try:
@@ -114,13 +115,14 @@ class ClientConnection(asyncio.Protocol):
         self._decoder = ChunkDecoder() if head.is_chunked else None
         self._remaining = length or 0
         relay = self._gateway.accept(self, opening, length)
-        if relay is None:
-            self._buffer = rest
-            return
-        self.relay = relay
-        relay.open()
-        if self.relay is not relay or relay.is_over:
-            self._buffer = b"" if self._request_is_open else rest
+        if relay is not None:
+            self.relay = relay
+            relay.open()
+        if relay is None or relay.is_over:
+            # Answered from its head alone: what follows is the next request, unless it is a body nobody wants.
+            if rest and not self._is_lingering:
+                self._buffer = rest
+                self._gateway.loop.call_soon(self._next_request)
             return
         if head.expects_continue and self._request_is_open and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -173,6 +175,7 @@ class ClientConnection(asyncio.Protocol):
     def exchange_over(self, *, keep_alive: bool) -> None:
         """Go on to the next request, or close."""
         self.relay = None
+        self._is_held = False
         transport = self.transport
         if transport is None:
             return
@@ -187,10 +190,15 @@ class ClientConnection(asyncio.Protocol):
                 self._gateway.loop.call_soon(self._next_request)
 
     def _next_request(self) -> None:
-        if self.transport is not None and self.relay is None and not self._request_is_open and self._buffer:
+        is_free = self.relay is None and not self._request_is_open and not self._is_held
+        if self.transport is not None and is_free and self._buffer:
             self.last_read = self._gateway.now()
             self.deadline = _FOREVER
             self._read_head()
+
+    def hold(self) -> None:
+        """Read no further request before `exchange_over`: its answer takes a moment."""
+        self._is_held = True
 
     def _linger(self) -> None:
         """Take and drop what the client still sends, so that it can read the answer before the connection goes."""
@@ -225,13 +233,13 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Stop reading: the upstream cannot take more, or requests queue up."""
-        if not self._is_reading_paused and self.transport is not None:
+        if not self._is_reading_paused and self.transport is not None and not self.transport.is_closing():
             self._is_reading_paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
-        if self._is_reading_paused and self.transport is not None:
+        if self._is_reading_paused and self.transport is not None and not self.transport.is_closing():
             self._is_reading_paused = False
             self.transport.resume_reading()
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proxy.config import Config
-from proxy.gates.admission import Peek, has_duplicates
+from proxy.gates.admission import Peek, has_duplicates, unseen_input_tokens
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyPolicy, KeyRing
 from proxy.gates.refusal import explain
@@ -109,15 +109,22 @@ class Gate:
         policy: KeyPolicy | None,
         route: Route,
         *,
+        method: bytes,
         user: str | None,
         input_bytes: int,
+        body: bytes | None,
         peek: Peek | None,
         now_ms: int,
     ) -> Reserve | None:
-        """Return what to ask of the ledger; None: no budget and no shared limit applies."""
+        """Return what to ask of the ledger; None: no budget and no shared limit applies.
+
+        Only POST spends money; everything else counts for rates alone.
+        """
         model = peek.model if peek is not None else None
         trusted = user if policy is not None and policy.trust_identity else None
-        lines = self._budgets.lines(policy, trusted, model, now_ms)
+        lines = self._budgets.lines(policy, trusted, model, now_ms) if method == b"POST" else ()
+        if body is not None and peek is not None:
+            input_bytes += unseen_input_tokens(body, peek)
         rates = policy.rates if policy is not None else ()
         if not lines and not rates:
             return None
@@ -136,7 +143,7 @@ class Gate:
             tier=peek.service_tier if peek is not None else None,
             lines=lines,
             rates=rates,
-            deny_unpriced=self._denies_unpriced and bool(lines),
+            deny_unpriced=self._denies_unpriced and bool(lines) and (route.kind != "other" or model is not None),
         )
 
     def balance_lines(self, policy: KeyPolicy | None, now_ms: int) -> tuple[BudgetLine, ...]:

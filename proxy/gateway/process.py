@@ -153,7 +153,7 @@ class GatewayProcess:
             self._loop.call_later(0.05, self._watch_drain)
 
     def _check_drain(self) -> None:
-        if not self.gateway.relays:
+        if self.gateway.is_idle:
             self._drained.set()
         elif self._drain_until is not None and self._loop.time() > self._drain_until:
             self._cut()

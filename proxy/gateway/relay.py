@@ -169,8 +169,10 @@ class Relay:
             self._tape.id,
             policy,
             route,
+            method=self.method,
             user=self._opening.claims.user,
             input_bytes=self._content_length or self._tape.request.size,
+            body=body,
             peek=peek,
             now_ms=self._tape.started_ms,
         )

@@ -168,7 +168,7 @@ class Router:
             upstream_path=(upstream.base_path + below).encode() + mark + query,
             recorded_path=shown.decode("ascii"),
             endpoint=(endpoint := _endpoint(below)),
-            kind=next((kind for suffix, kind in _KINDS if endpoint.endswith(suffix)), "other"),
+            kind=_kind(endpoint),
             tags=tuple(tags),
         )
 
@@ -190,6 +190,12 @@ def _without_doubled_version(base_path: str, below: str) -> str:
     if _VERSION.fullmatch(first) and base_path.endswith("/" + first):
         return below[1 + len(first) :]
     return below
+
+
+def _kind(endpoint: str) -> str:
+    # As an upstream may read it: a budget must not be passed by another spelling of the same path.
+    path = unquote(endpoint).rstrip("/").lower()
+    return next((kind for suffix, kind in _KINDS if path.endswith(suffix)), "other")
 
 
 def _endpoint(below: str) -> str:

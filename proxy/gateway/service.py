@@ -185,6 +185,7 @@ class Gateway:
             client.exchange_over(keep_alive=head.keep_alive)
 
         if lines:
+            client.hold()
             self.ledger.balance(lines, answer)
         else:
             answer(None)
@@ -193,6 +194,11 @@ class Gateway:
     def is_ready(self) -> bool:
         """Say whether new requests can be taken: not while stopping, nor while records cannot be kept."""
         return not self.is_draining and not self._spill
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether every exchange is over and delivered."""
+        return not self.relays and self._sync_task is None
 
     # --- the journal -------------------------------------------------------------------------------------------
 

@@ -123,6 +123,16 @@ def test_pipelined_requests_are_answered_in_order(glassline: Glassline, upstream
     assert positions == sorted(positions)
 
 
+def test_pipelined_requests_that_are_answered_here_are_answered_in_order(glassline: Glassline) -> None:
+    me = f"GET /-/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {LIMITED}\r\n\r\n".encode()
+    probe = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    last = b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    raw = exchange(glassline.port, probe + me + probe + last).raw
+    assert raw.count(b"HTTP/1.1 200 OK") == 4
+    assert raw.find(b'"key":"limited"') > raw.find(b"ok\n") > 0
+    assert raw.rfind(b"ok\n") > raw.find(b'"key":"limited"')
+
+
 def test_expect_100_continue_is_answered_at_once(glassline: Glassline) -> None:
     with RawClient(glassline.port) as client:
         head, body = post("/v1/chat/completions", BODY, headers=("Expect: 100-continue",)).split(b"\r\n\r\n", 1)

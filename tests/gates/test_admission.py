@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.gates.admission import FIELDS, MAX_COUNT, Peek, has_duplicates, peek
+from proxy.gates.admission import (
+    CONTEXT_TOKENS,
+    FIELDS,
+    MAX_COUNT,
+    PICTURE_TOKENS,
+    Peek,
+    has_duplicates,
+    peek,
+    unseen_input_tokens,
+)
 
 
 def seen(body: object, endpoint: str = "chat") -> Peek:
@@ -231,3 +240,17 @@ def _seconds(body: bytes) -> float:
     for _ in range(20):
         peek(body, "chat")
     return (time.perf_counter() - started) / 20
+
+
+@pytest.mark.parametrize(
+    ("body", "tokens"),
+    [
+        (b'{"model":"m","messages":[]}', 0),
+        (b'{"model":"m","previous_response_id":"resp_1"}', CONTEXT_TOKENS),
+        (b'{"model":"m","input":[{"type":"input_file","file_id":"file_1"}]}', CONTEXT_TOKENS),
+        (b'{"messages":[{"content":[{"type": "image_url","image_url":{"url":"https://a"}}]}]}', PICTURE_TOKENS),
+        (b'{"input":[{"type":"input_image"},{"type":"input_image"}]}', 2 * PICTURE_TOKENS),
+    ],
+)
+def test_input_that_bytes_do_not_bound_is_bounded_otherwise(body: bytes, tokens: int) -> None:
+    assert unseen_input_tokens(body, seen(body)) == tokens
