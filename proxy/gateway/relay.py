@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _ERROR_BYTES: Final = 64 * 1024
 """An error response to an edited request is held back up to this size, to see whether the edit caused it."""
 _DONE: Final = b"[DONE]"
+_POOL_GRACE_S: Final = 1.0
+"""Beyond the time to connect, for a connection of a full pool to become free."""
 _FOREVER: Final = float("inf")
 _NO_LEDGER: Final = Refusal("recorder_unavailable", 503, "the ledger does not answer, so budgets cannot be checked")
 
@@ -524,7 +526,9 @@ class Relay:
             if now - self._client.last_read > self._service.timeouts.body_idle:
                 self.refuse(Refusal("bad_request", 408, "the request body took too long"), outcome="timeout")
         elif self._upstream is None:
-            return  # The ledger and the connection have deadlines of their own.
+            # The ledger and an attempt to connect have deadlines of their own; a place in the pool has this one.
+            if self._connect_started and now - self._connect_started > timeouts.connect + _POOL_GRACE_S:
+                self.connect_failed("all its connections are in use")
         elif self._client.paused_since is not None:
             if now - self._client.paused_since > self._service.timeouts.write_stall:
                 self._drop_upstream()

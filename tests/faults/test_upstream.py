@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import StartGlassline, with_upstream
 from tests.harness import Glassline
-from tests.harness.client import Answer, exchange, post
+from tests.harness.client import Answer, RawClient, exchange, post
 from tests.harness.upstream import (
     CHAT,
     STREAM_HEAD,
@@ -295,3 +295,17 @@ def test_an_upstream_that_cannot_be_reached_is_a_502_and_costs_nothing(start_gla
     assert {row["outcome"] for row in rows} == {"upstream_error"}
     assert {row["cost_usd"] for row in rows} == {0}
     assert "allow_private" in next(row for row in rows if row["upstream"] == "private")["error_message"]
+
+
+def test_a_full_pool_is_a_502_and_not_a_wait_without_end(start_glassline: StartGlassline) -> None:
+    with ScriptedUpstream(then_wait(STREAM_HEAD + event("one"))) as upstream:
+        config = {"timeouts": TIMEOUTS | {"idle": 20}, "limits": {"connections_per_upstream": 1}}
+        glassline = start_glassline(upstream.url, config)
+        with RawClient(glassline.port) as first:
+            first.send(post("/v1/chat/completions", STREAM_BODY))
+            first.read_until(b"one")
+            answer = exchange(glassline.port, post("/v1/chat/completions", BODY))
+            assert answer.status == 502
+            assert b"all its connections are in use" in answer.body
+        upstream.script = answer_chat
+        assert exchange(glassline.port, post("/v1/chat/completions", STREAM_BODY)).status == 200
