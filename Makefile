@@ -68,11 +68,8 @@ bench: tools  ## measure beside nginx on this machine and write docs/performance
 ui:  ## build the dashboard
 	@echo "The dashboard is not built yet: it comes in a later version. Until then, http://localhost:8081 shows a plain status page."
 
-docker:  ## build the container image (DOCKER=podman works too; PYTHON_DIGEST=sha256:… pins its base)
-	@digest="$(PYTHON_DIGEST)"; \
-	[ -n "$$digest" ] || digest=$$($(DOCKER) buildx imagetools inspect python:3.13-slim --format '{{.Manifest.Digest}}') || exit 1; \
-	echo "base image: python:3.13-slim@$$digest"; \
-	$(DOCKER) build --build-arg PYTHON_DIGEST="$$digest" --tag glassline:dev $(ARGS) .
+docker:  ## build the container image (DOCKER=podman works too; PYTHON_DIGEST=sha256:… takes another base)
+	$(DOCKER) build $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST="$(PYTHON_DIGEST)") --tag glassline:dev $(ARGS) .
 
 lock: dev  ## resolve the lock files anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml $(LOCK_OPTIONS) --output-file requirements.lock
