@@ -381,7 +381,8 @@ def test_a_thousand_clients_that_leave_at_random_leave_a_thousand_settled_record
 
     def leave(plan: tuple[int, bool, float, bool]) -> None:
         number, is_streaming, patience_s, is_rude = plan
-        body = {"model": "gpt-4o-mini", "stream": is_streaming, "max_tokens": 60, "messages": []}
+        messages = [{"role": "user", "content": "hi"}]
+        body = {"model": "gpt-4o-mini", "stream": is_streaming, "max_tokens": 60, "messages": messages}
         request = post(
             "/v1/chat/completions",
             json.dumps(body).encode(),
@@ -406,9 +407,8 @@ def test_a_thousand_clients_that_leave_at_random_leave_a_thousand_settled_record
 
     rows = glassline.wait_for_rows(1000, timeout_s=60)
     assert len({row["session"] for row in rows}) == len(rows) == 1000
-    outcomes = {row["outcome"] for row in rows}
-    assert outcomes <= {"client_closed", "completed"}
-    assert "client_closed" in outcomes
+    assert {row["outcome"] for row in rows} == {"client_closed", "completed"}
+    assert {row["status"] for row in rows} <= {200, None}
 
     def settled() -> Any:
         me = httpx.get(f"{glassline.url}/-/me", headers={"authorization": f"Bearer {key}"}).json()["budgets"][0]
@@ -418,8 +418,11 @@ def test_a_thousand_clients_that_leave_at_random_leave_a_thousand_settled_record
     total = sum(round((row["cost_usd"] or 0) * 1e9) for row in rows)
     unknown = [row for row in rows if row["cost_usd"] is None]
     spent = round(account["spent_usd"] * 1e9)
-    assert spent >= total, "what was dispatched and not answered is spent at its reservation"
+    assert spent >= total > 0, "what was dispatched and not answered is spent at its reservation"
     if not unknown:
         assert spent == total
-    print(f"1000 records, {len(unknown)} of unknown cost, spent {spent} of at least {total} nano-USD")
+    left = sum(row["outcome"] == "client_closed" for row in rows)
+    print(
+        f"1000 records, {left} clients left early, {len(unknown)} unknown costs, spent {spent}, rows {total} nano-USD"
+    )
     glassline.stop()
