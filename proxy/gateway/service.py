@@ -150,8 +150,8 @@ class Gateway:
             self._answer_probe(client, head)
         elif self.is_draining:
             self.answer_unrecorded(client, "draining", 503, "the proxy is stopping")
-        elif b"upgrade" in head.named_in_connection and b"upgrade" in head.lowered:
-            self.answer_unrecorded(client, "bad_request", 501, "connection upgrades are not relayed yet")
+        elif b"upgrade" in head.named_in_connection and head.lowered.get(b"upgrade", b"").lower() == b"websocket":
+            self.answer_unrecorded(client, "bad_request", 501, "WebSockets are not relayed yet")
         elif head.target == b"/-/me":
             self._answer_me(client, head, opening.policy)
         elif route is None or template is None:

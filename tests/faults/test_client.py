@@ -133,6 +133,17 @@ def test_pipelined_requests_that_are_answered_here_are_answered_in_order(glassli
     assert raw.rfind(b"ok\n") > raw.find(b'"key":"limited"')
 
 
+def test_an_offer_of_http_2_is_not_taken_up_and_the_request_is_served(
+    glassline: Glassline, upstream: ScriptedUpstream
+) -> None:
+    offer = ("Connection: Upgrade, HTTP2-Settings, close", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAAB")
+    answer = exchange(glassline.port, post("/v1/chat/completions", BODY, headers=offer, close=False))
+    assert answer.status == 200
+    assert b"upgrade" not in upstream.requests[-1].lower()
+    assert b"http2-settings" not in upstream.requests[-1].lower()
+    assert upstream.requests[-1].endswith(BODY)
+
+
 def test_expect_100_continue_is_answered_at_once(glassline: Glassline) -> None:
     with RawClient(glassline.port) as client:
         head, body = post("/v1/chat/completions", BODY, headers=("Expect: 100-continue",)).split(b"\r\n\r\n", 1)
