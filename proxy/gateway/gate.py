@@ -14,11 +14,13 @@ from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyPolicy, KeyRing
 from proxy.gates.refusal import explain
 from proxy.gateway.framing import RequestHead
-from proxy.gateway.identity import credential_headers, read_credential
+from proxy.gateway.identity import credential_headers, read_credentials
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route, Target
 from proxy.reservations import Account, BudgetLine, Refused, Reserve
 
+_SPENDS_NOTHING: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
+"""Methods that make no provider generate anything; any other may, so any other is judged."""
 _NEVER_REMEMBERED: Final = 1024
 
 
@@ -39,7 +41,8 @@ class Gate:
 
     def find_key(self, lowered: dict[bytes, bytes]) -> KeyPolicy | None:
         """Return the policy of the key that a request presents; None: nobody configured it."""
-        return self._keys.find(read_credential(lowered))
+        found = (self._keys.find(credential) for credential in read_credentials(lowered))
+        return next((policy for policy in found if policy is not None), None)
 
     def judge_caller(self, policy: KeyPolicy | None, upstream: str) -> Refusal | None:
         """Decide from the credential and the upstream alone."""
@@ -53,7 +56,7 @@ class Gate:
 
     def window_for(self, policy: KeyPolicy | None, route: Route, method: bytes) -> int:
         """Return how many body bytes to collect before forwarding; 0: none, let the body flow."""
-        if method != b"POST":
+        if method in _SPENDS_NOTHING:
             return 0
         is_generation = route.kind != "other"
         if self._is_gated(policy) and is_generation:
@@ -71,7 +74,7 @@ class Gate:
         self, policy: KeyPolicy | None, route: Route, method: bytes, body: bytes | None, seen: Peek | None
     ) -> Refusal | None:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
-        if method != b"POST" or not self._is_gated(policy):
+        if method in _SPENDS_NOTHING or not self._is_gated(policy):
             return None
         if route.kind != "other":
             if seen is None:
@@ -118,11 +121,11 @@ class Gate:
     ) -> Reserve | None:
         """Return what to ask of the ledger; None: no budget and no shared limit applies.
 
-        Only POST spends money; everything else counts for rates alone.
+        A method that spends nothing counts for rates alone.
         """
         model = peek.model if peek is not None else None
         trusted = user if policy is not None and policy.trust_identity else None
-        lines = self._budgets.lines(policy, trusted, model, now_ms) if method == b"POST" else ()
+        lines = self._budgets.lines(policy, trusted, model, now_ms) if method not in _SPENDS_NOTHING else ()
         if body is not None and peek is not None:
             input_bytes += unseen_input_tokens(body, peek)
         rates = policy.rates if policy is not None else ()

@@ -102,16 +102,19 @@ def _seconds(text: str | None) -> float | None:
     return seconds
 
 
-def read_credential(lowered: dict[bytes, bytes]) -> bytes | None:
-    """Return the secret with which the caller presents itself, without its scheme; None: it sent none."""
+def read_credentials(lowered: dict[bytes, bytes]) -> list[bytes]:
+    """Return the secrets with which the caller presents itself, without their scheme.
+
+    All of them: which one an upstream takes is not ours to know, so none may hide another.
+    """
+    found = []
     for name in CREDENTIALS:
         value = lowered.get(name)
         if value:
-            if name != b"authorization":
-                return value
             scheme, space, secret = value.partition(b" ")
-            return secret.strip() if space and scheme.lower() == b"bearer" else value
-    return None
+            is_bearer = name == b"authorization" and space and scheme.lower() == b"bearer"
+            found.append(secret.strip() if is_bearer else value)
+    return found
 
 
 def mask_secrets(headers: HeaderList) -> tuple[tuple[bytes, bytes], ...]:

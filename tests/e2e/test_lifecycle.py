@@ -162,6 +162,19 @@ def test_model_and_upstream_lists_are_enforced(start_glassline: StartGlassline, 
     assert exchange(glassline.port, post("/groq/chat/completions", BODY, key="sk-narrow-0123456789")).status == 403
 
 
+def test_a_limited_key_cannot_hide_behind_another_credential_method_or_spelling(
+    start_glassline: StartGlassline, simulator: Simulator
+) -> None:
+    key = "sk-narrow-0123456789"
+    glassline = start_glassline(simulator.url, {"keys": [{"name": "a", "key": key, "models": ["gpt-5*"]}]})
+    hidden = post("/v1/chat/completions", BODY, key="sk-junk-0123456789", headers=(f"x-api-key: {key}",))
+    other_method = post("/v1/chat/completions", BODY, key=key).replace(b"POST", b"PUT", 1)
+    spelling = post("/v1/ch%61t/completions/", BODY, key=key)
+    for request in (hidden, other_method, spelling):
+        assert exchange(glassline.port, request).status == 403
+    assert not simulator.truth("received")
+
+
 def test_rate_limits_refuse_with_a_short_retry_after(start_glassline: StartGlassline, simulator: Simulator) -> None:
     key = {"name": "a", "key": "sk-limited-0123456789", "rate_limits": {"requests_per_minute": 3}}
     glassline = start_glassline(simulator.url, {"keys": [key]}, args=("--workers", "2"))

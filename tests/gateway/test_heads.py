@@ -13,7 +13,7 @@ from proxy.gateway.capture import Capture
 from proxy.gateway.framing import read_request_head, read_response_head
 from proxy.gateway.gate import Gate
 from proxy.gateway.heads import request_head, response_head
-from proxy.gateway.identity import credential_headers, mask_secrets, read_claims, read_credential
+from proxy.gateway.identity import credential_headers, mask_secrets, read_claims, read_credentials
 from proxy.gateway.opening import Openings
 from proxy.gateway.routing import Router, build_targets
 from proxy.records import Begin, BeginTemplate
@@ -124,10 +124,11 @@ def test_claims_are_read_from_our_headers_and_from_trace_context() -> None:
     assert (claims.trace_id, claims.parent_id) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 
 
-def test_a_credential_is_found_wherever_providers_want_it() -> None:
-    assert read_credential({b"authorization": b"Bearer k"}) == b"k"
-    assert read_credential({b"x-goog-api-key": b"k"}) == b"k"
-    assert read_credential({}) is None
+def test_credentials_are_found_wherever_providers_want_them_and_none_hides_another() -> None:
+    assert read_credentials({b"authorization": b"Bearer k"}) == [b"k"]
+    assert read_credentials({b"x-goog-api-key": b"k"}) == [b"k"]
+    assert read_credentials({b"authorization": b"Bearer junk", b"x-api-key": b"k"}) == [b"junk", b"k"]
+    assert read_credentials({}) == []
 
 
 def test_a_capture_keeps_the_head_the_tail_and_the_hash_of_a_long_body() -> None:
