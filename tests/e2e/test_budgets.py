@@ -21,14 +21,19 @@ def ask(glassline: Glassline, *headers: str, key: str = APP, model: str = "gpt-4
     return exchange(glassline.port, request)
 
 
+def reserved(glassline: Glassline) -> int:
+    [row] = glassline.rows("SELECT coalesce(sum(reserved_nano_usd), 0) AS nano FROM accounts", database="ledger.db")
+    return int(row["nano"])
+
+
 def use_up(glassline: Glassline, *headers: str, key: str = APP) -> int:
-    """Ask, one request after the other, until a budget refuses; return how many were answered."""
+    """Ask, one request after the other, until a budget refuses although nothing is reserved; return the answers."""
     for count in range(40):
         answer = ask(glassline, *headers, key=key)
         if answer.status == 429:
             assert b"x-glassline-error: budget_exceeded" in answer.head
             return count
-        glassline.wait_for_rows(1, "outcome = 'completed'")
+        wait_until(lambda: reserved(glassline) == 0, "settlement")
     raise AssertionError("the budget never refused")
 
 
