@@ -47,6 +47,7 @@ CONTEXT_TOKENS: Final = 1_050_000
 PICTURE_TOKENS: Final = 50_000
 """The dearest picture: gpt-4o-mini in high detail, 2,833 + 8 tiles of 5,667 tokens (research, protocol §6.2)."""
 _PICTURE: Final = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image)"')
+_STORED: Final = re.compile(rb'"file_id"|"type"\s*:\s*"(?:input_file|file|item_reference)"')
 _DIGITS: Final = re.compile(r"\s*\+?([0-9]{1,18})(?:\.0*)?\s*")
 _MAX_NAME: Final = 512
 """Characters kept of a name out of a body; no model's name is longer, and hostile ones end up in the ledger."""
@@ -271,7 +272,7 @@ def unseen_input_tokens(body: bytes, seen: Peek) -> int:
     A picture behind a URL, or one whose detail costs more than its bytes, and what the provider keeps: a stored
     conversation, a file. Bytes bound all other tokens.
     """
-    if seen.refers_to_stored or b'"file_id"' in body:
+    if seen.refers_to_stored or _STORED.search(body):
         return CONTEXT_TOKENS
     return PICTURE_TOKENS * len(_PICTURE.findall(body))
 

@@ -74,7 +74,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._request_is_open:
             self._read_body(data)
-        elif self.relay is None and not self._is_held:
+        elif self.relay is None and not self._is_held and self.paused_since is None:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_head()
         else:
@@ -182,7 +182,7 @@ class ClientConnection(asyncio.Protocol):
         if self._request_is_open:
             self._linger()
         elif not keep_alive or self._gateway.is_draining:
-            transport.close()
+            self._close(transport)
         else:
             self.deadline = self._gateway.now() + self._gateway.timeouts.keep_alive
             self.resume_reading()
@@ -190,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
                 self._gateway.loop.call_soon(self._next_request)
 
     def _next_request(self) -> None:
-        is_free = self.relay is None and not self._request_is_open and not self._is_held
+        is_free = self.relay is None and not self._request_is_open and not self._is_held and self.paused_since is None
         if self.transport is not None and is_free and self._buffer:
             self.last_read = self._gateway.now()
             self.deadline = _FOREVER
@@ -217,9 +217,14 @@ class ClientConnection(asyncio.Protocol):
         self.relay = None
         if self.transport is not None:
             if is_framed:
-                self.transport.close()
+                self._close(self.transport)
             else:
                 self.transport.abort()
+
+    def _close(self, transport: asyncio.Transport) -> None:
+        """Close once everything is sent, or when the client has not taken it in time."""
+        transport.close()
+        self.deadline = self._gateway.now() + self._gateway.timeouts.write_stall
 
     def expire(self) -> None:
         """Close a connection whose deadline has passed."""
@@ -252,6 +257,9 @@ class ClientConnection(asyncio.Protocol):
         self.paused_since = None
         if self.relay is not None:
             self.relay.resume_response()
+        elif self._buffer:
+            self.resume_reading()
+            self._next_request()
 
     def eof_received(self) -> bool:
         return False

@@ -111,9 +111,9 @@ def read_credentials(lowered: dict[bytes, bytes]) -> list[bytes]:
     for name in CREDENTIALS:
         value = lowered.get(name)
         if value:
-            scheme, space, secret = value.partition(b" ")
-            is_bearer = name == b"authorization" and space and scheme.lower() == b"bearer"
-            found.append(secret.strip() if is_bearer else value)
+            parts = value.split(None, 1)
+            is_bearer = name == b"authorization" and len(parts) == 2 and parts[0].lower() == b"bearer"
+            found.append(parts[1].strip() if is_bearer else value)
     return found
 
 

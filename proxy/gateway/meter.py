@@ -35,6 +35,7 @@ class _Delta(msgspec.Struct):
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -94,6 +95,8 @@ def _text_bytes(data: bytes) -> int:
 def _delta_bytes(delta: _Delta) -> int:
     size = _length(delta.content) + _length(delta.refusal)
     size += max(_length(delta.reasoning_content), _length(delta.reasoning))
+    if delta.function_call is not None:
+        size += _length(delta.function_call.name) + _length(delta.function_call.arguments)
     for call in delta.tool_calls or ():
         if call.function is not None:
             size += _length(call.function.name) + _length(call.function.arguments)

@@ -35,6 +35,8 @@ _ERROR_BYTES: Final = 64 * 1024
 _DONE: Final = b"[DONE]"
 _POOL_GRACE_S: Final = 1.0
 """Beyond the time to connect, for a connection of a full pool to become free."""
+_RACE_S: Final = 0.5
+"""An idle connection that was closed under a request is noticed within a round trip; later it may have been read."""
 _FOREVER: Final = float("inf")
 _NO_LEDGER: Final = Refusal("recorder_unavailable", 503, "the ledger does not answer, so budgets cannot be checked")
 
@@ -50,6 +52,7 @@ class Relay:
     _client_is_gone: bool = False
     _window_bytes: int = 0
     _is_collecting: bool = False
+    _is_admitted: bool = False
     _peek: Peek | None = None
     _original: bytes | None = None
     """The client's own body, when another one is sent."""
@@ -143,7 +146,7 @@ class Relay:
                 self._upstream.write(LAST_CHUNK)
             self.request_is_sent = True
             self._last_byte_at = self._service.now()
-        elif self._is_collecting or not self._tape.request.size:
+        elif not self._is_admitted:
             self._is_collecting = False
             body = self._window[0] if len(self._window) == 1 else b"".join(self._window)
             self._window = [body] if body else []
@@ -154,6 +157,7 @@ class Relay:
 
     def _admit(self, body: bytes | None) -> None:
         """Decide about a request; `body` is its whole body, None when it is not collected."""
+        self._is_admitted = True
         gate, route, policy = self._service.gate, self._route, self._opening.policy
         peek = self._peek = read_peek(body, route.kind) if body and gate.must_read(policy, body) else None
         refusal = gate.judge_request(policy, route, self.method, body, peek)
@@ -250,7 +254,9 @@ class Relay:
             else:
                 framing = b"content-length: %d\r\n\r\n" % (self._content_length or 0)
         opening = self._opening
-        first = opening.identity_head if self._is_edited else opening.upstream_head
+        # What is stripped or metered must be readable.
+        must_read = self._is_edited or self._allowance is not None
+        first = opening.identity_head if must_read else opening.upstream_head
         connection.write(b"".join((first, framing, *body)))
 
     def connect_failed(self, reason: str) -> None:
@@ -460,7 +466,8 @@ class Relay:
         self.upstream_broke("it closed the connection before its answer was complete", is_clean=is_clean)
 
     def _can_send_again(self) -> bool:
-        return self.request_is_sent and (bool(self._window) or not self._tape.request.size)
+        is_fresh = self._service.now() - self._last_byte_at < _RACE_S
+        return is_fresh and self.request_is_sent and (bool(self._window) or not self._tape.request.size)
 
     def upstream_broke(self, reason: str, *, is_clean: bool) -> None:
         """End an exchange whose upstream failed: an answer of ours if nothing was sent yet, else a visible break."""

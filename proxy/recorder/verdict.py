@@ -113,6 +113,8 @@ def _may_hide_more(exchange: Exchange, reading: Reading, book: PriceBook) -> boo
         return False
     if exchange.end.outcome == "interrupted" or not _was_answered(exchange):
         return True
+    if reading.endpoint == "responses" and not reading.is_streaming:
+        return True  # Queued in the background: it is produced and billed later.
     model = reading.model or reading.model_requested
     at = datetime.fromtimestamp(exchange.begin.started_at_ms / 1000, UTC)
     rates = book.rates(model, provider=exchange.begin.provider, at=at) if model else None

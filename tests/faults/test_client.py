@@ -144,6 +144,15 @@ def test_an_offer_of_http_2_is_not_taken_up_and_the_request_is_served(
     assert upstream.requests[-1].endswith(BODY)
 
 
+def test_an_empty_chunked_body_is_sent_once(glassline: Glassline, upstream: ScriptedUpstream) -> None:
+    before = len(upstream.requests)
+    request = (
+        b"POST /v1/batches/b/cancel HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    assert exchange(glassline.port, request + b"0\r\n\r\n").status == 200
+    assert len(upstream.requests) - before == 1
+
+
 def test_expect_100_continue_is_answered_at_once(glassline: Glassline) -> None:
     with RawClient(glassline.port) as client:
         head, body = post("/v1/chat/completions", BODY, headers=("Expect: 100-continue",)).split(b"\r\n\r\n", 1)

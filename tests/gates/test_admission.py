@@ -248,6 +248,8 @@ def _seconds(body: bytes) -> float:
         (b'{"model":"m","messages":[]}', 0),
         (b'{"model":"m","previous_response_id":"resp_1"}', CONTEXT_TOKENS),
         (b'{"model":"m","input":[{"type":"input_file","file_id":"file_1"}]}', CONTEXT_TOKENS),
+        (b'{"model":"m","input":[{"type":"input_file","file_url":"https://a/b.pdf"}]}', CONTEXT_TOKENS),
+        (b'{"model":"m","input":[{"type":"item_reference","id":"msg_1"}]}', CONTEXT_TOKENS),
         (b'{"messages":[{"content":[{"type": "image_url","image_url":{"url":"https://a"}}]}]}', PICTURE_TOKENS),
         (b'{"input":[{"type":"input_image"},{"type":"input_image"}]}', 2 * PICTURE_TOKENS),
     ],

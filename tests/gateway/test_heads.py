@@ -128,6 +128,7 @@ def test_credentials_are_found_wherever_providers_want_them_and_none_hides_anoth
     assert read_credentials({b"authorization": b"Bearer k"}) == [b"k"]
     assert read_credentials({b"x-goog-api-key": b"k"}) == [b"k"]
     assert read_credentials({b"authorization": b"Bearer junk", b"x-api-key": b"k"}) == [b"junk", b"k"]
+    assert read_credentials({b"authorization": b"bearer\tk"}) == [b"k"]
     assert read_credentials({}) == []
 
 
