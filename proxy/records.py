@@ -18,9 +18,11 @@ __all__ = [
     "Begin",
     "BeginTemplate",
     "Body",
+    "Charge",
     "Cost",
     "End",
     "Exchange",
+    "Headers",
     "Outcome",
     "Reading",
     "Timeline",
@@ -221,17 +223,31 @@ class Reading(msgspec.Struct, frozen=True):
     reader: str
     """Name and version of the reader, such as `openai_chat/1`; `none` for what nobody reads."""
     endpoint: str
-    """Operation in OpenTelemetry's spirit: chat, completions, responses, embeddings, models, files, other."""
+    """Name of the operation as in `proxy.operations`: chat, messages, embeddings, …; `other`: nobody knows it."""
     model_requested: str | None = None
     model: str | None = None
     """Model that answered."""
     is_streaming: bool = False
     """The response was a stream of events."""
     usage: Usage | None = None
+    """All that was consumed, in one sum."""
     usage_raw: bytes | None = None
     """The provider's own usage object, byte for byte (JSON)."""
+    charges: tuple[Charge, ...] = ()
+    """What is billed, each part at its own model and tier; empty: `usage` as a whole at this reading's."""
+    billing_id: str | None = None
+    """Under which the provider bills this usage once, however often it shows it: id of a response kept by the
+    provider, or of a batch. None: the exchange itself is what is billed."""
+    is_pending: bool = False
+    """The provider goes on after this answer and bills later: background work, a batch that was accepted."""
     service_tier: str | None = None
     """Tier that the response names."""
+    speed: str | None = None
+    """Speed that the response names: standard or fast (Anthropic)."""
+    processing: str | None = None
+    """`batch` when it was processed as part of one."""
+    region: str | None = None
+    """Where inference ran, when the response says so and the price may depend on it (`inference_geo`)."""
     finish_reasons: tuple[str | None, ...] = ()
     """One for each choice, in order of index."""
     response_id: str | None = None
@@ -253,6 +269,20 @@ class Reading(msgspec.Struct, frozen=True):
     """`user` or `safety_identifier` in the request body."""
     problems: tuple[str, ...] = ()
     """What could not be read, such as `request_json` or `usage`."""
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of an exchange that is billed by itself."""
+
+    usage: Usage
+    model: str | None = None
+    """None: the reading's."""
+    id: str | None = None
+    """Id under which the provider bills this part once, such as a response's; None: none."""
+    service_tier: str | None = None
+    speed: str | None = None
+    processing: str | None = None
+    region: str | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True):

@@ -58,7 +58,7 @@ class Gate:
         """Return how many body bytes to collect before forwarding; 0: none, let the body flow."""
         if method in _SPENDS_NOTHING:
             return 0
-        is_generation = route.kind != "other"
+        is_generation = _is_generation(route)
         if self._is_gated(policy) and is_generation:
             return self._body_bytes
         return self._window_bytes if is_generation or self._is_gated(policy) else 0
@@ -76,7 +76,7 @@ class Gate:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
         if method in _SPENDS_NOTHING or not self._is_gated(policy):
             return None
-        if route.kind != "other":
+        if _is_generation(route):
             if seen is None:
                 return Refusal("bad_request", 400, "a limit of this key needs a body that can be read as JSON")
             if body is not None and has_duplicates(body):
@@ -84,7 +84,7 @@ class Gate:
         model = seen.model if seen is not None else None
         if policy is not None and model is not None and not policy.allows_model(model):
             return Refusal("model_not_allowed", 403, f"the key `{policy.name}` may not use the model `{model}`")
-        if policy is not None and model is None and policy.models and route.kind != "other":
+        if policy is not None and model is None and policy.models and _is_generation(route):
             return Refusal("model_not_allowed", 403, f"the key `{policy.name}` must name one of its models")
         return None
 
@@ -94,7 +94,7 @@ class Gate:
         if (
             not seen.is_streaming
             or target.wire != "openai"
-            or route.kind not in ("chat", "completions")
+            or kind_of(route) not in ("chat", "completions")
             or b"content-encoding" in head.lowered
             or target.include_usage == "never"
         ):
@@ -138,7 +138,7 @@ class Gate:
             model=model,
             provider=route.target.provider,
             is_free=route.target.is_free,
-            endpoint=route.kind,
+            endpoint=kind_of(route),
             input_bytes=input_bytes,
             max_output_tokens=peek.max_output_tokens if peek is not None else None,
             choices=peek.choices if peek is not None else 1,
@@ -146,7 +146,7 @@ class Gate:
             tier=peek.service_tier if peek is not None else None,
             lines=lines,
             rates=rates,
-            deny_unpriced=self._denies_unpriced and bool(lines) and (route.kind != "other" or model is not None),
+            deny_unpriced=self._denies_unpriced and bool(lines) and (_is_generation(route) or model is not None),
         )
 
     def balance_lines(self, policy: KeyPolicy | None, now_ms: int) -> tuple[BudgetLine, ...]:
@@ -194,6 +194,16 @@ class Gate:
         if policy is None or not (self._is_virtual or policy.is_dynamic):
             return None
         return credential_headers(target.auth, target.api_key) if target.api_key is not None else b""
+
+
+def kind_of(route: Route) -> str:
+    """Return how a request can be bounded: the endpoint of an operation that is billed by the token, or `other`."""
+    operation = route.operation
+    return operation.endpoint if operation is not None and operation.billing == "tokens" else "other"
+
+
+def _is_generation(route: Route) -> bool:
+    return kind_of(route) != "other"
 
 
 def _iso(ms: int | None) -> str | None:

@@ -86,7 +86,8 @@ class Openings:
         head = read_request_head(raw, max_lines=limits.header_lines, max_url=limits.url_bytes)
         if len(raw) - len(head.target) > limits.header_bytes:
             raise BadRequest("the request head is too large", status=431, code="too_large")
-        route = self._router.find(head.target, is_anthropic=b"anthropic-version" in head.lowered)
+        method = head.method.decode("latin-1")
+        route = self._router.find(head.target, method, is_anthropic=b"anthropic-version" in head.lowered)
         claims = read_claims(head)
         policy = self._gate.find_key(head.lowered)
         if route is None:

@@ -15,6 +15,7 @@ from proxy.errors import BadRequest, JournalUnavailable, LedgerUnavailable
 from proxy.gates.admission import Peek
 from proxy.gates.admission import peek as read_peek
 from proxy.gateway.framing import LAST_CHUNK, ResponseHead, encode_chunks
+from proxy.gateway.gate import kind_of
 from proxy.gateway.heads import own_response, response_head
 from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
 from proxy.gateway.meter import Allowance
@@ -159,7 +160,7 @@ class Relay:
         """Decide about a request; `body` is its whole body, None when it is not collected."""
         self._is_admitted = True
         gate, route, policy = self._service.gate, self._route, self._opening.policy
-        peek = self._peek = read_peek(body, route.kind) if body and gate.must_read(policy, body) else None
+        peek = self._peek = read_peek(body, kind_of(route)) if body and gate.must_read(policy, body) else None
         refusal = gate.judge_request(policy, route, self.method, body, peek)
         if refusal is not None:
             self.refuse(refusal)
@@ -439,7 +440,7 @@ class Relay:
 
     def _cut(self, refusal: Refusal) -> None:
         """End a running stream with an error that its wire knows."""
-        event = stream_error(refusal, self._route.target.wire, self._route.endpoint, self._tape.id)
+        event = stream_error(refusal, self._route.dialect, self._route.endpoint, self._tape.id)
         self._drop_upstream()
         self._record("refused", refusal)
         if self._client_is_gone:
@@ -510,7 +511,7 @@ class Relay:
             if not self._client_is_gone:
                 self._client.break_off(is_framed=self._is_framed_out)
             return
-        body = body_of(refusal, self._route.target.wire, self._tape.id)
+        body = body_of(refusal, self._route.dialect, self._tape.id)
         self._response = self._tape.response_head_us = None
         if refusal.code != "invalid_key":
             self._tape.response.add(body)

@@ -19,18 +19,13 @@ from urllib.parse import unquote, urlsplit
 
 from proxy.config import Config, Timeouts, Upstream
 from proxy.errors import BadRequest
+from proxy.operations import DIALECTS_OF, Operation, find_operation
 from proxy.providers import PROVIDERS
 
 _NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7[fF]|25)|%(?![0-9A-Fa-f]{2})")
 _VERSION: Final = re.compile(r"v\d+(?:alpha|beta)?\d*")
 _GEMINI: Final = ("/v1beta/", "/v1alpha/", "/upload/v1")
 _TAG: Final = re.compile(r"[^:/]{1,64}:[^/]{1,256}")
-_KINDS: Final = (
-    ("/chat/completions", "chat"),
-    ("/completions", "completions"),
-    ("/responses", "responses"),
-    ("/embeddings", "embeddings"),
-)
 _CREDENTIAL_IN_QUERY: Final = re.compile(rb"(^|&)(key|api[_-]key|access_token)=([^&]*)", re.IGNORECASE)
 
 
@@ -84,9 +79,16 @@ class Route:
     """The same below the base URL, credentials masked."""
     endpoint: str
     """Path below the base URL without query and version."""
-    kind: str
-    """How its requests can be bounded: chat, completions, responses, embeddings, other."""
+    operation: Operation | None
+    """What the method and the path ask for; None: nobody knows."""
     tags: tuple[tuple[str, str], ...]
+
+    @property
+    def dialect(self) -> str:
+        """How the client expects an answer to be spelled."""
+        if self.operation is not None:
+            return self.operation.dialect
+        return next(iter(DIALECTS_OF.get(self.target.wire, ())), "openai")
 
 
 def build_targets(config: Config) -> dict[str, Target]:
@@ -130,21 +132,24 @@ class Router:
     def __init__(self, targets: Mapping[str, Target], default_upstream: str) -> None:
         self._targets = targets
         self._default = default_upstream
-        self._cache: dict[tuple[bytes, bool], Route] = {}
+        self._cache: dict[tuple[bytes, str, bool], Route] = {}
 
-    def find(self, target: bytes, *, is_anthropic: bool = False) -> Route | None:
-        """Return where `target` leads; None: no upstream answers for it. Raises BadRequest."""
-        cached = self._cache.get((target, is_anthropic))
+    def find(self, target: bytes, method: str, *, is_anthropic: bool = False) -> Route | None:
+        """Return where `target` leads; None: no upstream answers for it. Raises BadRequest.
+
+        `method`: of the request; WEBSOCKET for one that asks for an upgrade.
+        """
+        cached = self._cache.get((target, method, is_anthropic))
         if cached is not None:
             return cached
-        route = self._find(target, is_anthropic)
+        route = self._find(target, method, is_anthropic)
         if route is not None:
             if len(self._cache) >= 1024:
                 self._cache.clear()
-            self._cache[target, is_anthropic] = route
+            self._cache[target, method, is_anthropic] = route
         return route
 
-    def _find(self, raw: bytes, is_anthropic: bool) -> Route | None:
+    def _find(self, raw: bytes, method: str, is_anthropic: bool) -> Route | None:
         path_bytes, mark, query = raw.partition(b"?")
         if _NOT_NORMAL.search(path_bytes) or b"#" in raw:
             raise BadRequest("the path is not in normal form")
@@ -167,8 +172,8 @@ class Router:
             target=upstream,
             upstream_path=(upstream.base_path + below).encode() + mark + query,
             recorded_path=shown.decode("ascii"),
-            endpoint=(endpoint := _endpoint(below)),
-            kind=_kind(endpoint),
+            endpoint=_endpoint(below),
+            operation=find_operation(upstream.wire, method, below),
             tags=tuple(tags),
         )
 
@@ -190,12 +195,6 @@ def _without_doubled_version(base_path: str, below: str) -> str:
     if _VERSION.fullmatch(first) and base_path.endswith("/" + first):
         return below[1 + len(first) :]
     return below
-
-
-def _kind(endpoint: str) -> str:
-    # As an upstream may read it: a budget must not be passed by another spelling of the same path.
-    path = unquote(endpoint).rstrip("/").lower()
-    return next((kind for suffix, kind in _KINDS if path.endswith(suffix)), "other")
 
 
 def _endpoint(below: str) -> str:

@@ -7,41 +7,48 @@ capture in `tests/captures/` and one line in the table. Nothing here may change 
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
+from proxy.operations import WEBSOCKET, Operation, find_operation
 from proxy.records import Exchange, Reading
-from proxy.wire import openai_chat, openai_completions, openai_embeddings, openai_other, openai_responses
 from proxy.wire.decode import content_codings, decode
 from proxy.wire.draft import Draft
+from proxy.wire.openai import chat, completions, embeddings, other, responses
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
 __all__ = ["read", "token_times"]
 
-_ANY: Final = "*"
-_READERS: Final[tuple[tuple[str, str, re.Pattern[str], Reader], ...]] = tuple(
-    # Paths are matched at their end, because a base URL may stop short of `/v1`; the first match counts.
-    (wire, method, re.compile(f"(?:^|/){path}$"), reader)
-    for wire, method, path, reader in (
-        ("openai", "POST", r"chat/completions", openai_chat.READER),
-        ("openai", "POST", r"completions", openai_completions.READER),
-        ("openai", "POST", r"responses", openai_responses.READER),
-        ("openai", "POST", r"embeddings", openai_embeddings.READER),
-        ("openai", _ANY, r"models(?:/.+)?", openai_other.MODELS),
-        ("openai", _ANY, r"files(?:/.+)?", openai_other.FILES),
-    )
+_READERS: Final[Mapping[tuple[str, str], Reader]] = MappingProxyType(
+    {
+        # By dialect and endpoint of `proxy.operations`.
+        ("openai", "chat"): chat.READER,
+        ("openai", "completions"): completions.READER,
+        ("openai", "responses"): responses.READER,
+        ("openai", "embeddings"): embeddings.READER,
+    }
 )
+_OTHERS: Final[Mapping[str, Reader]] = MappingProxyType({"openai": other.READER})
+"""Who reads the errors of operations that have no reader of their own, by dialect."""
+_UNREAD: Final = Reader("none", lambda _transcript, _draft: None)
+_SWITCHING_PROTOCOLS: Final = 101
 
 
 def read(exchange: Exchange) -> Reading:
     """Understand an exchange as far as possible; what could not be read is named in `problems`."""
-    reader = _reader(exchange.begin.wire, exchange.begin.method, exchange.begin.path)
-    if reader is None:
+    begin = exchange.begin
+    # A request that became a WebSocket speaks otherwise than a GET of the same path.
+    method = WEBSOCKET if exchange.end.status == _SWITCHING_PROTOCOLS else begin.method
+    operation = find_operation(begin.wire, method, begin.path)
+    if operation is None:
         return Reading(reader="none", endpoint="other")
-    draft = Draft()
-    draft.attempt("reader", _read, reader, exchange, draft)
-    return draft.finish(reader.name, reader.endpoint)
+    draft = Draft(model_requested=operation.model)
+    fallback = _OTHERS.get(operation.dialect, _UNREAD)
+    reader = _READERS.get((operation.dialect, operation.endpoint), fallback)
+    draft.attempt("reader", _read, reader, operation, exchange, draft)
+    return draft.finish(reader.name, operation.endpoint)
 
 
 def token_times(exchange: Exchange, reading: Reading) -> tuple[int | None, int | None]:
@@ -57,13 +64,5 @@ def token_times(exchange: Exchange, reading: Reading) -> tuple[int | None, int |
     return timeline.at(offsets.relayed(first) - 1), timeline.at(offsets.relayed(last) - 1)
 
 
-def _read(reader: Reader, exchange: Exchange, draft: Draft) -> None:
-    reader.read(Transcript.of(exchange, draft), draft)
-
-
-def _reader(wire: str, method: str, path: str) -> Reader | None:
-    path = path.partition("?")[0].rstrip("/")
-    for its_wire, its_method, pattern, reader in _READERS:
-        if its_wire == wire and its_method in (method, _ANY) and pattern.search(path):
-            return reader
-    return None
+def _read(reader: Reader, operation: Operation, exchange: Exchange, draft: Draft) -> None:
+    reader.read(Transcript.of(exchange, operation, draft), draft)

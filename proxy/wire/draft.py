@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, ParamSpec
 
 from pricing import Usage
-from proxy.records import Reading, ToolCall
+from proxy.records import Charge, Reading, ToolCall
 
 P = ParamSpec("P")
 
@@ -26,7 +26,13 @@ class Draft:
     is_streaming: bool = False
     usage: Usage | None = None
     usage_raw: bytes | None = None
+    charges: tuple[Charge, ...] = ()
+    billing_id: str | None = None
+    is_pending: bool = False
     service_tier: str | None = None
+    speed: str | None = None
+    processing: str | None = None
+    region: str | None = None
     finish_reasons: tuple[str | None, ...] = ()
     response_id: str | None = None
     error_type: str | None = None
@@ -65,7 +71,13 @@ class Draft:
             is_streaming=self.is_streaming,
             usage=self.usage,
             usage_raw=self.usage_raw,
+            charges=self.charges,
+            billing_id=_name(self.billing_id),
+            is_pending=self.is_pending,
             service_tier=_name(self.service_tier),
+            speed=_name(self.speed),
+            processing=self.processing,
+            region=_name(self.region),
             finish_reasons=tuple(_name(reason) for reason in self.finish_reasons),
             response_id=_name(self.response_id),
             error_type=_name(self.error_type),

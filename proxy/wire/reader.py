@@ -14,7 +14,5 @@ class Reader:
     """A name with a version, which goes up when a reader begins to understand more, and a function."""
 
     name: str
-    endpoint: str
-    """The operation as records name it: chat, completions, responses, embeddings, models, files, other."""
     read: Callable[[Transcript, Draft], None]
     """Fills in the draft; may raise, and loses what it did not fill in yet."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from proxy.records import Exchange
+from proxy.operations import Operation
+from proxy.records import Exchange, Headers
 from proxy.wire.decode import content_codings, decode
 from proxy.wire.draft import Draft
 from proxy.wire.lenient import LenientDecoder, Member, T, last_member, members
@@ -16,6 +17,11 @@ from proxy.wire.sse import Event, SseParser
 class Transcript:
     """The readable side of an exchange."""
 
+    operation: Operation
+    path: str
+    """Path and query below the upstream's base URL, credentials masked."""
+    request_type: bytes
+    """Content-Type of the request as sent, with its parameters; empty: none."""
     request: bytes
     """Request body, decoded; its head when it was longer than the capture limit."""
     response: bytes
@@ -32,7 +38,7 @@ class Transcript:
     """Provider id of the price table."""
 
     @classmethod
-    def of(cls, exchange: Exchange, draft: Draft) -> Transcript:
+    def of(cls, exchange: Exchange, operation: Operation, draft: Draft) -> Transcript:
         """Decode both bodies, noting in the draft what could not be."""
         request, response, end = exchange.request, exchange.response, exchange.end
         request_head = decode(request.head, content_codings(exchange.begin.headers))
@@ -49,12 +55,15 @@ class Transcript:
         )
         has_tail = not response.is_whole and not codings
         return cls(
+            operation=operation,
+            path=exchange.begin.path,
+            request_type=_header(exchange.begin.headers, b"content-type"),
             request=request_head.data,
             response=response_head.data,
             response_tail=response.tail if has_tail else b"",
             tail_start=response.size - len(response.tail),
             status=end.status,
-            content_type=_media_type(end.headers),
+            content_type=_header(end.headers, b"content-type").partition(b";")[0].strip().lower(),
             provider=exchange.begin.provider,
         )
 
@@ -114,8 +123,8 @@ def note_lost(draft: Draft, side: str, lost: set[str]) -> None:
     draft.problems.update(f"{side}_json" if name == "json" else f"{side}.{name}" for name in lost)
 
 
-def _media_type(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+def _header(headers: Headers, wanted: bytes) -> bytes:
     for name, value in headers:
-        if name.lower() == b"content-type":
-            return value.partition(b";")[0].strip().lower()
+        if name.lower() == wanted:
+            return value
     return b""

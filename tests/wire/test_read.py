@@ -38,8 +38,7 @@ NAMES = sorted(path.name.removesuffix(".response.http") for path in CAPTURES.glo
         ("DELETE", "/files/f-1", "openai_other/1", "files"),
         ("GET", "/chat/completions", "none", "other"),
         ("POST", "/chat/completions/c-1", "none", "other"),
-        ("GET", "/responses/r-1", "none", "other"),
-        ("POST", "/responses/r-1/cancel", "none", "other"),
+        ("GET", "/FILES/f-1/content", "openai_other/1", "files_content"),
         ("POST", "/xcompletions", "none", "other"),
         ("POST", "/supermodels", "none", "other"),
         ("POST", "", "none", "other"),
@@ -50,9 +49,14 @@ def test_a_reader_is_found_by_method_and_end_of_path(method: str, path: str, rea
     assert (reading.reader, reading.endpoint) == (reader, endpoint)
 
 
-def test_a_wire_that_nobody_reads_yet_gives_an_empty_reading() -> None:
-    reading = read(make_exchange({"model": "m"}, {"usage": {}}, wire="anthropic"))
+def test_a_wire_that_nobody_reads_gives_an_empty_reading() -> None:
+    reading = read(make_exchange({"model": "m"}, {"usage": {}}, wire="none"))
     assert reading == Reading(reader="none", endpoint="other")
+
+
+def test_a_dialect_that_is_not_the_upstreams_own_is_read_by_its_path() -> None:
+    reading = read(make_exchange({"model": "m", "messages": []}, {"model": "m-1"}, wire="anthropic"))
+    assert (reading.reader, reading.model) == ("openai_chat/1", "m-1")
 
 
 def test_a_request_that_got_no_answer_is_read_as_far_as_it_goes() -> None:

@@ -1,11 +1,11 @@
-"""Operations of the OpenAI API of which only errors are understood: models and files."""
+"""Operations of the OpenAI API of which only errors are understood: models, files and many more."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from proxy.wire.draft import Draft
-from proxy.wire.openai_error import read_failure
+from proxy.wire.openai.error import read_failure
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
@@ -16,5 +16,4 @@ def read(transcript: Transcript, draft: Draft) -> None:
         read_failure(transcript, draft)
 
 
-MODELS: Final = Reader("openai_other/1", "models", read)
-FILES: Final = Reader("openai_other/1", "files", read)
+READER: Final = Reader("openai_other/1", read)

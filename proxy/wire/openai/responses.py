@@ -12,10 +12,10 @@ import msgspec
 
 from proxy.wire.draft import Draft, joined
 from proxy.wire.lenient import LenientDecoder
-from proxy.wire.openai_content import Content, Part, ToolCalls, text_of
-from proxy.wire.openai_error import read_error, read_failure
-from proxy.wire.openai_request import OpenAIRequest, read_request
-from proxy.wire.openai_usage import read_usage
+from proxy.wire.openai.content import Content, Part, ToolCalls, text_of
+from proxy.wire.openai.error import read_error, read_failure
+from proxy.wire.openai.request import OpenAIRequest, read_request
+from proxy.wire.openai.usage import read_usage
 from proxy.wire.reader import Reader
 from proxy.wire.sse import Event
 from proxy.wire.transcript import Transcript, note_lost
@@ -250,4 +250,4 @@ class _Stream:
             self._draft.saw_token(offset)
 
 
-READER: Final = Reader("openai_responses/1", "responses", read)
+READER: Final = Reader("openai_responses/1", read)

@@ -9,8 +9,8 @@ import msgspec
 
 from proxy.wire.draft import Draft
 from proxy.wire.lenient import LenientDecoder
-from proxy.wire.openai_error import read_error
-from proxy.wire.openai_usage import read_usage
+from proxy.wire.openai.error import read_error
+from proxy.wire.openai.usage import read_usage
 from proxy.wire.transcript import Transcript, note_lost
 
 _ABSENT: Final = (b"", b"null")

@@ -11,7 +11,7 @@ from pricing import Usage
 from proxy.providers import PROVIDERS
 from proxy.records import Reading
 from proxy.wire import read
-from proxy.wire.openai_usage import REASONING_APART
+from proxy.wire.openai.usage import REASONING_APART
 from tests.wire.exchanges import make_exchange
 
 

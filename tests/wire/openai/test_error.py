@@ -65,4 +65,4 @@ def test_an_empty_error_is_no_error(nothing: str) -> None:
 def test_operations_that_nobody_reads_still_have_their_errors_read(path: str) -> None:
     reading = read(make_exchange(b"", b'{"error":{"type":"t","message":"m"}}', path=path, method="GET", status=401))
     assert (reading.reader, reading.error_type) == ("openai_other/1", "t")
-    assert reading.endpoint == ("models" if "models" in path else "files")
+    assert reading.endpoint == path.removeprefix("/v1").split("/")[1] + ("_content" if path.endswith("content") else "")

@@ -8,9 +8,9 @@ import msgspec
 
 from proxy.wire.draft import Draft, joined
 from proxy.wire.lenient import LenientDecoder
-from proxy.wire.openai_error import read_error, read_failure
-from proxy.wire.openai_request import OpenAIRequest, read_request
-from proxy.wire.openai_usage import read_usage
+from proxy.wire.openai.error import read_error, read_failure
+from proxy.wire.openai.request import OpenAIRequest, read_request
+from proxy.wire.openai.usage import read_usage
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
@@ -46,4 +46,4 @@ def read(transcript: Transcript, draft: Draft) -> None:
         draft.attempt("usage", read_usage, bytes(answer.usage), draft, transcript.provider, has_output=False)
 
 
-READER: Final = Reader("openai_embeddings/1", "embeddings", read)
+READER: Final = Reader("openai_embeddings/1", read)

@@ -9,10 +9,10 @@ import msgspec
 
 from proxy.wire.draft import Draft, joined
 from proxy.wire.lenient import LenientDecoder
-from proxy.wire.openai_assembly import Assembly, Piece
-from proxy.wire.openai_content import Content, ToolCalls, text_of, thinking_of
-from proxy.wire.openai_error import read_failure
-from proxy.wire.openai_request import OpenAIRequest, read_request
+from proxy.wire.openai.assembly import Assembly, Piece
+from proxy.wire.openai.content import Content, ToolCalls, text_of, thinking_of
+from proxy.wire.openai.error import read_failure
+from proxy.wire.openai.request import OpenAIRequest, read_request
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
@@ -180,4 +180,4 @@ class _Answer(Assembly[_Completion]):
         return has_output
 
 
-READER: Final = Reader("openai_chat/1", "chat", read)
+READER: Final = Reader("openai_chat/1", read)

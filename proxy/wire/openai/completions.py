@@ -8,9 +8,9 @@ import msgspec
 
 from proxy.wire.draft import Draft, joined
 from proxy.wire.lenient import LenientDecoder
-from proxy.wire.openai_assembly import Assembly, Piece
-from proxy.wire.openai_error import read_failure
-from proxy.wire.openai_request import OpenAIRequest, read_request
+from proxy.wire.openai.assembly import Assembly, Piece
+from proxy.wire.openai.error import read_failure
+from proxy.wire.openai.request import OpenAIRequest, read_request
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
@@ -77,4 +77,4 @@ class _Answer(Assembly[_Completion]):
         self.draft.output_text = joined(["".join(texts) for _, texts in sorted(self._texts.items())])
 
 
-READER: Final = Reader("openai_completions/1", "completions", read)
+READER: Final = Reader("openai_completions/1", read)

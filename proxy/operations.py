@@ -1,0 +1,184 @@
+"""Which operation a request is: what its method and path say before any body is read.
+
+One table for both who decides (gates, gateway) and who understands (wire): a path means the same to all of them. A row
+names the dialect that the *client* speaks, which need not be the upstream's own: many servers answer `/v1/messages`
+beside `/v1/chat/completions`. Rows of the upstream's own dialect are tried first. Facts: research, protocol §1.
+A path nobody knows is no operation: it is relayed and recorded unparsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final, Literal
+from urllib.parse import unquote
+
+__all__ = ["DIALECTS_OF", "OPERATIONS", "WEBSOCKET", "Billing", "Dialect", "Operation", "find_operation"]
+
+Dialect = Literal["openai", "anthropic", "gemini", "ollama", "bedrock"]
+"""How requests, answers and errors are spelled."""
+Billing = Literal["tokens", "units", "later", "nothing"]
+"""What an operation makes the provider bill.
+
+tokens: input and output that a body bounds; units: pictures, minutes, characters, searches; later: a job whose answer
+says nothing of its cost yet (batches, background work); nothing: reading, listing, counting.
+"""
+WEBSOCKET: Final = "WEBSOCKET"
+"""Stands for the method of a request that became a WebSocket: its path means something else than a GET of it."""
+_ANY: Final = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation of one dialect."""
+
+    dialect: Dialect
+    endpoint: str
+    """As records name it: chat, responses, messages, images_generate, …"""
+    billing: Billing
+    model: str | None = None
+    """Model that the path names; None: the body names it, or nobody does."""
+    is_streaming: bool = False
+    """The path alone asks for a stream."""
+
+
+DIALECTS_OF: Final[Mapping[str, tuple[Dialect, ...]]] = MappingProxyType(
+    {
+        "openai": ("openai", "anthropic", "gemini", "ollama", "bedrock"),
+        "azure": ("openai", "anthropic"),
+        "anthropic": ("anthropic", "openai"),
+        "gemini": ("gemini", "openai"),
+        "vertex": ("gemini", "anthropic", "openai"),
+        "ollama": ("ollama", "openai", "anthropic"),
+        "bedrock": ("bedrock", "anthropic", "openai"),
+        "none": (),
+    }
+)
+"""The dialects of each `wire` of the configuration, the likeliest first."""
+
+# (method, path, endpoint, billing, asks for a stream). Paths are matched at their end, because a base URL may stop
+# short of the version. The first match counts.
+_OPENAI: Final = (
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?chat/completions", "chat", "tokens", False),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?completions", "completions", "tokens", False),
+    ("POST", r"responses/compact", "responses_compact", "tokens", False),
+    ("POST", r"responses/input_tokens", "responses_input_tokens", "nothing", False),
+    ("POST", r"responses/[^/]+/cancel", "responses_cancel", "nothing", False),
+    ("GET", r"responses/[^/]+/input_items", "responses_input_items", "nothing", False),
+    ("GET", r"responses/[^/]+", "responses_retrieve", "nothing", False),
+    ("DELETE", r"responses/[^/]+", "responses_delete", "nothing", False),
+    ("POST", r"responses", "responses", "tokens", False),
+    (WEBSOCKET, r"responses", "responses_socket", "tokens", True),
+    (WEBSOCKET, r"realtime(?:/translations|/calls/[^/]+)?", "realtime_socket", "tokens", True),
+    (WEBSOCKET, r"live(?:/sessions(?:/[^/]+/(?:attach|fork))?)?", "live_socket", "units", True),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?embeddings", "embeddings", "tokens", False),
+    ("POST", r"moderations", "moderations", "nothing", False),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?images/generations", "images_generate", "units", False),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?images/edits", "images_edit", "units", False),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?images/variations", "images_variation", "units", False),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?audio/speech", "speech", "units", False),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?audio/transcriptions", "transcriptions", "units", False),
+    ("POST", r"(?:deployments/(?P<model>[^/]+)/)?audio/translations", "translations", "units", False),
+    ("POST", r"batches", "batches", "later", False),
+    (_ANY, r"batches(?:/.+)?", "batches", "nothing", False),
+    ("GET", r"files/[^/]+/content", "files_content", "nothing", False),
+    (_ANY, r"files(?:/.+)?", "files", "nothing", False),
+    (_ANY, r"uploads(?:/.+)?", "uploads", "nothing", False),
+    (_ANY, r"models(?:/.+)?", "models", "nothing", False),
+    ("POST", r"fine_tuning/jobs", "fine_tuning", "later", False),
+    (_ANY, r"fine_tuning(?:/.+)?", "fine_tuning", "nothing", False),
+    (_ANY, r"vector_stores(?:/.+)?", "vector_stores", "nothing", False),
+    (_ANY, r"conversations(?:/.+)?", "conversations", "nothing", False),
+)
+_ANTHROPIC: Final = (
+    ("POST", r"messages/count_tokens", "count_tokens", "nothing", False),
+    ("POST", r"messages/batches", "message_batches", "later", False),
+    ("GET", r"messages/batches/[^/]+/results", "message_batch_results", "nothing", False),
+    (_ANY, r"messages/batches(?:/.+)?", "message_batches", "nothing", False),
+    ("POST", r"messages", "messages", "tokens", False),
+    ("POST", r"models/(?P<model>[^/:]+):rawPredict", "messages", "tokens", False),
+    ("POST", r"models/(?P<model>[^/:]+):streamRawPredict", "messages", "tokens", True),
+    ("GET", r"files/[^/]+/content", "files_content", "nothing", False),
+    (_ANY, r"files(?:/.+)?", "files", "nothing", False),
+    (_ANY, r"models(?:/[^/:]+)?", "models", "nothing", False),
+)
+_GEMINI: Final = (
+    ("POST", r"(?:models|tunedModels)/(?P<model>[^/:]+):generateContent", "generate_content", "tokens", False),
+    ("POST", r"(?:models|tunedModels)/(?P<model>[^/:]+):streamGenerateContent", "generate_content", "tokens", True),
+    ("POST", r"models/(?P<model>[^/:]+):countTokens", "count_tokens", "nothing", False),
+    ("POST", r"models/(?P<model>[^/:]+):(?:embedContent|batchEmbedContents)", "embeddings", "tokens", False),
+    ("POST", r"models/(?P<model>[^/:]+):(?:predict|predictLongRunning)", "predict", "units", False),
+    ("POST", r"models/(?P<model>[^/:]+):batchGenerateContent", "batches", "later", False),
+    (_ANY, r"cachedContents(?:/.+)?", "cached_contents", "units", False),
+    (_ANY, r"(?:upload/v[^/]+/)?files(?:/.+)?", "files", "nothing", False),
+    (_ANY, r"models(?:/[^/:]+)?", "models", "nothing", False),
+    (WEBSOCKET, r"ws/google\.ai\.generativelanguage\.[^/]+", "live_socket", "tokens", True),
+)
+_OLLAMA: Final = (
+    ("POST", r"api/chat", "chat", "tokens", False),
+    ("POST", r"api/generate", "completions", "tokens", False),
+    ("POST", r"api/(?:embed|embeddings)", "embeddings", "tokens", False),
+    (_ANY, r"api/(?:tags|ps|show|version)", "models", "nothing", False),
+)
+_BEDROCK: Final = (
+    ("POST", r"model/(?P<model>.+)/converse", "converse", "tokens", False),
+    ("POST", r"model/(?P<model>.+)/converse-stream", "converse", "tokens", True),
+    ("POST", r"model/(?P<model>.+)/invoke", "invoke", "tokens", False),
+    ("POST", r"model/(?P<model>.+)/invoke-with-response-stream", "invoke", "tokens", True),
+    ("POST", r"model/(?P<model>.+)/count-tokens", "count_tokens", "nothing", False),
+)
+
+_Row = tuple[str, re.Pattern[str], Operation]
+
+
+def _compiled(dialect: Dialect, rows: Iterable[tuple[str, str, str, Billing, bool]]) -> tuple[_Row, ...]:
+    return tuple(
+        (
+            method,
+            re.compile(f"(?:^|/){path}$", re.IGNORECASE),
+            Operation(dialect, endpoint, billing, None, is_streaming),
+        )
+        for method, path, endpoint, billing, is_streaming in rows
+    )
+
+
+_ROWS: Final[Mapping[Dialect, tuple[_Row, ...]]] = MappingProxyType(
+    {
+        "openai": _compiled("openai", _OPENAI),
+        "anthropic": _compiled("anthropic", _ANTHROPIC),
+        "gemini": _compiled("gemini", _GEMINI),
+        "ollama": _compiled("ollama", _OLLAMA),
+        "bedrock": _compiled("bedrock", _BEDROCK),
+    }
+)
+OPERATIONS: Final = tuple(operation for rows in _ROWS.values() for _, _, operation in rows)
+"""Every operation known, several times where it has several paths."""
+
+
+def find_operation(wire: str, method: str, path: str) -> Operation | None:
+    """Return the operation of a request to an upstream that speaks `wire`; None: nobody knows it.
+
+    `method`: upper case, or WEBSOCKET. `path`: below the base URL, with or without a query, as sent.
+    """
+    return _find(wire, method, path.partition("?")[0])
+
+
+@lru_cache(maxsize=1024)
+def _find(wire: str, method: str, path: str) -> Operation | None:
+    # As an upstream may read it: a limit must not be passed by another spelling of the same path.
+    path = unquote(path).rstrip("/")
+    for dialect in DIALECTS_OF.get(wire, ()):
+        for its_method, pattern, operation in _ROWS[dialect]:
+            if its_method in (method, _ANY) and (match := pattern.search(path)) is not None:
+                return _with_model(operation, match)
+    return None
+
+
+def _with_model(operation: Operation, match: re.Match[str]) -> Operation:
+    model = match.groupdict().get("model")
+    if model is None:
+        return operation
+    return Operation(operation.dialect, operation.endpoint, operation.billing, model, operation.is_streaming)

@@ -1,0 +1,1 @@
+"""The OpenAI API, and the many servers that speak like it."""
