@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-_SLOT: Final = struct.Struct("<24sqdqqqdqq")
+_SLOT: Final = struct.Struct("<24sqdqqqdqqq")
 _STALE_AFTER_S: Final = 3.0
 """A process that has not written for so long counts as dead: thirty missed ticks of a gateway."""
 
@@ -36,6 +36,8 @@ class ProcessStats:
     is_ready: bool
     bad_requests: int
     """Requests refused before they had a head that could be recorded."""
+    lost_records: int = 0
+    """Ends of exchanges that neither disk nor memory could take since the process started."""
 
 
 class StatsBoard:
@@ -54,14 +56,14 @@ class StatsBoard:
         now = time.monotonic()
         found = []
         for slot in range(self._slots):
-            name, pid, at, in_flight, connections, failures, lag, ready, bad = _SLOT.unpack_from(
+            name, pid, at, in_flight, connections, failures, lag, ready, *counts = _SLOT.unpack_from(
                 self._memory, slot * _SLOT.size
             )
             if pid:
                 alive = now - at < _STALE_AFTER_S
-                process = name.rstrip(b"\0").decode()
+                process, is_ready = name.rstrip(b"\0").decode(), alive and bool(ready)
                 found.append(
-                    ProcessStats(process, pid, alive, in_flight, connections, failures, lag, alive and bool(ready), bad)
+                    ProcessStats(process, pid, alive, in_flight, connections, failures, lag, is_ready, *counts)
                 )
         return found
 
@@ -87,6 +89,7 @@ class StatsWriter:
         loop_lag_ms: float = 0.0,
         is_ready: bool = True,
         bad_requests: int = 0,
+        lost_records: int = 0,
     ) -> None:
         """Replace the slot."""
         _SLOT.pack_into(
@@ -101,4 +104,5 @@ class StatsWriter:
             loop_lag_ms,
             is_ready,
             bad_requests,
+            lost_records,
         )

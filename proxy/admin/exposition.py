@@ -129,7 +129,7 @@ class _Shown(Collector):
         self._scrape = scrape
 
     def collect(self) -> Iterable[Metric]:
-        yield from _counters(self._scrape.counters)
+        yield from _counters(self._scrape)
         yield from _histograms(self._scrape.histograms)
         yield from _recorder(self._scrape)
         yield from _processes(self._scrape.processes)
@@ -154,15 +154,16 @@ def _counter(name: str, samples: Iterable[tuple[Labels, float]]) -> CounterMetri
     return family
 
 
-def _counters(series: Sequence[CounterRow]) -> Iterator[Metric]:
+def _counters(scrape: Scrape) -> Iterator[Metric]:
     by_name: dict[str, list[tuple[Labels, float]]] = defaultdict(list)
     for described in CATALOGUE:
         if described.kind == "counter" and described.name not in _ELSEWHERE:
             by_name[described.name] = []
-    for counter in series:
+    for counter in scrape.counters:
         is_money = counter.name.endswith("_usd_total")
         by_name[counter.name].append((counter.labels, counter.value / NANO if is_money else counter.value))
     lost = by_name["glassline_records_lost_total"]
+    lost.append(({"reason": "spill"}, sum(process.lost_records for process in scrape.processes)))
     known = {labels.get("reason") for labels, _ in lost}
     lost.extend(({"reason": reason}, 0) for reason in LOSS_REASONS if reason not in known)
     for name, samples in by_name.items():

@@ -102,10 +102,13 @@ def _gateways(processes: Sequence[ProcessStats]) -> Iterator[Reason]:
     dead = [process.process for process in gateways if not process.is_alive]
     unready = [process.process for process in gateways if process.is_alive and not process.is_ready]
     failures = sum(process.journal_failures for process in gateways)
+    lost = sum(process.lost_records for process in gateways)
     if gateways and len(dead) == len(gateways):
         yield Reason("failing", "gateway_dead", "no gateway is alive")
     elif dead:
         yield Reason("degraded", "gateway_dead", f"{', '.join(dead)} does not answer")
+    if lost:
+        yield Reason("failing", "records_lost", f"{_plural(lost, 'record')} lost: neither disk nor memory had room")
     if unready:
         yield Reason("degraded", "gateway_not_ready", f"{', '.join(unready)} takes no traffic")
     if failures:

@@ -44,6 +44,13 @@ class Capture:
         self.pending_bytes += size
         self._pending.append(piece)
 
+    def lose_rest(self) -> None:
+        """Take note that what `take` returned last was lost: the journal gets no more of this body but its end."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self._first)
+            self._first = b""
+        self._limit = self._journaled = 0
+
     def take(self) -> bytes:
         """Return what the journal should get now."""
         pending = self._pending

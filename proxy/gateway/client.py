@@ -33,6 +33,7 @@ class ClientConnection(asyncio.Protocol):
         "_gateway",
         "_is_held",
         "_is_lingering",
+        "_is_next_due",
         "_is_reading_paused",
         "_remaining",
         "_request_is_open",
@@ -58,6 +59,7 @@ class ClientConnection(asyncio.Protocol):
         self._request_is_open = False
         self._is_held = False
         self._is_lingering = False
+        self._is_next_due = False
         self._is_reading_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -74,15 +76,20 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._request_is_open:
             self._read_body(data)
-        elif self.relay is None and not self._is_held and self.paused_since is None:
+        elif self._is_free and not self._is_next_due:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_head()
         else:
-            self._keep_for_later(data)
+            self._buffer += data
+            self._pause_when_full()
 
-    def _keep_for_later(self, data: bytes) -> None:
-        self._buffer += data
-        if len(self._buffer) > _PIPELINE_BYTES and not self._is_reading_paused:
+    @property
+    def _is_free(self) -> bool:
+        """Say whether the next request may be read."""
+        return self.relay is None and not self._request_is_open and not self._is_held and self.paused_since is None
+
+    def _pause_when_full(self) -> None:
+        if len(self._buffer) > _PIPELINE_BYTES:
             self.pause_reading()
 
     def _read_head(self) -> None:
@@ -122,7 +129,7 @@ class ClientConnection(asyncio.Protocol):
             # Answered from its head alone: what follows is the next request, unless it is a body nobody wants.
             if rest and not self._is_lingering:
                 self._buffer = rest
-                self._gateway.loop.call_soon(self._next_request)
+                self._next_soon()
             return
         if head.expects_continue and self._request_is_open and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -167,6 +174,11 @@ class ClientConnection(asyncio.Protocol):
         """Say whether body bytes of the current request are still to come."""
         return self._request_is_open
 
+    @property
+    def is_reading_paused(self) -> bool:
+        """Say whether the client is made to wait: it is not at fault when nothing comes."""
+        return self._is_reading_paused
+
     def write(self, data: bytes) -> None:
         """Send response bytes at once."""
         if self.transport is not None:
@@ -184,16 +196,27 @@ class ClientConnection(asyncio.Protocol):
         elif not keep_alive or self._gateway.is_draining:
             self._close(transport)
         else:
-            self.deadline = self._gateway.now() + self._gateway.timeouts.keep_alive
+            timeouts = self._gateway.timeouts
+            patience = timeouts.keep_alive if self.paused_since is None else timeouts.write_stall
+            self.deadline = self._gateway.now() + patience
             self.resume_reading()
             if self._buffer:
-                self._gateway.loop.call_soon(self._next_request)
+                self._next_soon()
+
+    def _next_soon(self) -> None:
+        """Read the request that waits in the next turn of the loop, once: answers made here must not recurse."""
+        self._pause_when_full()
+        if not self._is_next_due:
+            self._is_next_due = True
+            self._gateway.loop.call_soon(self._next_request)
 
     def _next_request(self) -> None:
-        is_free = self.relay is None and not self._request_is_open and not self._is_held and self.paused_since is None
-        if self.transport is not None and is_free and self._buffer:
+        self._is_next_due = False
+        if self.transport is not None and self._is_free and self._buffer:
             self.last_read = self._gateway.now()
             self.deadline = _FOREVER
+            if len(self._buffer) <= _PIPELINE_BYTES:
+                self.resume_reading()
             self._read_head()
 
     def hold(self) -> None:
@@ -231,7 +254,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = _FOREVER
         if self.transport is None:
             return
-        if self._buffer and self.relay is None and not self._is_lingering:
+        if self._buffer and self._is_free and not self._is_lingering and not self.transport.is_closing():
             self._gateway.answer_unrecorded(self, "bad_request", 408, "the request head took too long")
         else:
             self.transport.abort()
@@ -257,15 +280,19 @@ class ClientConnection(asyncio.Protocol):
         self.paused_since = None
         if self.relay is not None:
             self.relay.resume_response()
-        elif self._buffer:
-            self.resume_reading()
-            self._next_request()
+        elif (
+            self._is_free and not self._is_lingering and self.transport is not None and not self.transport.is_closing()
+        ):
+            self.deadline = self._gateway.now() + self._gateway.timeouts.keep_alive
+            if self._buffer:
+                self._next_soon()
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature of asyncio
         self.transport = None
+        self.paused_since = None  # nobody is waited for any more
         self.deadline = _FOREVER
         self._gateway.clients.discard(self)
         relay, self.relay = self.relay, None

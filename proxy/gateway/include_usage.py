@@ -19,6 +19,8 @@ _LINE: Final = re.compile(rb"\r\n|\n|\r")
 _TOKEN: Final = re.compile(rb'(?P<name>"(?:[^"\\]|\\.)*"[ \t\r\n]*:[ \t\r\n]*)|"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
 """A member's name with its colon, a string, or a mark of structure; what lies between are numbers and words."""
 _REJECTION: Final = re.compile(rb"stream_options|include_usage|extra_forbidden|unrecognized", re.IGNORECASE)
+_LONGEST_EVENT: Final = 64 * 1024
+"""Bytes; the event that our option causes has some hundred. A longer one is not ours and need not be held back."""
 _ALLOWED_BESIDE: Final = frozenset(
     ("id", "object", "created", "model", "system_fingerprint", "service_tier", "choices", "usage", "obfuscation")
 )
@@ -90,38 +92,54 @@ def is_rejection(status: int, body: bytes) -> bool:
 class Stripper:
     """Remove the usage event from a stream of events; hold back only an event that is not complete."""
 
-    __slots__ = ("_held", "_scanned", "stripped")
+    __slots__ = ("_held", "_is_passing", "_scanned", "stripped")
 
     def __init__(self) -> None:
-        self._held = b""
+        self._held = bytearray()
         self._scanned = 0
+        self._is_passing = False
+        """The event under way is too long to be ours: its bytes go on as they come."""
         self.stripped = 0
         """Events removed."""
 
     def feed(self, data: bytes) -> bytes:
         """Return what may go on to the client."""
-        buffer = self._held + data if self._held else data
+        held = self._held
+        held += data
         kept: list[bytes] = []
         start, scan = 0, max(0, self._scanned - 3)
-        while (match := _BOUNDARY.search(buffer, scan)) is not None:
+        while (match := _BOUNDARY.search(held, scan)) is not None:
             end = match.end()
-            if end == len(buffer) and buffer.endswith(b"\r\r"):
+            if end == len(held) and held.endswith(b"\r\r"):
                 break  # The second CR may be half of a CRLF.
-            event = buffer[start:end]
-            if not self._is_ours(event):
+            event = bytes(held[start:end])
+            if self._is_passing or not self._is_ours(event):
                 kept.append(event)
+            self._is_passing = False
             start = scan = end
-        self._held = buffer[start:]
-        self._scanned = len(self._held)
+        del held[:start]
+        if self._is_passing or len(held) > _LONGEST_EVENT:
+            kept.append(self._pass_on())
+        self._scanned = len(held)
         return kept[0] if len(kept) == 1 else b"".join(kept)
+
+    def _pass_on(self) -> bytes:
+        """Return what is held of an event that is not ours, but for what may be half of its end."""
+        self._is_passing = True
+        held = self._held
+        cut = max(0, len(held) - 3)
+        passed = bytes(held[:cut])
+        del held[:cut]
+        return passed
 
     def close(self) -> bytes:
         """Return what is left when the stream ends without a final empty line."""
-        rest, self._held = self._held, b""
-        return b"" if self._is_ours(rest) else rest
+        rest = bytes(self._held)
+        self._held.clear()
+        return b"" if not self._is_passing and self._is_ours(rest) else rest
 
     def _is_ours(self, event: bytes) -> bool:
-        if b'"usage"' not in event:
+        if len(event) > _LONGEST_EVENT or b'"usage"' not in event:
             return False
         data = b"\n".join(line[5:].removeprefix(b" ") for line in _LINE.split(event) if line.startswith(b"data:"))
         try:

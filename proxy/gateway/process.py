@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import pickle
 import signal
 import socket
@@ -33,6 +34,7 @@ from proxy.ledger.client import LedgerClient
 from proxy.pepper import load_pepper
 from proxy.stats import StatsWriter
 
+log = logging.getLogger(__name__)
 BACKLOG: Final = 4096
 """Connections that may wait in the kernel; asyncio's 100 overflows in a burst of a thousand clients."""
 _LENGTH_BYTES: Final = 4
@@ -104,8 +106,13 @@ class GatewayProcess:
             self._check_drain()
 
     def _reconfigure(self, config: Config) -> None:
+        try:
+            gate = self._make_gate(config)
+        except StoreError as error:
+            log.error("the keys in force stay as they are: %s", error)
+            return
         self._config = config
-        self.gateway.configure(config, self._make_gate(config), _make_router(config))
+        self.gateway.configure(config, gate, _make_router(config))
 
     async def serve(self, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
         """Relay until drained."""

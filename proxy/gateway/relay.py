@@ -355,7 +355,7 @@ class Relay:
             last += LAST_CHUNK
         self._record("completed")
         if self._service.is_strict:
-            self._service.when_durable(lambda: self._deliver(last))
+            self._service.when_durable(lambda is_durable: self._deliver(last) if is_durable else self._withhold())
         else:
             self._deliver(last)
 
@@ -364,6 +364,11 @@ class Relay:
         if not self._client_is_gone:
             self._write(last)
             self._client.exchange_over(keep_alive=self._head.keep_alive and self._is_framed_or_empty())
+
+    def _withhold(self) -> None:
+        """Break off instead of ending: a client that got everything may count on the record."""
+        if not self._client_is_gone:
+            self._client.break_off(is_framed=self._is_framed_out and self._pending_head is None)
 
     def _is_framed_or_empty(self) -> bool:
         return self._is_framed_out or (self._response is not None and self._response.status in (204, 304))
@@ -404,7 +409,7 @@ class Relay:
             return False
         model = self._peek.model if self._peek is not None else None
         self._service.gate.usage_was_rejected(self._route, model)
-        self._tape.end_mutated = ("include_usage_rejected",)
+        self._tape.end_mutated += ("include_usage_rejected",)
         self._held_error = self._response = None
         self._is_edited = False
         self._window = [original]
@@ -462,6 +467,7 @@ class Relay:
         if connection.is_reused and not connection.got_bytes and not self._is_retry and self._can_send_again():
             # It closed an idle connection while our request was on its way: nobody has read the request.
             self._is_retry = True
+            self._tape.end_mutated += ("resent",)
             self._connect()
             return
         self.upstream_broke("it closed the connection before its answer was complete", is_clean=is_clean)
@@ -530,6 +536,9 @@ class Relay:
         timeouts = self._route.target.timeouts
         if now > self._total_deadline:
             self._time_out("the whole exchange took too long")
+        elif self._upstream is not None and not self.request_is_sent and self._client.is_reading_paused:
+            if now - self._last_byte_at > timeouts.idle:
+                self._time_out(f"the upstream took nothing of the request for {timeouts.idle:g} s")
         elif self._client.request_is_open and (self._upstream is None or not self.request_is_sent):
             if now - self._client.last_read > self._service.timeouts.body_idle:
                 self.refuse(Refusal("bad_request", 408, "the request body took too long"), outcome="timeout")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -25,6 +25,7 @@ from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.refusal import Refusal, body_of, headers_of
 from proxy.gateway.relay import Relay
 from proxy.gateway.routing import Router, Target
+from proxy.gateway.spill import Spill
 from proxy.gateway.tape import Tape
 from proxy.gateway.upstream import Pool
 from proxy.journal import FrameKind, JournalWriter
@@ -39,38 +40,6 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.1
 _DEADLINE_TICKS: Final = 2
 """Deadlines are checked every 0.2 s: they are seconds long."""
-_SPILL_BYTES: Final = 64 * 1024 * 1024
-"""Frames that wait in memory while the disk refuses them."""
-
-
-class Spill:
-    """Frames that the journal could not take yet; tried again with every tick, counted when there are too many."""
-
-    def __init__(self) -> None:
-        self._frames: deque[tuple[int, Callable[[], None]]] = deque()
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def add(self, size: int, append: Callable[[], None]) -> bool:
-        """Keep one append for later; False: there is no room."""
-        if self._bytes + size > _SPILL_BYTES:
-            return False
-        self._frames.append((size, append))
-        self._bytes += size
-        return True
-
-    def retry(self) -> None:
-        """Append in order until the disk refuses again."""
-        while self._frames:
-            size, append = self._frames[0]
-            try:
-                append()
-            except JournalUnavailable:
-                return
-            self._frames.popleft()
-            self._bytes -= size
 
 
 class Gateway:
@@ -99,11 +68,13 @@ class Gateway:
         self._spill = Spill()
         self._bad_requests = 0
         self._pools: dict[object, Pool] = {}
+        self._retired: set[object] = set()
+        """Pools of an earlier configuration that nobody asked for since."""
         self._ticks = 0
         self._next_tick = 0.0
         self._worst_lag = 0.0
         self._random = random.Random().getrandbits
-        self._syncing: list[Callable[[], None]] = []
+        self._syncing: list[Callable[[bool], None]] = []
         self._sync_task: asyncio.Future[None] | None = None
         self.on_tick: list[Callable[[], None]] = []
         """Called with every tick."""
@@ -117,7 +88,8 @@ class Gateway:
         self.timeouts = config.timeouts
         self.body_bytes = int(config.limits.body_mb * 1024 * 1024)
         self.capture_bytes = int(config.record.max_body_mb * 1024 * 1024)
-        self.is_strict = config.durability == "strict"
+        self.is_strict = self.journal.keeps_rotated = config.durability == "strict"
+        self._retired = set(self._pools)
 
     def wall_ms(self) -> int:
         """Return Unix milliseconds."""
@@ -130,16 +102,27 @@ class Gateway:
 
     def pool(self, target: Target) -> Pool:
         """Return the connections to the origin of `target`."""
-        pool = self._pools.get(target.origin)
+        timeouts, most = target.timeouts, self.limits.connections_per_upstream
+        settings = (target.origin, timeouts.connect, timeouts.upstream_keep_alive, most)
+        pool = self._pools.get(settings)
         if pool is None:
-            pool = self._pools[target.origin] = Pool(
+            pool = self._pools[settings] = Pool(
                 target.origin,
                 self.loop,
-                connect_timeout=target.timeouts.connect,
-                keep_alive=target.timeouts.upstream_keep_alive,
-                max_connections=self.limits.connections_per_upstream,
+                connect_timeout=timeouts.connect,
+                keep_alive=timeouts.upstream_keep_alive,
+                max_connections=most,
             )
+        if self._retired:
+            self._retired.discard(settings)
         return pool
+
+    def _tend_pools(self) -> None:
+        for settings, pool in tuple(self._pools.items()):
+            pool.close_idle()
+            if pool.is_empty and settings in self._retired:
+                del self._pools[settings]
+                self._retired.discard(settings)
 
     # --- requests ----------------------------------------------------------------------------------------------
 
@@ -202,47 +185,56 @@ class Gateway:
 
     # --- the journal -------------------------------------------------------------------------------------------
 
-    def keep(self, kind: FrameKind, number: int, data: bytes) -> None:
-        """Append body bytes; what the disk refuses waits in memory."""
-        self._append(len(data), lambda: self.journal.chunk(kind, number, data))
+    def keep(self, kind: FrameKind, number: int, data: bytes) -> bool:
+        """Append body bytes; what the disk refuses waits in memory. False: there is no room, so they are lost."""
+        append = partial(self.journal.chunk, kind, number, data)
+        return self._append(append) or self._spill.add_body(len(data), append)
 
     def keep_end(self, number: int, end: End, body: bytes) -> None:
         """Append END with the last body bytes."""
-        self._append(len(body) + 512, lambda: self.journal.end(number, end, body))
+        append = partial(self.journal.end, number, end, body)
+        if not self._append(append):
+            self._spill.add_end(len(body) + len(end.times) + len(end.head) + 512, append)
 
     def keep_whole(self, begin: bytes, end: End, request: bytes, response: bytes) -> None:
         """Append an exchange that was not dispatched; `begin` is encoded."""
-        size = len(begin) + len(request) + len(response) + 1024
-        self._append(size, lambda: self.journal.whole_encoded(begin, end, request, response))
+        append = partial(self.journal.whole_encoded, begin, end, request, response)
+        if not self._append(append):
+            self._spill.add_end(len(begin) + len(request) + len(response) + 1024, append)
 
-    def _append(self, size: int, append: Callable[[], None]) -> None:
+    def _append(self, append: Callable[[], None]) -> bool:
         if not self._spill:
             try:
                 append()
             except JournalUnavailable:
                 pass
             else:
-                return
+                return True
         self.journal_failures += 1
-        self._spill.add(size, append)
+        return False
 
-    def when_durable(self, deliver: Callable[[], None]) -> None:
-        """Call `deliver` when all that was appended has reached the disk (`durability: strict`)."""
+    def when_durable(self, deliver: Callable[[bool], None]) -> None:
+        """Call `deliver` when all that was appended has reached the disk, with whether it has (`durability: strict`)."""
         self._syncing.append(deliver)
         if self._sync_task is None:
             self._start_sync()
 
     def _start_sync(self) -> None:
         waiting, self._syncing = self._syncing, []
-        task = self._sync_task = self.loop.run_in_executor(None, self.journal.sync)
-        task.add_done_callback(lambda done: self._synced(done, waiting))
+        try:
+            if self._spill:
+                raise OSError("records wait for the disk")
+            task = self._sync_task = self.loop.run_in_executor(None, self.journal.prepare_sync())
+        except OSError:
+            self._synced(waiting, is_durable=False)
+            return
+        task.add_done_callback(lambda done: self._synced(waiting, is_durable=done.exception() is None))
 
-    def _synced(self, task: asyncio.Future[None], waiting: list[Callable[[], None]]) -> None:
+    def _synced(self, waiting: list[Callable[[bool], None]], *, is_durable: bool) -> None:
         self._sync_task = None
-        if task.exception() is not None:
-            self.journal_failures += 1
+        self.journal_failures += not is_durable
         for deliver in waiting:
-            deliver()
+            deliver(is_durable)
         if self._syncing:
             self._start_sync()
 
@@ -257,6 +249,14 @@ class Gateway:
         now = self.now()
         self._worst_lag = max(self._worst_lag, now - self._next_tick)
         self._ticks += 1
+        try:
+            self._do_chores(now)
+        finally:
+            # Whatever goes wrong in one turn, deadlines must still be checked in the next.
+            self._next_tick = max(now, self._next_tick + TICK_S)
+            self.loop.call_later(max(0.0, self._next_tick - self.now()), self._tick)
+
+    def _do_chores(self, now: float) -> None:
         self._spill.retry()
         for relay in self.relays:
             relay.flush()
@@ -265,16 +265,13 @@ class Gateway:
             self.publish()
         for call in self.on_tick:
             call()
-        self._next_tick = max(now, self._next_tick + TICK_S)
-        self.loop.call_later(max(0.0, self._next_tick - self.now()), self._tick)
 
     def _check_deadlines(self, now: float) -> None:
         for client in [client for client in self.clients if client.deadline < now]:
             client.expire()
         for relay in tuple(self.relays):
             relay.check_deadlines(now)
-        for pool in self._pools.values():
-            pool.close_idle(now - self.timeouts.upstream_keep_alive)
+        self._tend_pools()
 
     def publish(self) -> None:
         """Write the live numbers."""
@@ -285,5 +282,6 @@ class Gateway:
             loop_lag_ms=self._worst_lag * 1000,
             is_ready=self.is_ready,
             bad_requests=self._bad_requests,
+            lost_records=self._spill.lost_records,
         )
         self._worst_lag = 0.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.gateway.capture import Capture
 from proxy.gateway.identity import mask_secrets
-from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE
+from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, FrameKind
 from proxy.records import BeginTemplate, End, Outcome, join_headers, split_headers
 
 if TYPE_CHECKING:
@@ -68,24 +68,28 @@ class Tape:
     def flush_request(self) -> None:
         """Hand over the request bytes that wait."""
         if self.number is not None and (data := self.request.take()):
-            self._service.keep(CHUNK_REQUEST, self.number, data)
+            self._keep(CHUNK_REQUEST, self.request, data)
 
     def flush_response(self) -> None:
         """Hand over the response bytes that wait."""
         if self.number is not None and (data := self.response.take()):
-            self._service.keep(CHUNK_RESPONSE, self.number, data)
+            self._keep(CHUNK_RESPONSE, self.response, data)
+
+    def _keep(self, kind: FrameKind, capture: Capture, data: bytes) -> None:
+        if self.number is not None and not self._service.keep(kind, self.number, data):
+            capture.lose_rest()
 
     def end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> None:
         """Write END; and BEGIN, if it never came to that."""
         keeps = self.number is not None or refusal is None or refusal.code != "invalid_key"
         request, answer = self.request.take(), self.response.take()
+        if request and self.number is not None:
+            self._keep(CHUNK_REQUEST, self.request, request)
         end = self._end(outcome, response, refusal)
         if self.number is None:
             # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
             self._service.keep_whole(self._fill(), end, request if keeps else b"", answer)
             return
-        if request:
-            self._service.keep(CHUNK_REQUEST, self.number, request)
         self._service.keep_end(self.number, end, answer)
 
     def _fill(self) -> bytes:

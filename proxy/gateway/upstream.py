@@ -257,6 +257,8 @@ class Pool:
             async with asyncio.timeout(self._connect_timeout):
                 connection = await self._open_connection()
         except (OSError, UpstreamError, ssl.SSLError, TimeoutError) as error:
+            # Its place is free from now on, not only when the task is over.
+            self._connecting.discard(cast("asyncio.Task[None]", asyncio.current_task()))
             self._serve_waiting()
             relay.connect_failed(_why(error))
             return
@@ -320,8 +322,14 @@ class Pool:
                 self.connect(relay)
             return
 
-    def close_idle(self, older_than: float) -> None:
-        """Close idle connections that nobody used since `older_than` on the loop's clock."""
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nobody uses or waits for a connection, and none is kept."""
+        return not (self._open or self._connecting or self._waiting)
+
+    def close_idle(self) -> None:
+        """Close connections that nobody used for as long as they may be kept."""
+        older_than = self._loop.time() - self._keep_alive
         for connection in [c for c in self._idle if c.idle_since < older_than]:
             if connection.transport is not None:
                 connection.transport.abort()

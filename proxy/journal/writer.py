@@ -12,6 +12,7 @@ import fcntl
 import os
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -37,12 +38,15 @@ class JournalWriter:
     def __init__(self, directory: Path, role: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.name = writer_name(role)
         self.written_bytes = 0
+        self.keeps_rotated = False
+        """A segment that is full stays open until `prepare_sync`, so that its last bytes can be forced to the disk."""
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._segment_number = 0
         self._exchange = 0
         self._file = -1
         self._offset = 0
+        self._rotated: list[int] = []
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(directory / f"{self.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,9 +81,14 @@ class JournalWriter:
         second = frame(FrameKind.END, self._exchange, join_payload(_ENCODER.encode(end), response))
         self._write(first + second)
 
-    def sync(self) -> None:
-        """Force what was appended to the disk. Blocks: call it from a thread."""
-        os.fdatasync(self._file)
+    def prepare_sync(self) -> Callable[[], None]:
+        """Return what forces all that was appended so far to the disk: it blocks, and raises OSError.
+
+        It works on descriptors of its own, so a thread may call it while this writer goes on. Raises OSError.
+        """
+        files = [*self._rotated, os.dup(self._file)]
+        self._rotated = []
+        return lambda: _sync_and_close(files)
 
     def close(self) -> None:
         """Say that this writer stopped in good order, and release the lock."""
@@ -87,6 +96,7 @@ class JournalWriter:
             return
         with contextlib.suppress(JournalUnavailable):
             self._write(frame(FrameKind.CLOSE, 0, b""))
+        self._close_rotated()
         os.close(self._file)
         os.close(self._lock)
         self._file = self._lock = -1
@@ -105,6 +115,10 @@ class JournalWriter:
         self._offset += size
         self.written_bytes += size
 
+    def _close_rotated(self) -> None:
+        while self._rotated:
+            os.close(self._rotated.pop())
+
     def _cut_off(self) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, self._offset)
@@ -117,8 +131,19 @@ class JournalWriter:
         except OSError as error:
             raise JournalUnavailable(f"journal: {path.name}: {error.strerror}") from error
         if self._file >= 0:
-            os.close(self._file)
+            self._rotated.append(self._file)
+        if not self.keeps_rotated:
+            self._close_rotated()
         self._file, self._offset = file, 0
         self._segment_number += 1
         header = _ENCODER.encode({"writer": self.name, "pid": os.getpid(), "format": 1})
         self._write(frame(FrameKind.OPEN, 0, join_payload(header, b"")))
+
+
+def _sync_and_close(files: list[int]) -> None:
+    try:
+        for file in files:
+            os.fdatasync(file)
+    finally:
+        for file in files:
+            os.close(file)

@@ -6,8 +6,10 @@ from proxy.admin.verdict import Recent, Signs, judge
 from proxy.stats import ProcessStats
 
 
-def gateway(number: int = 0, *, is_alive: bool = True, is_ready: bool = True, failures: int = 0) -> ProcessStats:
-    return ProcessStats(f"gateway-{number}", 100 + number, is_alive, 0, 0, failures, 0.0, is_ready, 0)
+def gateway(
+    number: int = 0, *, is_alive: bool = True, is_ready: bool = True, failures: int = 0, lost: int = 0
+) -> ProcessStats:
+    return ProcessStats(f"gateway-{number}", 100 + number, is_alive, 0, 0, failures, 0.0, is_ready, 0, lost)
 
 
 def test_nothing_to_report_is_ok() -> None:
@@ -24,6 +26,7 @@ TROUBLES = [
     (Signs(processes=[gateway(0), gateway(1, is_alive=False)]), "degraded", "gateway_dead"),
     (Signs(processes=[gateway(is_ready=False)]), "degraded", "gateway_not_ready"),
     (Signs(processes=[gateway(failures=3)]), "degraded", "journal_failures"),
+    (Signs(processes=[gateway(lost=1)]), "failing", "records_lost"),
     (Signs(recent=Recent(requests=20, errors=3)), "degraded", "error_rate"),
     (Signs(recent=Recent(requests=1, unpriced=1)), "degraded", "unpriced"),
     (Signs(problem="file is not a database"), "failing", "store_unreadable"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,27 @@ def test_only_our_event_is_stripped_at_any_split(line_end: bytes, data: st.DataO
     got = b"".join(stripper.feed(body[a:b]) for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True))
     assert got + stripper.close() == want
     assert stripper.stripped == 1
+
+
+LONGEST = 64 * 1024
+
+
+@given(
+    st.integers(LONGEST - 100, LONGEST + 100) | st.integers(0, 200_000),
+    st.lists(st.integers(1, 70_000), max_size=6),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+)
+def test_an_event_too_long_to_be_ours_is_passed_on_as_it_comes(size: int, cuts: list[int], line_end: bytes) -> None:
+    long = b'data: {"choices":[],"usage":{"x":"' + b"y" * size + b'"}}' + line_end * 2
+    kept = CONTENT + line_end * 2
+    body = long + USAGE + line_end * 2 + kept
+    edges = sorted({0, len(body), *(min(cut, len(body)) for cut in cuts)})
+    stripper, got, is_ours = Stripper(), b"", len(long) <= LONGEST
+    for start, end in pairwise(edges):
+        got += stripper.feed(body[start:end])
+        if not is_ours:
+            assert end - len(got) <= LONGEST + len(USAGE) + 8
+    assert got + stripper.close() == (kept if is_ours else long + kept)
 
 
 def test_complete_events_are_not_held_back() -> None:
