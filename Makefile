@@ -10,7 +10,7 @@ TOOLS := $(CURDIR)/.cache/debian/usr/bin:$(CURDIR)/.cache/debian/usr/sbin
 PYTEST := PATH="$(TOOLS):$$PATH" $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos bench ui docker lock
+.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real bench ui docker lock
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -58,6 +58,10 @@ cov: dev  ## run the tests with coverage and report what is missing
 
 docs: dev  ## check that the documentation says everything and that its links hold
 	$(PYTEST) tests/test_docs.py tests/test_repository.py $(ARGS)
+
+real: dev  ## against real servers with tiny random models: llama-cpp-python, transformers serve, LiteLLM (some GB, once)
+	tests/real/prepare.sh
+	$(PYTEST) tests/real --timeout=600 $(ARGS)
 
 chaos: tools  ## the long forms of the fault tests: kills, resets, full disks
 	GLASSLINE_LONG=1 $(PYTEST) -n auto --timeout=1800 tests/e2e tests/faults $(ARGS)
