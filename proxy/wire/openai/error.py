@@ -68,7 +68,8 @@ def read_error(raw: bytes, draft: Draft) -> None:
 
 
 def _take(detail: _Detail, draft: Draft) -> None:
-    # `{"type": "error", "code": …}` names the event, not the kind of error.
-    kind = detail.code if detail.type in (None, "error") else detail.type
+    # A code in words says more than the type; `{"type": "error", "code": …}` names the event, not the kind of error.
+    is_word = isinstance(detail.code, str) and not detail.code.isdigit()
+    kind = detail.code if detail.code and (is_word or detail.type in (None, "error")) else detail.type
     draft.error_type = draft.error_type or (None if kind is None else str(kind))
     draft.error_message = draft.error_message or detail.message or detail.msg
