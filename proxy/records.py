@@ -7,7 +7,7 @@ A `Reading` is derived from it and can be derived again at any time. None means 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -258,6 +258,8 @@ class Reading(msgspec.Struct, frozen=True):
     """A stream reached its terminal marker; None: not a stream or unknown."""
     first_token_offset: int | None = None
     """Offset in the decoded response body at which the first event with model output was complete (streams only)."""
+    first_visible_offset: int | None = None
+    """The same for the first event with more than reasoning: what a person sees first."""
     last_token_offset: int | None = None
     input_text: str | None = None
     """Text of the prompt, for search and for estimates."""
@@ -269,6 +271,15 @@ class Reading(msgspec.Struct, frozen=True):
     """`user` or `safety_identifier` in the request body."""
     problems: tuple[str, ...] = ()
     """What could not be read, such as `request_json` or `usage`."""
+
+
+class TokenTimes(NamedTuple):
+    """When model output had arrived, in µs since the request head; None: unknown."""
+
+    first: int | None = None
+    first_visible: int | None = None
+    """Of what is more than reasoning."""
+    last: int | None = None
 
 
 class Charge(msgspec.Struct, frozen=True, kw_only=True):

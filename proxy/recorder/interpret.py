@@ -8,7 +8,7 @@ from proxy.config import Config
 from proxy.recorder.bodies import kept_bodies, no_bodies
 from proxy.recorder.tally import Tallier
 from proxy.recorder.verdict import UNKNOWN, Verdict, judge
-from proxy.records import Exchange, Reading
+from proxy.records import Exchange, Reading, TokenTimes
 from proxy.store import Record, Settlement, Totals
 
 
@@ -24,10 +24,10 @@ class Interpreter:
         """Return the record of an exchange. Whatever is raised is the fault of this exchange alone."""
         reading = wire.read(exchange)
         verdict = judge(exchange, reading, self._book)
-        first_us, last_us = wire.token_times(exchange, reading)
+        times = wire.token_times(exchange, reading)
         is_error = is_failure(exchange, reading, verdict)
         request, response = kept_bodies(exchange, self._policy, is_error=is_error)
-        tallies = self._tallier.tallies(exchange, reading, verdict, first_token_us=first_us, last_token_us=last_us)
+        tallies = self._tallier.tallies(exchange, reading, verdict, times)
         return Record(
             exchange=exchange,
             outcome=verdict.outcome,
@@ -38,8 +38,7 @@ class Interpreter:
             cost=verdict.cost,
             is_unpriced=verdict.is_unpriced,
             settlement=verdict.settlement if exchange.begin.is_reserved else None,
-            first_token_us=first_us,
-            last_token_us=last_us,
+            times=times,
             request=request,
             response=response,
             tallies=tallies,
@@ -63,7 +62,7 @@ class Interpreter:
             settlement=settlement if exchange.begin.is_reserved else None,
             request=request,
             response=response,
-            tallies=self._tallier.tallies(exchange, reading, verdict, first_token_us=None, last_token_us=None),
+            tallies=self._tallier.tallies(exchange, reading, verdict, TokenTimes()),
         )
 
 

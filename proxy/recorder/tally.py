@@ -13,7 +13,7 @@ from typing import Final
 
 from pricing import PriceBook, Usage
 from proxy.recorder.verdict import Verdict
-from proxy.records import Exchange, Reading
+from proxy.records import Exchange, Reading, TokenTimes
 from proxy.store import Tally, Totals
 from proxy.store.series import OTHER, Labels
 
@@ -23,6 +23,9 @@ _OPERATIONS: Final = {
     "responses": "chat",
     "completions": "text_completion",
     "embeddings": "embeddings",
+    "messages": "chat",
+    "converse": "chat",
+    "generate_content": "generate_content",
 }
 _PROVIDERS: Final = {
     "google": "gcp.gemini",
@@ -46,19 +49,11 @@ class Tallier:
         # Names come from traffic: the cache is as bounded as the series are.
         self._name_of = lru_cache(maxsize=4096)(self._look_up)
 
-    def tallies(
-        self,
-        exchange: Exchange,
-        reading: Reading,
-        verdict: Verdict,
-        *,
-        first_token_us: int | None,
-        last_token_us: int | None,
-    ) -> tuple[Tally, ...]:
+    def tallies(self, exchange: Exchange, reading: Reading, verdict: Verdict, times: TokenTimes) -> tuple[Tally, ...]:
         """Return what the record adds."""
         return (
             *self._counts(exchange, reading, verdict),
-            *self._observations(exchange, reading, verdict, first_token_us, last_token_us),
+            *self._observations(exchange, reading, verdict, times),
         )
 
     def model_name(self, model: str | None, provider: str | None) -> str:
@@ -82,12 +77,7 @@ class Tallier:
             yield Tally("glassline_refused_total", (*self._key(begin.key), ("reason", end.error_code or "")), 1)
 
     def _observations(
-        self,
-        exchange: Exchange,
-        reading: Reading,
-        verdict: Verdict,
-        first_token_us: int | None,
-        last_token_us: int | None,
+        self, exchange: Exchange, reading: Reading, verdict: Verdict, times: TokenTimes
     ) -> Iterator[Tally]:
         if verdict.outcome == "interrupted":
             return
@@ -102,12 +92,12 @@ class Tallier:
             if count is not None:
                 typed = (*labels, ("gen_ai_token_type", type_))
                 yield Tally("gen_ai_client_token_usage", typed, min(count, _MOST))
-        if first_token_us is None:
+        if times.first is None:
             return
-        yield Tally("gen_ai_server_time_to_first_token_seconds", labels, first_token_us / 1e6)
+        yield Tally("gen_ai_server_time_to_first_token_seconds", labels, times.first / 1e6)
         output = totals.output
-        if last_token_us is not None and output is not None and output > 1:
-            each = (last_token_us - first_token_us) / 1e6 / (output - 1)
+        if times.last is not None and output is not None and output > 1:
+            each = (times.last - times.first) / 1e6 / (output - 1)
             yield Tally("gen_ai_server_time_per_output_token_seconds", labels, each)
 
     def _who(self, exchange: Exchange, reading: Reading, verdict: Verdict) -> Labels:

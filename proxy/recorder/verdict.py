@@ -60,6 +60,8 @@ def judge(exchange: Exchange, reading: Reading, book: PriceBook) -> Verdict:
 def final_outcome(exchange: Exchange, reading: Reading) -> Outcome:
     """Return the outcome of the whole: the gateway relays bytes and cannot know that a stream lacks its end."""
     outcome = exchange.end.outcome
+    if outcome == "completed" and _is_success(exchange) and reading.error_type is not None:
+        return "upstream_error"  # told inside an answer that began well
     lacks_end = reading.is_streaming and reading.has_ended is False and exchange.response.is_whole
     return "truncated" if outcome == "completed" and lacks_end and _is_success(exchange) else outcome
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pricing import Cost, Usage
-from proxy.records import Exchange, Headers, Outcome, Reading
+from proxy.records import Exchange, Headers, Outcome, Reading, TokenTimes
 from proxy.store.series import Tally
 
 UsageSource = Literal["provider", "estimated", "none"]
@@ -89,9 +89,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """It cost something, and nobody knows what."""
     settlement: Settlement | None
     """None: the ledger held no reservation."""
-    first_token_us: int | None = None
-    """From the request head to the first event with model output. None: not a stream."""
-    last_token_us: int | None = None
+    times: TokenTimes = TokenTimes()
+    """Of a stream's model output."""
     request: KeptBody
     response: KeptBody
     tallies: tuple[Tally, ...] = ()

@@ -77,8 +77,9 @@ def _facts(record: Record) -> dict[str, Value]:
         "dispatched_us": end.dispatched_us,
         "connect_us": end.connect_us,
         "response_head_us": end.response_head_us,
-        "first_token_us": record.first_token_us,
-        "last_token_us": record.last_token_us,
+        "first_token_us": record.times.first,
+        "first_visible_us": record.times.first_visible,
+        "last_token_us": record.times.last,
         "duration_us": end.ended_us if is_over else None,
         "overhead_us": end.overhead_us if is_over else None,
     }

@@ -12,9 +12,14 @@ from types import MappingProxyType
 from typing import Final
 
 from proxy.operations import WEBSOCKET, Operation, find_operation
-from proxy.records import Exchange, Reading
+from proxy.records import Exchange, Reading, TokenTimes
+from proxy.wire import ollama
+from proxy.wire.anthropic import error as anthropic_error
+from proxy.wire.anthropic import messages
 from proxy.wire.decode import content_codings, decode
 from proxy.wire.draft import Draft
+from proxy.wire.gemini import error as gemini_error
+from proxy.wire.gemini import generate
 from proxy.wire.openai import chat, completions, embeddings, other, responses
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
@@ -28,9 +33,16 @@ _READERS: Final[Mapping[tuple[str, str], Reader]] = MappingProxyType(
         ("openai", "completions"): completions.READER,
         ("openai", "responses"): responses.READER,
         ("openai", "embeddings"): embeddings.READER,
+        ("anthropic", "messages"): messages.READER,
+        ("gemini", "generate_content"): generate.READER,
+        ("ollama", "chat"): ollama.CHAT,
+        ("ollama", "completions"): ollama.CHAT,
+        ("ollama", "embeddings"): ollama.EMBEDDINGS,
     }
 )
-_OTHERS: Final[Mapping[str, Reader]] = MappingProxyType({"openai": other.READER})
+_OTHERS: Final[Mapping[str, Reader]] = MappingProxyType(
+    {"openai": other.READER, "anthropic": anthropic_error.READER, "gemini": gemini_error.READER, "ollama": other.READER}
+)
 """Who reads the errors of operations that have no reader of their own, by dialect."""
 _UNREAD: Final = Reader("none", lambda _transcript, _draft: None)
 _SWITCHING_PROTOCOLS: Final = 101
@@ -51,17 +63,17 @@ def read(exchange: Exchange) -> Reading:
     return draft.finish(reader.name, operation.endpoint)
 
 
-def token_times(exchange: Exchange, reading: Reading) -> tuple[int | None, int | None]:
-    """Return when the first and the last model output had arrived, in µs since the request head; None: unknown."""
-    first, last = reading.first_token_offset, reading.last_token_offset
-    if first is None or last is None:
-        return None, None
+def token_times(exchange: Exchange, reading: Reading) -> TokenTimes:
+    """Return when the model output of a stream had arrived."""
+    if reading.first_token_offset is None:
+        return TokenTimes()
     codings = content_codings(exchange.end.headers)
     ends = [end for end, _ in exchange.timeline.pairs] if codings else []
     offsets = decode(exchange.response.head, codings, ends=ends).offsets
     # An offset is the end of an event; its last byte is the one that had to arrive.
-    timeline = exchange.timeline
-    return timeline.at(offsets.relayed(first) - 1), timeline.at(offsets.relayed(last) - 1)
+    seen = (reading.first_token_offset, reading.first_visible_offset, reading.last_token_offset)
+    times = (None if offset is None else exchange.timeline.at(offsets.relayed(offset) - 1) for offset in seen)
+    return TokenTimes(*times)
 
 
 def _read(reader: Reader, operation: Operation, exchange: Exchange, draft: Draft) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final, ParamSpec
 
 from pricing import Usage
@@ -15,6 +16,15 @@ _NAME_LIMIT: Final = 256
 """Characters of a model, id or tier that are kept: they become columns and labels, and callers choose them."""
 _MESSAGE_LIMIT: Final = 4096
 """Characters of an error message that are kept."""
+
+
+class Output(IntEnum):
+    """How much model output an event of a stream held; the larger of two is what both held together."""
+
+    NONE = 0
+    REASONING = 1
+    VISIBLE = 2
+    """What a person or a program gets to see: text, a tool call, audio, a picture."""
 
 
 @dataclass(slots=True)
@@ -39,6 +49,7 @@ class Draft:
     error_message: str | None = None
     has_ended: bool | None = None
     first_token_offset: int | None = None
+    first_visible_offset: int | None = None
     last_token_offset: int | None = None
     input_text: str | None = None
     output_text: str | None = None
@@ -55,10 +66,14 @@ class Draft:
         except Exception:  # noqa: BLE001
             self.problems.add(problem)
 
-    def saw_token(self, offset: int) -> None:
-        """Note that an event with model output was complete at that offset of the decoded body."""
+    def saw_output(self, offset: int, output: Output = Output.VISIBLE) -> None:
+        """Note that an event with that much model output was complete at that offset of the decoded body."""
+        if output is Output.NONE:
+            return
         if self.first_token_offset is None:
             self.first_token_offset = offset
+        if output is Output.VISIBLE and self.first_visible_offset is None:
+            self.first_visible_offset = offset
         self.last_token_offset = offset
 
     def finish(self, reader: str, endpoint: str) -> Reading:
@@ -84,6 +99,7 @@ class Draft:
             error_message=_storable(self.error_message, _MESSAGE_LIMIT),
             has_ended=self.has_ended,
             first_token_offset=self.first_token_offset,
+            first_visible_offset=self.first_visible_offset,
             last_token_offset=self.last_token_offset,
             input_text=_storable(self.input_text),
             output_text=_storable(self.output_text),

@@ -120,7 +120,7 @@ def _scan(text: bytes, position: int, *, is_object: bool) -> Iterator[Member | N
     while match := _TOKEN.search(text, position):
         token, position = match[0], match.end()
         if token in (b"{", b"["):
-            position = _closing(text, position)
+            position = closing_bracket(text, position)
             if position < 0:
                 break
         elif token in (b"}", b"]"):
@@ -142,7 +142,7 @@ def _scan(text: bytes, position: int, *, is_object: bool) -> Iterator[Member | N
     yield from _member(key, rest, has_key, match is None and rest[:1] in (b"{", b"[", b'"'))
 
 
-def _closing(text: bytes, position: int) -> int:
+def closing_bracket(text: bytes, position: int) -> int:
     """Return the offset after the bracket that closes the one before `position`; -1: there is none."""
     depth = 1
     while match := _BRACKETS.match(text, position):

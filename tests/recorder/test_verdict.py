@@ -92,7 +92,7 @@ def test_a_stream_with_usage_is_exact_and_its_times_are_those_of_its_tokens() ->
     assert (made.outcome, made.usage_source) == ("completed", "provider")
     assert made.cost.nano_usd == 12 * 150 + 2 * 600
     # The first event has a role and no token; the second and third came 10 ms apart.
-    assert (made.first_token_us, made.last_token_us) == (410_000, 420_000)
+    assert made.times == (410_000, 410_000, 420_000)
 
 
 def test_a_stream_without_usage_is_estimated() -> None:

@@ -7,7 +7,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from proxy.wire.draft import Draft
+from proxy.wire.draft import Draft, Output
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.error import read_error
 from proxy.wire.openai.usage import read_usage
@@ -39,8 +39,8 @@ class Assembly(ABC, Generic[P]):
         self._usage = b""
 
     @abstractmethod
-    def take_choices(self, piece: P) -> bool:
-        """Add the choices of a piece; say whether they held model output."""
+    def take_choices(self, piece: P) -> Output:
+        """Add the choices of a piece; return what they held."""
 
     @abstractmethod
     def finish_reasons(self) -> dict[int, str | None]:
@@ -64,8 +64,7 @@ class Assembly(ABC, Generic[P]):
                 is_done = True
             elif event.data:
                 piece = decoder.decode(event.data, lost)
-                if self._take(piece):
-                    draft.saw_token(event.end_offset)
+                draft.saw_output(event.end_offset, self._take(piece))
                 if piece.object == "error" or (event.name == b"error" and draft.error_type is None):
                     read_error(event.data, draft)
         note_lost(draft, "event", lost)
@@ -80,7 +79,7 @@ class Assembly(ABC, Generic[P]):
         if (raw := bytes(error)) not in _ABSENT:
             read_error(raw, self.draft)
 
-    def _take(self, piece: P) -> bool:
+    def _take(self, piece: P) -> Output:
         draft = self.draft
         draft.response_id = draft.response_id or piece.id
         draft.model = draft.model or piece.model

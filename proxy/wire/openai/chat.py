@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.wire.draft import Draft, joined
+from proxy.wire.draft import Draft, Output, joined
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.assembly import Assembly, Piece
 from proxy.wire.openai.content import Content, ToolCalls, text_of, thinking_of
@@ -75,11 +75,9 @@ class _Message(msgspec.Struct):
             return "".join([detail.text or detail.summary or "" for detail in self.reasoning_details])
         return "" if self.content is None else thinking_of(self.content)
 
-    def has_hidden_output(self) -> bool:
-        """Say whether there is output that is neither text nor reasoning nor a tool call."""
-        return bool(self.reasoning_details) or (
-            self.audio is not None and bytes(self.audio.data) not in (b"", b"null", b'""')
-        )
+    def has_data(self) -> bool:
+        """Say whether there is audio."""
+        return self.audio is not None and bytes(self.audio.data) not in (b"", b"null", b'""')
 
 
 class _Choice(msgspec.Struct):
@@ -130,13 +128,13 @@ class _Answer(Assembly[_Completion]):
         self._voices: dict[int, _Voice] = {}
         self._tool_calls = ToolCalls()
 
-    def take_choices(self, piece: _Completion) -> bool:
+    def take_choices(self, piece: _Completion) -> Output:
         if piece.x_groq:
             self.take_extras(piece.x_groq.usage, piece.x_groq.error)
-        has_output = False
+        output = Output.NONE
         for position, choice in enumerate(piece.choices or ()):
-            has_output |= self._take_choice(position, choice)
-        return has_output
+            output = max(output, self._take_choice(position, choice))
+        return output
 
     def finish_reasons(self) -> dict[int, str | None]:
         return {index: voice.finish_reason for index, voice in self._voices.items()}
@@ -147,7 +145,7 @@ class _Answer(Assembly[_Completion]):
         self.draft.reasoning_text = joined(["".join(voice.reasoning) for voice in voices])
         self.draft.tool_calls = self._tool_calls.whole()
 
-    def _take_choice(self, position: int, choice: _Choice) -> bool:
+    def _take_choice(self, position: int, choice: _Choice) -> Output:
         index = position if choice.index is None else choice.index
         voice = self._voices.get(index)
         if voice is None:
@@ -155,7 +153,7 @@ class _Answer(Assembly[_Completion]):
         voice.finish_reason = choice.finish_reason or voice.finish_reason
         message = choice.delta or choice.message
         if message is None:
-            return False
+            return Output.NONE
         content = message.content
         text = content if content and isinstance(content, str) else message.text()
         if text:
@@ -164,7 +162,9 @@ class _Answer(Assembly[_Completion]):
         if reasoning:
             voice.reasoning.append(reasoning)
         has_calls = self._take_calls(index, message) if message.tool_calls or message.function_call else False
-        return bool(text or reasoning) or has_calls or message.has_hidden_output()
+        if text or has_calls or message.has_data():
+            return Output.VISIBLE
+        return Output.REASONING if reasoning or message.reasoning_details else Output.NONE
 
     def _take_calls(self, index: int, message: _Message) -> bool:
         has_output = False

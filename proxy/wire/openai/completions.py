@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.wire.draft import Draft, joined
+from proxy.wire.draft import Draft, Output, joined
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.assembly import Assembly, Piece
 from proxy.wire.openai.error import read_failure
@@ -59,16 +59,16 @@ class _Answer(Assembly[_Completion]):
         self._texts: dict[int, list[str]] = {}
         self._finish_reasons: dict[int, str | None] = {}
 
-    def take_choices(self, piece: _Completion) -> bool:
-        has_output = False
+    def take_choices(self, piece: _Completion) -> Output:
+        output = Output.NONE
         for position, choice in enumerate(piece.choices or ()):
             index = position if choice.index is None else choice.index
             texts = self._texts.setdefault(index, [])
             self._finish_reasons[index] = choice.finish_reason or self._finish_reasons.get(index)
             if choice.text:
                 texts.append(choice.text)
-                has_output = True
-        return has_output
+                output = Output.VISIBLE
+        return output
 
     def finish_reasons(self) -> dict[int, str | None]:
         return self._finish_reasons

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.wire.draft import Draft, joined
+from proxy.wire.draft import Draft, Output, joined
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.content import Content, Part, ToolCalls, text_of
 from proxy.wire.openai.error import read_error, read_failure
@@ -216,12 +216,13 @@ class _Stream:
     def _take(self, event: Event, chunk: _Chunk) -> None:
         kind = chunk.type or event.name.decode("utf-8", "replace")
         if chunk.delta and kind.endswith(".delta"):
-            self._draft.saw_token(event.end_offset)
+            seen = Output.REASONING if kind in _REASONING_DELTAS else Output.VISIBLE
+            self._draft.saw_output(event.end_offset, seen)
             self._take_delta(kind, chunk)
         elif chunk.item is not None:
             self._take_item(kind, chunk.item, chunk.output_index or 0, event.end_offset)
         elif kind == "response.image_generation_call.partial_image":
-            self._draft.saw_token(event.end_offset)
+            self._draft.saw_output(event.end_offset)
         elif kind == "error" or bytes(chunk.error) not in (b"", b"null"):
             self._has_ended = True
             nested = bytes(chunk.error)
@@ -247,7 +248,7 @@ class _Stream:
         growing.item = item
         growing.is_whole = kind == "response.output_item.done"
         if item.type in _CALLS and not growing.is_whole:
-            self._draft.saw_token(offset)
+            self._draft.saw_output(offset)
 
 
 READER: Final = Reader("openai_responses/1", read)

@@ -274,4 +274,4 @@ def test_token_times_come_from_the_pieces_that_completed_the_events() -> None:
     role, first, last = (sse(delta(message)) for message in ({"role": "assistant"}, {"content": "a"}, {"content": "b"}))
     times = ((len(role) + 3, 100), (len(role + first) - 1, 200), (len(role + first) + 5, 300), (10_000, 400))
     exchange = make_exchange(STREAMING, role + first + last, times=times)
-    assert token_times(exchange, read(exchange)) == (300, 400)
+    assert token_times(exchange, read(exchange)) == (300, 300, 400)

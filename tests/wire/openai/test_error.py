@@ -11,7 +11,7 @@ HTML = b"<html><head><title>502 Bad Gateway</title></head></html>"
 @pytest.mark.parametrize(
     ("body", "kind", "message"),
     [
-        (b'{"error":{"message":"m","type":"t","code":"c"}}', "t", "m"),
+        (b'{"error":{"message":"m","type":"t","code":"c"}}', "c", "m"),
         (b'{"error":{"message":"m","type":null,"code":"c"}}', "c", "m"),
         (b'{"error":{"message":"m","code":402}}', "402", "m"),
         (b'{"error":"m"}', None, "m"),

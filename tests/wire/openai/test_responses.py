@@ -111,7 +111,7 @@ def test_other_endings_are_endings_too(last: dict[str, Any], reason: str) -> Non
     "event",
     [
         {"type": "error", "code": "rate_limit_exceeded", "message": "slow", "param": None, "sequence_number": 1},
-        {"type": "error", "error": {"type": "rate_limit_exceeded", "code": "x", "message": "slow"}},
+        {"type": "error", "error": {"type": "x", "code": "rate_limit_exceeded", "message": "slow"}},
     ],
 )
 def test_an_error_event_flat_or_nested_ends_the_stream(event: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Readers of the Gemini API, which Vertex speaks on other paths."""
