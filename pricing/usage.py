@@ -13,6 +13,7 @@ A total is unknown only when its remainder is.
 Field list: the usage objects of OpenAI, Anthropic, Gemini, xAI, Mistral, OpenRouter and Perplexity as of 2026-11-20.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -156,6 +157,20 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         fields |= _with_remainder(_plausible(input_tokens), cls.INPUT, fields)
         fields |= _with_remainder(_plausible(output_tokens), cls.OUTPUT, fields)
         # mypy cannot see that the one field that is no Count is never among them.
+        return cls(**fields)  # type: ignore[arg-type]
+
+    @classmethod
+    def total(cls, usages: "Iterable[Usage]") -> "Usage":
+        """Add usages up, bucket by bucket: unknown where one is unknown, not applicable where none applies."""
+        parts = list(usages)
+        if len(parts) == 1:
+            return parts[0]
+        fields: dict[str, Count] = {}
+        for name in cls.__struct_fields__:
+            counts = [count for part in parts if (count := getattr(part, name)) is not UNSET]
+            if counts:
+                fields[name] = None if None in counts else sum(counts)
+        # As in `from_totals`; a cost that not every part reports is no cost of the whole, which is None as well.
         return cls(**fields)  # type: ignore[arg-type]
 
     @property

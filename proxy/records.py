@@ -83,6 +83,11 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
     no_store: str = ""
     """What the caller asked not to keep: '', request, response or all."""
 
+    @property
+    def biller(self) -> str:
+        """Whose ids of bills they are."""
+        return self.provider or self.upstream
+
 
 class BeginTemplate:
     """A `Begin` whose per-request fields are left open, encoded ahead: a gateway sees the same caller again and again."""

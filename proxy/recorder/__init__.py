@@ -18,6 +18,7 @@ from proxy.config import Config
 from proxy.config.prices import price_book
 from proxy.errors import EnvironmentUnusable
 from proxy.ledger.client import SyncLedgerClient
+from proxy.recorder.bills import Bills
 from proxy.recorder.durability import SegmentSync
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.recorder import Recorder, Stop
@@ -44,7 +45,7 @@ def run(
     journal.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _lock(data_dir / "recorder.lock")
     store = SqliteStore(data_dir / "records.db", max_series=config.metrics.max_series)
-    interpreter = Interpreter(price_book(config.pricing), config)
+    interpreter = Interpreter(price_book(config.pricing), config, Bills(store.payers))
     recorder = Recorder(journal, store, interpreter, SyncLedgerClient(ledger_socket), config, stop=stop)
     sync = SegmentSync(journal)
     sync.start()

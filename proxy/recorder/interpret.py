@@ -5,9 +5,10 @@ from __future__ import annotations
 from pricing import PriceBook
 from proxy import wire
 from proxy.config import Config
+from proxy.recorder.bills import Bills
 from proxy.recorder.bodies import kept_bodies, no_bodies
 from proxy.recorder.tally import Tallier
-from proxy.recorder.verdict import UNKNOWN, Verdict, judge
+from proxy.recorder.verdict import UNKNOWN, Verdict, billing_ids, judge
 from proxy.records import Exchange, Reading, TokenTimes
 from proxy.store import Record, Settlement, Totals
 
@@ -15,15 +16,18 @@ from proxy.store import Record, Settlement, Totals
 class Interpreter:
     """Makes records of exchanges."""
 
-    def __init__(self, book: PriceBook, config: Config) -> None:
+    def __init__(self, book: PriceBook, config: Config, bills: Bills) -> None:
         self._book = book
+        self._bills = bills
         self._policy = config.record
         self._tallier = Tallier(book, config.metrics.labels)
 
     def record(self, exchange: Exchange) -> Record:
         """Return the record of an exchange. Whatever is raised is the fault of this exchange alone."""
         reading = wire.read(exchange)
-        verdict = judge(exchange, reading, self._book)
+        paid = self._bills.paid_by_others(exchange.begin, billing_ids(reading))
+        verdict = judge(exchange, reading, self._book, paid)
+        self._bills.pay(exchange.begin, verdict.bills)
         times = wire.token_times(exchange, reading)
         is_error = is_failure(exchange, reading, verdict)
         request, response = kept_bodies(exchange, self._policy, is_error=is_error)
@@ -38,11 +42,16 @@ class Interpreter:
             cost=verdict.cost,
             is_unpriced=verdict.is_unpriced,
             settlement=verdict.settlement if exchange.begin.is_reserved else None,
+            bills=verdict.bills,
             times=times,
             request=request,
             response=response,
             tallies=tallies,
         )
+
+    def stored(self) -> None:
+        """Say that the records made so far are stored."""
+        self._bills.stored()
 
     def facts(self, exchange: Exchange) -> Record:
         """Return a record of the facts alone, for an exchange that cannot be interpreted or stored as it is."""

@@ -8,7 +8,7 @@ the others; a store that cannot be written is waited for, because the journal ke
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -164,11 +164,24 @@ class Recorder:
     def _interpreted(self, exchange: Exchange) -> Record | None:
         for interpretation in (self._interpreter.record, self._interpreter.facts):
             try:
-                return interpretation(exchange)
+                return self._patiently(interpretation, exchange)
+            except _GaveUp:
+                raise
             except Exception:
                 # The border at which one bad exchange must not take the others along.
                 log.exception("exchange %s cannot be interpreted", exchange.begin.id)
         return None
+
+    def _patiently(self, interpretation: Callable[[Exchange], Record], exchange: Exchange) -> Record:
+        """Interpret, as soon as the store can be asked. Raises _GaveUp when told to stop meanwhile."""
+        while True:
+            try:
+                return interpretation(exchange)
+            except StoreError as error:
+                log.warning("the store cannot be read, the journal keeps everything: %s", error)
+            if self._stop.is_set():
+                raise _GaveUp
+            self._stop.wait(_FIRST_PAUSE_S)
 
     def _write(
         self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]
@@ -192,6 +205,7 @@ class Recorder:
             self._stop.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         self._stored_positions.update(changed)
+        self._interpreter.stored()
         self._note_lag()
         self._settler.settle(
             [(record.exchange.begin.id, record.settlement) for record in records if record.settlement is not None]

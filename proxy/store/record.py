@@ -89,6 +89,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """It cost something, and nobody knows what."""
     settlement: Settlement | None
     """None: the ledger held no reservation."""
+    bills: tuple[str, ...] = ()
+    """Ids of the provider that are paid with this record."""
     times: TokenTimes = TokenTimes()
     """Of a stream's model output."""
     request: KeptBody

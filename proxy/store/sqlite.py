@@ -60,6 +60,10 @@ class Store(Protocol):
         """Return what the ledger is to be told about those of the exchanges that are stored."""
         ...
 
+    def payers(self, biller: str, ids: Sequence[str]) -> dict[str, str]:
+        """Return those of the biller's ids that are paid, with the exchange that paid them."""
+        ...
+
     def positions(self) -> dict[str, JournalPosition]:
         """Return the position in each journal segment, by file name."""
         ...
@@ -91,6 +95,7 @@ class SqliteStore:
         rows = [exchange_row(record) for record in records]
         with _our_errors(), self._transaction():
             new = [record for record, row in zip(records, rows, strict=True) if self._insert(record, row)]
+            self._write_bills(new)
             change = self._series.fold([*(tally for record in new for tally in record.tallies), *tallies])
             self._write_counters(change.counters)
             self._write_histograms(change.histograms)
@@ -105,6 +110,15 @@ class SqliteStore:
                 "SELECT id FROM exchanges WHERE id IN (SELECT value FROM json_each(?))", (_json(ids),)
             )
             return {str(row[0]) for row in rows}
+
+    def payers(self, biller: str, ids: Sequence[str]) -> dict[str, str]:
+        """Return those of the biller's ids that are paid, with the exchange that paid them."""
+        with _our_errors():
+            rows = self._connection.execute(
+                "SELECT id, exchange FROM bills WHERE biller = ? AND id IN (SELECT value FROM json_each(?))",
+                (biller, _json(ids)),
+            )
+            return {str(id_): str(exchange) for id_, exchange in rows}
 
     def settlements(self, ids: Sequence[str]) -> dict[str, Settlement]:
         """Return what the ledger is to be told about those of the exchanges that are stored."""
@@ -219,6 +233,16 @@ class SqliteStore:
             ),
         )
         return True
+
+    def _write_bills(self, records: Sequence[Record]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO bills (biller, id, exchange) VALUES (?, ?, ?)",
+            [
+                (record.exchange.begin.biller, id_, record.exchange.begin.id)
+                for record in records
+                for id_ in record.bills
+            ],
+        )
 
     def _write_counters(self, counters: Mapping[SeriesKey, int]) -> None:
         self._connection.executemany(

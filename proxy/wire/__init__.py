@@ -14,13 +14,14 @@ from typing import Final
 from proxy.operations import WEBSOCKET, Operation, find_operation
 from proxy.records import Exchange, Reading, TokenTimes
 from proxy.wire import ollama
+from proxy.wire.anthropic import batches as message_batches
 from proxy.wire.anthropic import error as anthropic_error
 from proxy.wire.anthropic import messages
 from proxy.wire.decode import content_codings, decode
 from proxy.wire.draft import Draft
 from proxy.wire.gemini import error as gemini_error
 from proxy.wire.gemini import generate
-from proxy.wire.openai import chat, completions, embeddings, other, responses
+from proxy.wire.openai import batches, chat, completions, embeddings, media, other, responses
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
@@ -32,8 +33,21 @@ _READERS: Final[Mapping[tuple[str, str], Reader]] = MappingProxyType(
         ("openai", "chat"): chat.READER,
         ("openai", "completions"): completions.READER,
         ("openai", "responses"): responses.READER,
+        ("openai", "responses_compact"): responses.READER,
+        ("openai", "responses_retrieve"): responses.STORED,
+        ("openai", "responses_cancel"): responses.STORED,
         ("openai", "embeddings"): embeddings.READER,
+        ("openai", "decisions"): responses.READER,
+        ("openai", "images_generate"): media.IMAGES,
+        ("openai", "images_edit"): media.IMAGES,
+        ("openai", "images_variation"): media.IMAGES,
+        ("openai", "speech"): media.SPEECH,
+        ("openai", "transcriptions"): media.TRANSCRIPTION,
+        ("openai", "translations"): media.TRANSCRIPTION,
+        ("openai", "batches"): batches.READER,
         ("anthropic", "messages"): messages.READER,
+        ("anthropic", "message_batches"): message_batches.BATCH,
+        ("anthropic", "message_batch_results"): message_batches.RESULTS,
         ("gemini", "generate_content"): generate.READER,
         ("ollama", "chat"): ollama.CHAT,
         ("ollama", "completions"): ollama.CHAT,

@@ -13,6 +13,7 @@ from typing import Any
 from pricing import PriceBook
 from proxy.config import Config
 from proxy.journal import CHUNK_RESPONSE, JournalWriter
+from proxy.recorder.bills import Bills
 from proxy.recorder.interpret import Interpreter
 from proxy.records import Begin, Body, End, Exchange, Timeline, join_headers
 from proxy.store import Record
@@ -125,7 +126,7 @@ def write_stream(writer: JournalWriter, events: Sequence[bytes], begin: Begin | 
 @cache
 def interpreter(policy: str = "{}") -> Interpreter:
     """Return an interpreter; `policy` is its configuration as JSON."""
-    return Interpreter(_book(), Config.model_validate_json(policy))
+    return Interpreter(_book(), Config.model_validate_json(policy), Bills(lambda _biller, _ids: {}))
 
 
 @cache

@@ -123,7 +123,7 @@ def _take_iterations(said: _Usage, totals: Usage, draft: Draft) -> None:
         charges = [Charge(usage=totals, model=_last_model(within))]
     charges += [_charge(each, _buckets(each)) for each in on_top]
     draft.charges = tuple(charges)
-    draft.usage = _summed(said, on_top)
+    draft.usage = Usage.total(charge.usage for charge in charges)
 
 
 def _last_model(iterations: list[_Iteration]) -> str | None:
@@ -132,24 +132,6 @@ def _last_model(iterations: list[_Iteration]) -> str | None:
 
 def _charge(iteration: _Iteration, usage: Usage) -> Charge:
     return Charge(usage=usage, model=iteration.model)
-
-
-def _summed(said: _Usage, on_top: list[_Iteration]) -> Usage:
-    """Return all that was consumed."""
-    everything: list[_Counts] = [said, *on_top]
-    splits = [each.cache_creation for each in everything if each.cache_creation is not None]
-    whole = _Counts(
-        input_tokens=_sum(everything, "input_tokens"),
-        cache_creation_input_tokens=_sum(everything, "cache_creation_input_tokens"),
-        cache_read_input_tokens=_sum(everything, "cache_read_input_tokens"),
-        output_tokens=_sum(everything, "output_tokens"),
-    )
-    if splits:
-        whole.cache_creation = _CacheCreation(
-            sum(split.ephemeral_5m_input_tokens or 0 for split in splits),
-            sum(split.ephemeral_1h_input_tokens or 0 for split in splits),
-        )
-    return _buckets(whole, **_extras(said))
 
 
 def _sum(counts: Sequence[_Counts], part: str) -> int:

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from pricing import Usage
+from proxy.records import Charge
 from proxy.wire.draft import Draft, Output, joined
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.content import Content, Part, ToolCalls, text_of
@@ -30,6 +32,8 @@ class _InputItem(msgspec.Struct):
 class _Request(OpenAIRequest):
     instructions: Content = None
     input: str | list[_InputItem | str] | None = None
+    background: bool | None = None
+    store: bool | None = None
 
 
 class _Action(msgspec.Struct):
@@ -54,9 +58,19 @@ class _WebSearch(msgspec.Struct):
     num_requests: int | None = None
 
 
+class _ImageDetails(msgspec.Struct):
+    image_tokens: int | None = None
+
+
 class _ImageGeneration(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
+    input_tokens_details: _ImageDetails | None = None
+
+
+class _Tool(msgspec.Struct):
+    type: str | None = None
+    model: str | None = None
 
 
 class _ToolUsage(msgspec.Struct):
@@ -73,6 +87,9 @@ class _Response(msgspec.Struct):
     model: str | None = None
     status: str | None = None
     service_tier: str | None = None
+    background: bool | None = None
+    store: bool | None = None
+    tools: list[_Tool] | None = None
     error: msgspec.Raw = msgspec.Raw()
     incomplete_details: _Incomplete | None = None
     output: list[_Item] | None = None
@@ -95,6 +112,7 @@ _REQUEST: Final = LenientDecoder(_Request)
 _RESPONSE: Final = LenientDecoder(_Response)
 _CHUNK: Final = LenientDecoder(_Chunk)
 
+_UNFINISHED: Final = frozenset({"queued", "in_progress"})
 _TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CALLS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
 _TEXT_DELTAS: Final = frozenset({"response.output_text.delta", "response.refusal.delta"})
@@ -112,12 +130,36 @@ def read(transcript: Transcript, draft: Draft) -> None:
     """Read a response."""
     request = read_request(transcript, draft, _REQUEST)
     draft.input_text = joined([text_of(request.instructions), *_input_texts(request)])
+    response = _read_response(transcript, draft)
+    if response is None:
+        return
+    is_background = bool(response.background or request.background)
+    # The stream of a background response may end, or be left, long before the response itself.
+    draft.is_pending = is_background and response.status in _UNFINISHED
+    if response.store is not False and request.store is not False:
+        draft.billing_id = response.id
+
+
+def read_stored(transcript: Transcript, draft: Draft) -> None:
+    """Read a response that was made before, or is still being made: what it consumed is billed once."""
+    draft.is_streaming = transcript.is_event_stream(asked="stream=true" in transcript.path)
+    response = _read_response(transcript, draft)
+    if response is not None and response.status not in _UNFINISHED:
+        draft.billing_id = response.id
+    else:
+        draft.usage = None
+
+
+def _read_response(transcript: Transcript, draft: Draft) -> _Response | None:
     if not transcript.is_success:
         read_failure(transcript, draft)
     elif draft.is_streaming:
-        _Stream(draft).read(transcript)
+        return _Stream(draft).read(transcript)
     elif transcript.response:
-        _take_response(transcript.read_response(_RESPONSE, draft), draft, transcript.provider)
+        response = transcript.read_response(_RESPONSE, draft)
+        _take_response(response, draft, transcript.provider)
+        return response
+    return None
 
 
 def _input_texts(request: _Request) -> list[str]:
@@ -163,10 +205,20 @@ def _take_usage(response: _Response, draft: Draft, provider: str | None) -> None
         "file_searches": counted.count("file_search_call"),
         "code_executions": counted.count("code_interpreter_call"),
     }
-    if tools.image_gen and (tools.image_gen.input_tokens or tools.image_gen.output_tokens):
-        # Billed in addition, at the price of a model that the response does not name: the usage is not all there is.
-        draft.problems.add("usage.image_gen")
     read_usage(bytes(response.usage), draft, provider, units=units)
+    drawn = tools.image_gen
+    if drawn is not None and draft.usage is not None and (drawn.input_tokens or drawn.output_tokens):
+        # Billed in addition, at the price of the model that drew.
+        model = next((tool.model for tool in response.tools or () if tool.type == "image_generation"), None)
+        details = drawn.input_tokens_details or _ImageDetails()
+        pictures = Usage.from_totals(
+            input_tokens=drawn.input_tokens,
+            output_tokens=drawn.output_tokens,
+            input_image=details.image_tokens,
+            output_image=drawn.output_tokens,
+        )
+        draft.charges = (Charge(usage=draft.usage), Charge(usage=pictures, model=model or "image_generation"))
+        draft.usage = Usage.total(charge.usage for charge in draft.charges)
 
 
 @dataclass(slots=True)
@@ -200,8 +252,8 @@ class _Stream:
         self._response = b""
         self._has_ended = False
 
-    def read(self, transcript: Transcript) -> None:
-        """Read them all."""
+    def read(self, transcript: Transcript) -> _Response:
+        """Read them all; return the response as far as it came."""
         lost: set[str] = set()
         for event in transcript.events():
             if event.data and event.data[:6] != b"[DONE]":
@@ -212,6 +264,7 @@ class _Stream:
             response.output = [growing.assembled() for _, growing in sorted(self._growing.items())]
         _take_response(response, self._draft, transcript.provider)
         self._draft.has_ended = self._has_ended
+        return response
 
     def _take(self, event: Event, chunk: _Chunk) -> None:
         kind = chunk.type or event.name.decode("utf-8", "replace")
@@ -251,4 +304,5 @@ class _Stream:
             self._draft.saw_output(offset)
 
 
-READER: Final = Reader("openai_responses/1", read)
+READER: Final = Reader("openai_responses/2", read)
+STORED: Final = Reader("openai_stored_responses/1", read_stored)

@@ -44,7 +44,13 @@ def test_a_stream_gives_what_the_same_response_gives() -> None:
     assert streamed.has_ended is True
     assert streamed.first_token_offset == body.index(b"event: response.output_item.done")
     assert streamed.last_token_offset == body.index(b"event: response.output_text.done")
-    same = {"is_streaming": False, "has_ended": None, "first_token_offset": None, "last_token_offset": None}
+    same = {
+        "is_streaming": False,
+        "has_ended": None,
+        "first_token_offset": None,
+        "first_visible_offset": None,
+        "last_token_offset": None,
+    }
     assert msgspec.structs.replace(streamed, usage_raw=plain.usage_raw, **same) == plain
 
 
