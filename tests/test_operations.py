@@ -39,7 +39,7 @@ def test_a_method_and_a_path_name_an_operation(
     assert (found.dialect, found.endpoint, found.model, found.is_streaming) == (dialect, endpoint, model, is_streaming)
 
 
-@pytest.mark.parametrize("path", ["", "/", "/xcompletions", "/chat/completions/c-1", "/supermodels"])
+@pytest.mark.parametrize("path", ["", "/", "/xcompletions", "/chat/completionsx/c-1", "/supermodels"])
 def test_a_path_nobody_knows_is_no_operation(path: str) -> None:
     assert find_operation("openai", "POST", path) is None
 

@@ -17,6 +17,8 @@ from proxy.wire import ollama
 from proxy.wire.anthropic import batches as message_batches
 from proxy.wire.anthropic import error as anthropic_error
 from proxy.wire.anthropic import messages
+from proxy.wire.bedrock import converse, invoke
+from proxy.wire.bedrock import error as bedrock_error
 from proxy.wire.decode import content_codings, decode
 from proxy.wire.draft import Draft
 from proxy.wire.gemini import error as gemini_error
@@ -49,13 +51,21 @@ _READERS: Final[Mapping[tuple[str, str], Reader]] = MappingProxyType(
         ("anthropic", "message_batches"): message_batches.BATCH,
         ("anthropic", "message_batch_results"): message_batches.RESULTS,
         ("gemini", "generate_content"): generate.READER,
+        ("bedrock", "converse"): converse.READER,
+        ("bedrock", "invoke"): invoke.READER,
         ("ollama", "chat"): ollama.CHAT,
         ("ollama", "completions"): ollama.CHAT,
         ("ollama", "embeddings"): ollama.EMBEDDINGS,
     }
 )
 _OTHERS: Final[Mapping[str, Reader]] = MappingProxyType(
-    {"openai": other.READER, "anthropic": anthropic_error.READER, "gemini": gemini_error.READER, "ollama": other.READER}
+    {
+        "openai": other.READER,
+        "anthropic": anthropic_error.READER,
+        "gemini": gemini_error.READER,
+        "ollama": other.READER,
+        "bedrock": bedrock_error.READER,
+    }
 )
 """Who reads the errors of operations that have no reader of their own, by dialect."""
 _UNREAD: Final = Reader("none", lambda _transcript, _draft: None)

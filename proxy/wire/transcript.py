@@ -34,6 +34,10 @@ class Transcript:
     """None: the response head is not known."""
     content_type: bytes
     """Media type of the response in lower case, without parameters; empty: unknown."""
+    response_headers: Headers
+    """Header lines of the response as they came."""
+    headers: Headers
+    """Of the response."""
     provider: str | None
     """Provider id of the price table."""
 
@@ -64,8 +68,18 @@ class Transcript:
             tail_start=response.size - len(response.tail),
             status=end.status,
             content_type=_header(end.headers, b"content-type").partition(b";")[0].strip().lower(),
+            response_headers=end.headers,
+            headers=end.headers,
             provider=exchange.begin.provider,
         )
+
+    def response_header(self, name: bytes) -> bytes:
+        """Return the value of a response header by its lower-case name; empty: there is none."""
+        return _header(self.response_headers, name)
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of a response header, `name` in lower case; empty: there is none."""
+        return _header(self.headers, name)
 
     @property
     def is_success(self) -> bool:

@@ -14,6 +14,7 @@ from proxy.config import Config
 from proxy.journal import CHUNK_RESPONSE, JournalWriter
 from proxy.ledger.client import SyncLedgerClient
 from proxy.recorder import Recorder
+from proxy.recorder.bills import Bills
 from proxy.recorder.durability import SegmentSync
 from proxy.recorder.interpret import Interpreter
 from proxy.store import SqliteStore, StoreReader, query
@@ -227,7 +228,7 @@ def test_a_bug_in_a_reader_costs_understanding_and_no_record(
     make: Make, journal: JournalWriter, tmp_path: Path
 ) -> None:
     ids = {write_chat(journal) for _ in range(5)}
-    make(meaning=Broken(interpreter()._book, Config())).step()
+    make(meaning=Broken(interpreter()._book, Config(), Bills(lambda _biller, _ids: {}))).step()
     stored = rows(tmp_path)
     assert stored.keys() == ids
     assert {row.status for row in stored.values()} == {200}

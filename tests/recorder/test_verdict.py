@@ -181,7 +181,7 @@ def test_what_has_no_tokens_has_no_usage_and_counts_as_no_gap_in_the_prices() ->
     models = b'{"object":"list","data":[]}'
     begin = {"method": "GET", "path": "/models"}
     made = record(models, request=b"", begin=begin)
-    assert (made.reading.endpoint, made.usage, made.cost.nano_usd, made.is_unpriced) == ("models", None, None, False)
+    assert (made.reading.endpoint, made.usage, made.cost.nano_usd, made.is_unpriced) == ("models", None, 0, False)
 
 
 def test_embeddings_are_estimated_by_their_input_alone() -> None:

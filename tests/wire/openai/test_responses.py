@@ -25,13 +25,14 @@ def test_a_response_is_read_whole() -> None:
     assert reading.usage is not None
     assert (reading.usage.input_tokens, reading.usage.output_tokens, reading.usage.reasoning_tokens) == (7, 70, 64)
     assert msgspec.structs.replace(reading, usage=None, usage_raw=None) == Reading(
-        reader="openai_responses/1",
+        reader="openai_responses/2",
         endpoint="responses",
         model_requested="gpt-5",
         model="gpt-5-2025-08-07",
         service_tier="default",
         finish_reasons=("completed",),
         response_id="resp_A3",
+        billing_id="resp_A3",
         input_text="x",
         output_text="x is a letter",
         reasoning_text="Weigh x.",
@@ -145,7 +146,9 @@ def test_billed_tools_are_counted_and_what_cannot_be_counted_is_named() -> None:
     tools = {"web_search": {"num_requests": 4}, "image_gen": {"input_tokens": 10, "output_tokens": 900}}
     reading = read_body({"output": output, "usage": usage, "tool_usage": tools})
     assert reading.usage is not None
-    assert (reading.usage.web_searches, reading.problems) == (4, ("usage.image_gen",))
+    assert (reading.usage.web_searches, reading.problems) == (4, ())
+    drawn = reading.charges[1]
+    assert (drawn.model, drawn.usage.output_image) == ("image_generation", 900)
 
 
 def test_a_background_response_that_has_only_begun_has_no_usage() -> None:
