@@ -5,24 +5,44 @@ Size and hash are kept of everything; they prove what passed without showing it.
 
 from __future__ import annotations
 
+import re
 from typing import Final
+
+import msgspec
 
 from proxy.config import Record as RecordPolicy
 from proxy.records import Body, Exchange, Headers
 from proxy.store import KeptBody
 
+_MINTS: Final = frozenset({"realtime_secrets"})
+"""Operations that answer with a key that works without us."""
+_SECRET: Final = re.compile(rb"(ek_)[0-9A-Za-z_-]{8,}")
 TAIL_BYTES: Final = 64 * 1024
 """Kept of the end of a body that is longer than the limit: the usage of a stream stands there."""
 
 
-def kept_bodies(exchange: Exchange, policy: RecordPolicy, *, is_error: bool) -> tuple[KeptBody, KeptBody]:
-    """Return what is kept of the request's and of the response's body."""
+def kept_bodies(
+    exchange: Exchange, policy: RecordPolicy, endpoint: str, *, is_error: bool
+) -> tuple[KeptBody, KeptBody]:
+    """Return what is kept of the request's and of the response's body; secrets that the provider mints are masked."""
     forbidden = exchange.begin.no_store
     allowed = policy.bodies == "all" or (policy.bodies == "errors" and is_error)
     limit = int(policy.max_body_mb * 1024 * 1024)
+    response = _masked(exchange.response) if endpoint in _MINTS else exchange.response
     return (
         _kept(exchange.request, exchange.begin.headers, limit, allowed and forbidden not in ("request", "all")),
-        _kept(exchange.response, exchange.end.headers, limit, allowed and forbidden not in ("response", "all")),
+        _kept(response, exchange.end.headers, limit, allowed and forbidden not in ("response", "all")),
+    )
+
+
+def _masked(body: Body) -> Body:
+    """Cross out the secrets, byte for byte, so that lengths and offsets stay; the hash remains that of what passed."""
+
+    def crossed_out(match: re.Match[bytes]) -> bytes:
+        return match[1] + b"*" * (len(match[0]) - len(match[1]))
+
+    return msgspec.structs.replace(
+        body, head=_SECRET.sub(crossed_out, body.head), tail=_SECRET.sub(crossed_out, body.tail)
     )
 
 

@@ -30,7 +30,7 @@ class Interpreter:
         self._bills.pay(exchange.begin, verdict.bills)
         times = wire.token_times(exchange, reading)
         is_error = is_failure(exchange, reading, verdict)
-        request, response = kept_bodies(exchange, self._policy, is_error=is_error)
+        request, response = kept_bodies(exchange, self._policy, reading.endpoint, is_error=is_error)
         tallies = self._tallier.tallies(exchange, reading, verdict, times)
         return Record(
             exchange=exchange,
