@@ -37,6 +37,7 @@ class PriceBook:
         # Read here, not in the first reservation: that one is on the data path.
         load_limits()
         self._rates = lru_cache(maxsize=4096)(self._compute_rates)
+        self._tariffs = lru_cache(maxsize=1024)(self._tariff_in)
 
     @property
     def version(self) -> str:
@@ -58,6 +59,8 @@ class PriceBook:
         tier: str | None = None,
         processing: str | None = None,
         speed: str | None = None,
+        region: str | None = None,
+        variant: str | None = None,
         free: bool = False,
     ) -> Cost:
         """Price what a request consumed.
@@ -65,13 +68,16 @@ class PriceBook:
         `models`: candidates in order, the response's before the request's; the first that has a price counts.
         `provider`: a provider id of the price table; None: nobody's prices apply, only overrides.
         `at`: when the request started; without a time zone it is UTC. `tier`: the service tier *of the response*.
-        `processing`: `batch`. `speed`: `fast` (Anthropic). `free`: the upstream costs nothing.
+        `processing`: `batch`. `speed`: `fast` (Anthropic). `region`: where inference ran, as the response says.
+        `variant`: what else the price depends on, such as quality and size of a picture. `free`: it costs nothing.
         """
         if usage.reported_cost_nano_usd is not None:
             return Cost(nano_usd=usage.reported_cost_nano_usd, source="provider")
         if free:
             return charge(usage, _FREE)
-        tariff = self._tariff(models, provider, _utc(at), _context(tier, processing, speed))
+        # No price changes within a minute, and one minute's requests ask for the same few tariffs.
+        minute = _utc(at).replace(second=0, microsecond=0)
+        tariff = self._tariffs(tuple(models), provider, minute, tier, processing, speed, region, variant)
         if isinstance(tariff, str):
             return Cost(nano_usd=None, source="unknown", version=self.version, reason=tariff)
         return charge(usage, tariff)
@@ -114,6 +120,11 @@ class PriceBook:
             tariff = self._tariff((model,), provider, at, context)
             if isinstance(tariff, Tariff):
                 yield tariff
+
+    def _tariff_in(
+        self, models: tuple[str, ...], provider: str | None, minute: datetime, *context: str | None
+    ) -> Tariff | str:
+        return self._tariff(models, provider, minute, _context(*context))
 
     def _tariff(self, models: Sequence[str], provider: str | None, at: datetime, context: Context) -> Tariff | str:
         for model in models:
@@ -160,13 +171,21 @@ def _utc(at: datetime) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def _context(tier: str | None, processing: str | None, speed: str | None) -> Context:
+def _context(
+    tier: str | None = None,
+    processing: str | None = None,
+    speed: str | None = None,
+    region: str | None = None,
+    variant: str | None = None,
+) -> Context:
     # Anthropic reports batch processing as a service tier.
     is_batch = processing == "batch" or tier == "batch"
     chosen = {
         "service_tier": "" if tier == "batch" else tier or "",
         "processing": "batch" if is_batch else "",
         "speed": speed or "",
+        "region": region or "",
+        "variant": variant or "",
     }
     return {key: value for key, value in chosen.items() if value}
 
@@ -201,4 +220,6 @@ def _layered(own: Tariff, base: Tariff) -> Tariff:
         version=f"{CONFIG_VERSION}, {base.version}",
         effective_date=own.effective_date or base.effective_date,
         free=base.free,
+        filled=base.filled,
+        filled_version=f"{CONFIG_VERSION}, {base.filled_version}",
     )

@@ -3,6 +3,7 @@
 Facts about models that no price table has, from `data/models.yaml`: ordered rows, the first glob that matches decides.
 """
 
+import re
 from datetime import date
 from functools import cache, lru_cache
 from importlib import resources
@@ -11,6 +12,10 @@ import msgspec
 import yaml
 
 from pricing.override import glob_matches
+
+_SELLER = re.compile(
+    r"^(?:[a-z-]{2,6}\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|qwen|openai)\.(?=[a-z])", re.IGNORECASE
+)
 
 
 class ModelLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,8 +48,11 @@ def load_limits() -> tuple[ModelLimits, ...]:
 
 
 def base_name(model: str) -> str:
-    """Strip what wraps a model's name: `ft:gpt-4o-mini:acme::x` and `openai/gpt-4o-mini` are gpt-4o-mini."""
-    name = model.rsplit("/", 1)[-1]
+    """Strip what wraps a model's name: `ft:gpt-4o-mini:acme::x` and `openai/gpt-4o-mini` are gpt-4o-mini.
+
+    So are Bedrock's ids: `us.anthropic.claude-sonnet-4-5-20250929-v1:0` is claude-sonnet-4-5-20250929-v1:0.
+    """
+    name = _SELLER.sub("", model.rsplit("/", 1)[-1])
     if name.lower().startswith("ft:"):
         name = name[3:].split(":", 1)[0]
     return name.lower()

@@ -25,10 +25,16 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
 Context = Mapping[str, str]
-"""What of a request selects a price: `service_tier`, `processing`, `speed`."""
+"""What of a request selects a price: `service_tier`, `processing`, `speed`, `region`, `variant`."""
+
+_TABLE_KEYS = ("service_tier", "processing", "speed")
+"""The part of it that the table itself knows."""
 
 LIST_PRICE = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
 """Names by which OpenAI, Anthropic, Gemini and Groq call their standard service tier or speed."""
+
+ANYWHERE = frozenset({"", "global", "not_available", "default"})
+"""Names of no region in particular, for which the list price holds."""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +50,12 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Globs over the table's model ids."""
     prices: dict[str, Decimal] = {}
     """USD by the table's key, where the table has none."""
+    adds: tuple[str, ...] = ()
+    """Model ids that the table lacks altogether; `prices` or `variants` are theirs."""
+    variants: dict[str, dict[str, Decimal]] = {}
+    """Prices that depend on what was ordered, such as quality and size of a picture, by its name."""
+    regions: dict[str, Decimal] = {}
+    """Factor on the prices of tokens, by the region in which inference ran."""
     cache_write_12h_per_input: Decimal | None = None
     """Price of a twelve-hour cache write as a factor of the input price."""
     free: bool = False
@@ -51,14 +63,11 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     list_price_tiers: tuple[str, ...] = ()
     """Service tiers of the provider that are billed at the standard price."""
 
-    @property
-    def adds_prices(self) -> bool:
-        """The row adds prices to what it applies to."""
-        return bool(self.prices) or self.cache_write_12h_per_input is not None
-
     def applies(self, provider: str, model: str) -> bool:
         """Say whether the row speaks of this model."""
-        return self.provider in ("*", provider) and any(glob_matches(glob, model) for glob in self.models)
+        return self.provider in ("*", provider) and (
+            model in self.adds or any(glob_matches(glob, model) for glob in self.models)
+        )
 
 
 class PriceTable:
@@ -76,6 +85,9 @@ class PriceTable:
         self._by_id = {provider.id: provider for provider in self._providers}
         self._owners = {id(model): provider for provider in self._providers for model in provider.models}
         self._gaps = load_gaps()
+        self._added = {(gap.provider, model): _unpriced_row(model) for gap in self._gaps for model in gap.adds}
+        self._owners |= {id(row): self._by_id[provider] for (provider, _), row in self._added.items()}
+        self._regional = frozenset(gap.provider for gap in self._gaps if gap.regions)
         # Model names come from clients: bounded, so that made-up ones cannot fill the memory.
         self.find = lru_cache(maxsize=4096)(self._find)
 
@@ -97,6 +109,7 @@ class PriceTable:
             row = seller.find_model(model, all_providers=self._providers)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             return None
+        row = row or self._added.get((provider, model))
         return None if row is None else self._listing(seller, row)
 
     def _listing(self, seller: "Provider", row: "ModelInfo") -> "Listing":
@@ -110,6 +123,7 @@ class PriceTable:
             list_price_tiers=LIST_PRICE.union(
                 *(gap.list_price_tiers for gap in self._gaps if gap.provider == seller.id)
             ),
+            is_regional=seller.id in self._regional,
         )
 
 
@@ -127,15 +141,20 @@ class Listing:
     """What the row does not say."""
     list_price_tiers: frozenset[str]
     """Service tiers and speeds billed at the standard price."""
+    is_regional: bool = False
+    """The provider's prices may depend on the region."""
 
     def tariff(self, at: datetime, context: Context) -> Tariff | str:
         """Return the prices in force at that moment for that context, or the reason why there is none."""
-        chosen = {key: value for key, value in context.items() if value not in self.list_price_tiers}
+        chosen = {key: context[key] for key in _TABLE_KEYS if context.get(key, "") not in self.list_price_tiers}
         for key, value in chosen.items():
             if not self._has_variant(at, key, value):
                 return f"no {value} price is listed for {self.row.id}"
-        prices = _steps_by_key(self.row.get_prices(at, chosen))
-        prices = self._filled(prices)
+        factor = self._region_factor(context.get("region", ""))
+        if factor is None:
+            return f"no price in {context['region']} is listed for {self.row.id}"
+        listed = _steps_by_key(self.row.get_prices(at, chosen))
+        prices = _scaled(self._filled(listed, context.get("variant", "")), factor)
         free = not prices and any(gap.free for gap in self.gaps)
         if not prices and not free:
             return f"{self.row.id} is listed without a price"
@@ -143,9 +162,11 @@ class Listing:
             model=self.row.id,
             prices=prices,
             source="table",
-            version=self._version,
+            version=self.version if factor == 1 else self._filled_version,
             effective_date=self._effective_date(at, chosen),
             free=free,
+            filled=frozenset(prices.keys() - listed.keys()),
+            filled_version=self._filled_version,
         )
 
     def contexts(self, *, only_tier: str | None, with_fast: bool) -> Iterator[Context]:
@@ -161,6 +182,8 @@ class Listing:
                 if key == "speed" and not with_fast:
                     continue
                 values.setdefault(key, {""}).add(value)
+        if regions := {region for gap in self.gaps for region in gap.regions} if self.is_regional else set():
+            values["region"] = {"", *regions}
         for combination in product(*values.values()):
             yield {key: value for key, value in zip(values, combination, strict=True) if value}
 
@@ -181,9 +204,14 @@ class Listing:
             yield datetime.combine(day + timedelta(days=offset), edge.replace(tzinfo=edge.tzinfo or UTC))
 
     @property
-    def _version(self) -> str:
-        checked = [gap.checked for gap in self.gaps if gap.adds_prices]
-        return f"{self.version}, gaps {max(checked)}" if checked else self.version
+    def _filled_version(self) -> str:
+        return f"{self.version}, gaps {max((gap.checked for gap in self.gaps), default='')}"
+
+    def _region_factor(self, region: str) -> Decimal | None:
+        """Return the factor on the prices of tokens. None: nobody knows it."""
+        if not self.is_regional or region in ANYWHERE:
+            return Decimal(1)
+        return next((gap.regions[region] for gap in self.gaps if region in gap.regions), None)
 
     def _has_variant(self, at: datetime, key: str, value: str) -> bool:
         return self.is_own and any(
@@ -191,13 +219,15 @@ class Listing:
             for variant in self.row.price_variants or ()
         )
 
-    def _filled(self, prices: dict[str, Steps]) -> dict[str, Steps]:
-        for gap in self.gaps if prices else ():
-            prices = {key: ((-1, usd),) for key, usd in gap.prices.items()} | prices
+    def _filled(self, prices: dict[str, Steps], variant: str) -> dict[str, Steps]:
+        for gap in self.gaps:
+            if not prices and not gap.adds:
+                continue
+            added = gap.prices | gap.variants.get(variant.lower(), {})
+            prices = {key: ((-1, usd),) for key, usd in added.items()} | prices
             if gap.cache_write_12h_per_input is not None and "input_mtok" in prices:
-                factor = gap.cache_write_12h_per_input
-                twelve_hours = tuple((threshold, usd * factor) for threshold, usd in prices["input_mtok"])
-                prices = {"cache_write_12h_mtok": twelve_hours} | prices
+                twelve_hours = _scaled({"input_mtok": prices["input_mtok"]}, gap.cache_write_12h_per_input)
+                prices = {"cache_write_12h_mtok": twelve_hours["input_mtok"]} | prices
         return prices
 
     def _effective_date(self, at: datetime, chosen: Context) -> str | None:
@@ -221,6 +251,22 @@ def load_gaps() -> tuple[Gap, ...]:
     """Read `data/gaps.yaml`."""
     text = (resources.files("pricing") / "data" / "gaps.yaml").read_text(encoding="utf-8")
     return msgspec.convert(yaml.safe_load(text), tuple[Gap, ...])
+
+
+def _unpriced_row(model: str) -> "ModelInfo":
+    from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
+
+    return ModelInfo(id=model, match=ClauseEquals(model), prices=ModelPrice())
+
+
+def _scaled(prices: dict[str, Steps], factor: Decimal) -> dict[str, Steps]:
+    """Multiply the prices of tokens."""
+    if factor == 1:
+        return prices
+    return {
+        key: tuple((threshold, usd * factor) for threshold, usd in steps) if key.endswith("_mtok") else steps
+        for key, steps in prices.items()
+    }
 
 
 def _steps_by_key(prices: "ModelPrice") -> dict[str, Steps]:

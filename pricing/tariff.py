@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TypeAlias
 
-from msgspec import UNSET
-
 from pricing.cost import Cost, CostSource
 from pricing.usage import Usage
 
@@ -52,7 +50,10 @@ UNIT_KEYS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "social_searches": (("social_searches_kcount",), 1_000),
     "file_searches": (("storage_searches_kcount",), 1_000),
     "code_executions": (("code_executions_kcount",), 1_000),
+    "containers": (("container",), 1),
     "rerank_searches": (("rerank_searches_kcount",), 1_000),
+    "images": (("image",), 1),
+    "video_ms": (("video_seconds",), 1_000),
     "input_characters": (("input_mchars",), 1_000_000),
     "input_messages": (("input_text_messages_kcount",), 1_000),
     "document_pages": (("input_document_kpages",), 1_000),
@@ -60,9 +61,11 @@ UNIT_KEYS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "audio_ms": (("audio_hours",), 3_600_000),
     "input_audio_ms": (("input_audio_hours", "audio_hours"), 3_600_000),
 }
-"""By bucket, the table's keys and how many of the bucket's units one price is for."""
+"""By bucket, the table's keys and how many of the bucket's units one price is for.
 
-TOOL_BUCKETS = ("web_searches", "social_searches", "file_searches", "code_executions")
+`container`, `image` and `video_seconds` are keys of `gaps.yaml` alone."""
+
+TOOL_BUCKETS = ("web_searches", "social_searches", "file_searches", "code_executions", "containers")
 """What a model may decide to run on the provider's side while it answers."""
 
 _PER_TOKENS = 1_000_000
@@ -90,16 +93,21 @@ class Tariff:
     """USD added once per request."""
     free: bool = False
     """Known to cost nothing."""
+    filled: frozenset[str] = frozenset()
+    """Keys of prices that do not come from the table."""
+    filled_version: str = ""
+    """Version of the source when one of those was used."""
 
     def steps(self, bucket: str) -> Steps | None:
         """Return the price of the bucket with its long-context steps. None: it has no price."""
-        if bucket in UNIT_KEYS:
-            keys, _ = UNIT_KEYS[bucket]
-            return next((self.prices[key] for key in keys if key in self.prices), None)
-        key = next((key for key in TOKEN_KEYS[bucket] if key in self.prices), None)
-        if key is None or key == _TOO_SHORT_LIVED.get(bucket):
-            return None
-        return self.prices[key]
+        key = self.key(bucket)
+        return None if key is None else self.prices[key]
+
+    def key(self, bucket: str) -> str | None:
+        """Return the key under which the bucket has its price. None: it has none."""
+        keys = UNIT_KEYS[bucket][0] if bucket in UNIT_KEYS else TOKEN_KEYS[bucket]
+        key = next((key for key in keys if key in self.prices), None)
+        return None if key == _TOO_SHORT_LIVED.get(bucket) else key
 
     def price_usd(self, bucket: str, input_tokens: int) -> Decimal | None:
         """Return the price of one unit of the bucket in a request of that many input tokens. None: it has no price."""
@@ -126,12 +134,12 @@ def charge(usage: Usage, tariff: Tariff) -> Cost:
     """Price a usage; the cost is unknown if any count that matters is unknown or has no price."""
     if tariff.free:
         return _cost(tariff, Decimal(0), {})
-    reason = _unreadable(usage, tariff)
+    counts = usage.counts()
+    reason = _unreadable(counts, tariff)
     amounts: dict[str, Decimal] = {}
     input_tokens = usage.input_tokens or 0
-    for bucket in (*Usage.INPUT, *Usage.OUTPUT, *Usage.UNITS):
-        count = usage.count(bucket)
-        if not isinstance(count, int) or not 0 < count <= LARGEST_COUNT:
+    for bucket, count in counts.items():
+        if not count or not 0 < count <= LARGEST_COUNT:
             continue
         price = tariff.price_usd(bucket, input_tokens)
         if price is None:
@@ -144,30 +152,37 @@ def charge(usage: Usage, tariff: Tariff) -> Cost:
     return _cost(tariff, total, amounts, reason)
 
 
-def _unreadable(usage: Usage, tariff: Tariff) -> str | None:
+def _unreadable(counts: Mapping[str, int | None], tariff: Tariff) -> str | None:
     """Say why this usage cannot be priced at all. None: it can."""
-    counts = {bucket: usage.count(bucket) for bucket in (*Usage.INPUT, *Usage.OUTPUT, *Usage.UNITS)}
-    if tariff.prices and all(count is UNSET for count in counts.values()):
+    if tariff.prices and not counts:
         return "no usage reported"
+    unknown = []
     for bucket, count in counts.items():
-        if isinstance(count, int) and not 0 <= count <= LARGEST_COUNT:
+        if count is None:
+            unknown.append(bucket)
+        elif not 0 <= count <= LARGEST_COUNT:
             return f"{bucket} is not plausible: {count}"
     for direction, (remainder, *_) in (("input", Usage.INPUT), ("output", Usage.OUTPUT)):
-        if counts[remainder] is None and tariff.steps(remainder) is not None:
+        if remainder in unknown and tariff.steps(remainder) is not None:
             return f"{direction} tokens unknown"
-    return next((f"{unit} unknown" for unit in Usage.UNITS if counts[unit] is None and tariff.steps(unit)), None)
+    return next((f"{unit} unknown" for unit in Usage.UNITS if unit in unknown and tariff.steps(unit)), None)
 
 
 def _cost(tariff: Tariff, total: Decimal | None, amounts: Mapping[str, Decimal], reason: str | None = None) -> Cost:
     return Cost(
         nano_usd=None if total is None else to_nano(total),
         source="unknown" if total is None else tariff.source,
-        version=tariff.version,
+        version=_version(tariff, amounts),
         effective_date=tariff.effective_date,
         model=tariff.model,
         components={bucket: to_nano(usd) for bucket, usd in amounts.items()},
         reason=reason,
     )
+
+
+def _version(tariff: Tariff, amounts: Mapping[str, Decimal]) -> str:
+    used = tariff.filled and any(bucket != "request" and tariff.key(bucket) in tariff.filled for bucket in amounts)
+    return tariff.filled_version if used else tariff.version
 
 
 def to_nano(usd: Decimal) -> int:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from pricing.encodings import EncodingCorrupt, definition_of, load_encoding, tokenizer_of
 from pricing.images import image_tokens
+from pricing.prompts import chat_of, texts_to_embed
 
 __all__ = ["EncodingCorrupt", "count_chat", "count_text", "encoding_name", "estimate_input"]
 
@@ -62,9 +63,13 @@ def count_chat(messages: Json, tools: Json, model: str) -> int:
 def estimate_input(request: Mapping[str, object], kind: str, model: str) -> int | None:
     """Estimate the input tokens of a decoded request. None: it refers to something that is not in it.
 
-    `kind`: `chat`, `completions`, `responses` or `embeddings`; None for any other.
+    `kind`: the operation: `chat`, `completions`, `responses`, `embeddings`, Anthropic's `messages`, Gemini's
+    `generate_content`, Bedrock's `converse` and `invoke`; None for any other.
     """
     estimate = _Estimate(model)
+    if (translated := chat_of(request, kind)) is not None:
+        estimate.chat(*translated)
+        return estimate.tokens if estimate.is_complete else None
     if kind == "chat":
         estimate.chat(request.get("messages"), request.get("tools") or request.get("functions"))
     elif kind == "responses":
@@ -72,8 +77,10 @@ def estimate_input(request: Mapping[str, object], kind: str, model: str) -> int 
     elif kind == "completions":
         estimate.prompt(request.get("prompt"))
         estimate.prompt(request.get("suffix"))
+        estimate.prompt(request.get("system"))
+        estimate.is_complete = not (request.get("images") or request.get("context"))  # Ollama's
     elif kind == "embeddings":
-        estimate.prompt(request.get("input"))
+        estimate.prompt(texts_to_embed(request))
     else:
         return None
     return estimate.tokens if estimate.is_complete else None
@@ -122,8 +129,8 @@ class _Estimate:
     def _message(self, message: Mapping[object, Json]) -> None:
         # What a client echoes back without the model reading it as text again.
         skipped = ("id", "type", "status", "encrypted_content", "call_id", "tool_call_id", "cache_control")
-        if message.get("type") in _UNSEEN_TYPES:
-            self.is_complete = False
+        if message.get("type") in _UNSEEN_TYPES or message.get("images"):
+            self.is_complete = False  # Ollama's pictures, whose size in tokens nobody tells
             return
         for key, value in message.items():
             if key not in skipped:

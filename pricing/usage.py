@@ -79,6 +79,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Searches of stored files run by the provider."""
     code_executions: Count = UNSET
     """Code runs in the provider's sandbox."""
+    containers: Count = UNSET
+    """Sandboxes started for code runs and billed each (OpenAI)."""
     rerank_searches: Count = UNSET
     """Rerank searches (Cohere)."""
     tool_calls: Count = UNSET
@@ -96,6 +98,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Milliseconds of an audio session billed by its length, both directions together."""
     input_audio_ms: Count = UNSET
     """Milliseconds of audio in, billed by length (transcription)."""
+    images: Count = UNSET
+    """Pictures made that are billed by the piece; their size and quality are the charge's variant."""
+    video_ms: Count = UNSET
+    """Milliseconds of video made, billed by length; the picture's size is the charge's variant."""
 
     reported_cost_nano_usd: int | None = None
     """Cost as the provider itself reported it, in nano-USD. None: it reported none."""
@@ -130,6 +136,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         "social_searches",
         "file_searches",
         "code_executions",
+        "containers",
         "rerank_searches",
         "input_characters",
         "input_messages",
@@ -137,8 +144,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         "annotated_document_pages",
         "audio_ms",
         "input_audio_ms",
+        "images",
+        "video_ms",
     )
     """What is billed by another unit than the token."""
+    _CACHE_WRITES: ClassVar[tuple[str, ...]] = tuple(name for name in INPUT if name.startswith("cache_write"))
+    _BILLED: ClassVar[tuple[str, ...]] = (*INPUT, *OUTPUT, *UNITS)
 
     @classmethod
     def from_totals(
@@ -191,12 +202,16 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def cache_write_tokens(self) -> int | None:
         """Input tokens written to the cache, of every lifetime. None: not reported."""
-        return self._sum_of_parts(*(name for name in self.INPUT if name.startswith("cache_write")))
+        return self._sum_of_parts(*self._CACHE_WRITES)
 
     @property
     def reasoning_tokens(self) -> int | None:
         """Output tokens spent on reasoning. None: not reported."""
         return self._sum_of_parts("output_reasoning")
+
+    def counts(self) -> dict[str, int | None]:
+        """Return what is summed or billed and applies, by bucket; None: unknown."""
+        return {bucket: count for bucket in self._BILLED if (count := getattr(self, bucket)) is not UNSET}
 
     def count(self, bucket: str) -> Count:
         """Return the count in the bucket of that name."""
@@ -204,17 +219,17 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return count
 
     def _total(self, buckets: tuple[str, ...]) -> int | None:
-        counts = [self.count(bucket) for bucket in buckets]
-        known = [count for count in counts if isinstance(count, int)]
-        if counts[0] is None or not known:
+        known: list[int] = [
+            count for bucket in buckets if (count := getattr(self, bucket)) is not UNSET and count is not None
+        ]
+        if not known or getattr(self, buckets[0]) is None:
             return None
         return sum(known)
 
     def _sum_of_parts(self, *buckets: str) -> int | None:
-        counts = [count for bucket in buckets if (count := self.count(bucket)) is not UNSET]
-        if not counts or None in counts:
-            return None
-        return sum(count for count in counts if isinstance(count, int))
+        counts = [count for bucket in buckets if (count := getattr(self, bucket)) is not UNSET]
+        total: int | None = None if not counts or None in counts else sum(counts)
+        return total
 
 
 def _plausible(count: Count) -> Count:

@@ -7,11 +7,13 @@ A `Reading` is derived from it and can be derived again at any time. None means 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
 
 from pricing import Cost, Usage
+from proxy.operations import WEBSOCKET
 
 __all__ = [
     "OUTCOMES",
@@ -40,6 +42,9 @@ Outcome = Literal[
     "interrupted",  # our process died; what was journalled is all there is
 ]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
+
+SWITCHING_PROTOCOLS = 101
+"""Status of an exchange that became a WebSocket."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 """Name and value as they stood on the wire, in order, duplicates kept; secrets already masked."""
@@ -165,8 +170,12 @@ class End(msgspec.Struct, frozen=True, array_like=True):
         return split_headers(self.head)
 
 
+@lru_cache(maxsize=64)
 def split_headers(head: bytes) -> Headers:
-    """Return name and value of each header line of `head`, whose lines end with CRLF."""
+    """Return name and value of each header line of `head`, whose lines end with CRLF.
+
+    Everybody who looks at an exchange asks for them: the last ones are remembered.
+    """
     pairs = (line.partition(b":") for line in head.split(b"\r\n") if line)
     return tuple((name, value.strip(b" \t")) for name, _, value in pairs)
 
@@ -220,6 +229,16 @@ class Exchange(msgspec.Struct, frozen=True):
     request: Body
     response: Body
     timeline: Timeline
+
+    @property
+    def method(self) -> str:
+        """Method of the request; WEBSOCKET for one that asked to become one, for then its path means something else."""
+        is_upgrade = self.asked_for(b"upgrade").lower() == b"websocket"
+        return WEBSOCKET if is_upgrade or self.end.status == SWITCHING_PROTOCOLS else self.begin.method
+
+    def asked_for(self, name: bytes) -> bytes:
+        """Return the values of a request header of that lower-case name, joined by commas."""
+        return b",".join(value for key, value in self.begin.headers if key.lower() == name)
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -299,6 +318,9 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     speed: str | None = None
     processing: str | None = None
     region: str | None = None
+    variant: str | None = None
+    """What else the price depends on: of pictures size and quality, `1024x1792/hd`; of a video its size. None: nothing,
+    or it was not said."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):

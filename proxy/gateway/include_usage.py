@@ -22,7 +22,19 @@ _REJECTION: Final = re.compile(rb"stream_options|include_usage|extra_forbidden|u
 _LONGEST_EVENT: Final = 64 * 1024
 """Bytes; the event that our option causes has some hundred. A longer one is not ours and need not be held back."""
 _ALLOWED_BESIDE: Final = frozenset(
-    ("id", "object", "created", "model", "system_fingerprint", "service_tier", "choices", "usage", "obfuscation")
+    # llama.cpp's timings stand beside the usage that was asked for: who did not ask cannot read an event without choices.
+    (
+        "id",
+        "object",
+        "created",
+        "model",
+        "system_fingerprint",
+        "service_tier",
+        "choices",
+        "usage",
+        "obfuscation",
+        "timings",
+    )
 )
 
 

@@ -2,20 +2,23 @@
 
 A row says where a provider is, which wire it speaks, how it wants to be authenticated, and under which id the price
 table knows it. How bytes speak is `proxy.wire`'s matter; a new provider on a known wire is a row here and nothing else.
-Configuration overrides any of it. Rows are facts with a date: see `source`.
+Configuration overrides any of it; `row_for` says what holds where it is silent. Rows are facts with a date: see
+`source`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
-__all__ = ["PROVIDERS", "Auth", "IncludeUsage", "Provider"]
+__all__ = ["GENERIC", "PROVIDERS", "Auth", "IncludeUsage", "Provider", "Wire", "row_for"]
 
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]
 """How a provider wants its key: `Authorization: Bearer`, or the header of that name; none: it wants no key."""
+Wire = Literal["openai", "anthropic", "gemini", "azure", "bedrock", "vertex", "ollama"]
+"""The API spoken below a base URL."""
 IncludeUsage = Literal["auto", "never"]
 
 
@@ -25,10 +28,12 @@ class Provider:
 
     name: str
     """Name of the upstream, first segment of its path on the data port."""
-    base_url: str
-    """What an SDK would be given as its base URL, without a slash at the end."""
-    wire: Literal["openai", "anthropic", "gemini"]
-    """The API dialect spoken below the base URL."""
+    base_url: str | None
+    """What an SDK would be given as its base URL, without a slash at the end; `{region}` is filled in. None: everybody
+    has another, so the configuration must say it."""
+    default_region: str | None = None
+    """Stands for `{region}` where the configuration names none."""
+    wire: Wire
     auth: Auth
     price_id: str | None
     """Provider id in genai-prices. None: it has no prices there."""
@@ -171,9 +176,41 @@ _ROWS: Final = (
         seen="2026-11-21",
     ),
     Provider(
+        name="azure",
+        base_url=None,  # https://<resource>.openai.azure.com
+        wire="azure",
+        auth="api-key",
+        price_id="azure",
+        include_usage="auto",  # versions before 2024-09-01-preview refuse it
+        source="openai 3.52.0 (PyPI), AzureOpenAI: captured requests of both URL families",
+        seen=_SEEN,
+    ),
+    Provider(
+        name="bedrock",
+        base_url="https://bedrock-runtime.{region}.amazonaws.com",
+        default_region="us-east-1",
+        wire="bedrock",
+        auth="bearer",  # Bedrock API keys; a signature where the configuration has `aws`
+        price_id="aws",
+        include_usage="never",  # usage always comes
+        source="botocore 1.44.5 (PyPI), endpoint rules of bedrock-runtime",
+        seen="2026-11-21",
+    ),
+    Provider(
+        name="vertex",
+        base_url="https://{region}-aiplatform.googleapis.com",
+        default_region="global",  # has a host of its own, without the prefix
+        wire="vertex",
+        auth="bearer",
+        price_id="google",
+        include_usage="never",  # usage comes with every chunk
+        source="google-genai 3.4.0 (PyPI), base URLs and default location",
+        seen="2026-11-21",
+    ),
+    Provider(
         name="ollama",
-        base_url="http://127.0.0.1:11434/v1",  # its OpenAI-compatible side
-        wire="openai",
+        base_url="http://127.0.0.1:11434",  # /api is its own, /v1 its OpenAI-compatible side
+        wire="ollama",
         auth="none",
         price_id=None,
         include_usage="auto",
@@ -210,7 +247,7 @@ _ROWS: Final = (
         wire="openai",
         auth="bearer",  # a server started with --api-key checks it, others ignore it
         price_id=None,
-        include_usage="auto",
+        include_usage="never",  # its timings would ride on the event that is taken out; they say the same
         is_local=True,
         source="llama-server, from general knowledge",
         seen=_SEEN,
@@ -219,3 +256,30 @@ _ROWS: Final = (
 
 PROVIDERS: Final[Mapping[str, Provider]] = MappingProxyType({row.name: row for row in _ROWS})
 """The built-in providers by name."""
+
+GENERIC: Final = Provider(
+    name="generic",
+    base_url=None,
+    wire="openai",
+    auth="bearer",
+    price_id=None,
+    include_usage="auto",  # a server that refuses it gets the client's own bytes and is not asked again
+    source="what every OpenAI-compatible server has in common",
+    seen=_SEEN,
+)
+"""What is assumed of an upstream that only the configuration knows."""
+_SELLERS: Final = frozenset(("azure", "bedrock", "vertex"))
+"""Wires that nobody but their provider speaks, so that the prices are known with the wire."""
+
+
+def row_for(name: str, wire: str | None) -> Provider:
+    """Return what is known of the upstream called `name`; failing that, of servers that speak `wire`."""
+    known = PROVIDERS.get(name)
+    if known is not None and wire in (None, known.wire):
+        return known
+    alike = next((row for row in _ROWS if row.wire == wire and wire != "openai"), GENERIC)
+    if alike.wire in _SELLERS:
+        return alike
+    url = known.base_url if known is not None else None
+    price_id = known.price_id if known is not None else None
+    return replace(alike, base_url=url, price_id=price_id, is_local=known is not None and known.is_local)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from proxy.operations import WEBSOCKET, Operation, find_operation
+from proxy.operations import Operation, find_operation
 from proxy.records import Exchange, Reading, TokenTimes
 from proxy.wire import ollama
 from proxy.wire.anthropic import batches as message_batches
@@ -21,9 +21,32 @@ from proxy.wire.bedrock import converse, invoke
 from proxy.wire.bedrock import error as bedrock_error
 from proxy.wire.decode import content_codings, decode
 from proxy.wire.draft import Draft
+from proxy.wire.gemini import batches as gemini_batches
+from proxy.wire.gemini import embeddings as gemini_embeddings
 from proxy.wire.gemini import error as gemini_error
-from proxy.wire.gemini import generate
-from proxy.wire.openai import batches, chat, completions, embeddings, media, other, responses
+from proxy.wire.gemini import generate, interactions
+from proxy.wire.gemini import live as gemini_live
+from proxy.wire.openai import (
+    agents,
+    batch_output,
+    batches,
+    chat,
+    completions,
+    containers,
+    embeddings,
+    images,
+    jobs,
+    live,
+    moderations,
+    other,
+    realtime,
+    responses,
+    responses_socket,
+    runs,
+    speech,
+    transcription,
+    videos,
+)
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
@@ -38,19 +61,37 @@ _READERS: Final[Mapping[tuple[str, str], Reader]] = MappingProxyType(
         ("openai", "responses_compact"): responses.READER,
         ("openai", "responses_retrieve"): responses.STORED,
         ("openai", "responses_cancel"): responses.STORED,
+        ("openai", "responses_socket"): responses_socket.READER,
+        ("openai", "realtime_socket"): realtime.READER,
+        ("openai", "live_socket"): live.READER,
         ("openai", "embeddings"): embeddings.READER,
         ("openai", "decisions"): responses.READER,
-        ("openai", "images_generate"): media.IMAGES,
-        ("openai", "images_edit"): media.IMAGES,
-        ("openai", "images_variation"): media.IMAGES,
-        ("openai", "speech"): media.SPEECH,
-        ("openai", "transcriptions"): media.TRANSCRIPTION,
-        ("openai", "translations"): media.TRANSCRIPTION,
+        ("openai", "moderations"): moderations.READER,
+        ("openai", "images_generate"): images.READER,
+        ("openai", "images_edit"): images.READER,
+        ("openai", "images_variation"): images.READER,
+        ("openai", "speech"): speech.READER,
+        ("openai", "transcriptions"): transcription.READER,
+        ("openai", "translations"): transcription.READER,
+        ("openai", "videos"): videos.READER,
         ("openai", "batches"): batches.READER,
+        ("openai", "files_content"): batch_output.READER,
+        ("openai", "fine_tuning"): jobs.READER,
+        ("openai", "evals"): jobs.READER,
+        ("openai", "containers"): containers.READER,
+        ("openai", "runs"): runs.READER,
+        ("openai", "agents"): agents.READER,
         ("anthropic", "messages"): messages.READER,
+        ("anthropic", "count_tokens"): messages.COUNT,
         ("anthropic", "message_batches"): message_batches.BATCH,
         ("anthropic", "message_batch_results"): message_batches.RESULTS,
         ("gemini", "generate_content"): generate.READER,
+        ("gemini", "embeddings"): gemini_embeddings.EMBEDDINGS,
+        ("gemini", "predict"): gemini_embeddings.PREDICT,
+        ("gemini", "interactions"): interactions.READER,
+        ("gemini", "live_socket"): gemini_live.READER,
+        ("gemini", "batches"): gemini_batches.READER,
+        ("gemini", "files_content"): gemini_batches.FILE,
         ("bedrock", "converse"): converse.READER,
         ("bedrock", "invoke"): invoke.READER,
         ("ollama", "chat"): ollama.CHAT,
@@ -69,15 +110,12 @@ _OTHERS: Final[Mapping[str, Reader]] = MappingProxyType(
 )
 """Who reads the errors of operations that have no reader of their own, by dialect."""
 _UNREAD: Final = Reader("none", lambda _transcript, _draft: None)
-_SWITCHING_PROTOCOLS: Final = 101
 
 
 def read(exchange: Exchange) -> Reading:
     """Understand an exchange as far as possible; what could not be read is named in `problems`."""
     begin = exchange.begin
-    # A request that became a WebSocket speaks otherwise than a GET of the same path.
-    method = WEBSOCKET if exchange.end.status == _SWITCHING_PROTOCOLS else begin.method
-    operation = find_operation(begin.wire, method, begin.path)
+    operation = find_operation(begin.wire, exchange.method, begin.path)
     if operation is None:
         return Reading(reader="none", endpoint="other")
     draft = Draft(model_requested=operation.model)

@@ -17,6 +17,7 @@ from zlib import crc32
 
 import msgspec
 
+CONTENT_TYPE: Final = b"application/vnd.amazon.eventstream"
 _PRELUDE: Final = Struct(">III")
 _CRC: Final = Struct(">I")
 _OVERHEAD: Final = _PRELUDE.size + _CRC.size
@@ -42,6 +43,16 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     end_offset: int
     """Offset in the decoded body just after the frame."""
+
+    @property
+    def kind(self) -> str:
+        """Name of the event or of the exception; empty: it has none."""
+        return self.headers.get(":event-type") or self.headers.get(":exception-type") or ""
+
+    @property
+    def is_failure(self) -> bool:
+        """Say whether it ends the stream with an error."""
+        return self.headers.get(":message-type") in ("exception", "error")
 
 
 class EventStreamParser:

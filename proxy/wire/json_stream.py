@@ -5,6 +5,7 @@ The objects are found in the text itself, so a stream reads the same however it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -12,7 +13,7 @@ from proxy.wire.lenient import closing_bracket
 from proxy.wire.sse import Event
 from proxy.wire.transcript import Transcript
 
-_BETWEEN: Final = b" \t\r\n,[]\x1e\xef\xbb\xbf"
+_BETWEEN: Final = re.compile(rb"[ \t\r\n,\[\]\x1e\xef\xbb\xbf]*+")
 """What may stand between objects; RFC 7464 puts a record separator before each."""
 
 
@@ -28,7 +29,8 @@ def objects(transcript: Transcript) -> Iterator[Event]:
 
 def _objects(text: bytes, position: int, offset: int) -> Iterator[Event]:
     while True:
-        position = _skip(text, position)
+        if between := _BETWEEN.match(text, position):
+            position = between.end()
         if position >= len(text):
             return
         if text[position : position + 1] != b"{":
@@ -42,9 +44,3 @@ def _objects(text: bytes, position: int, offset: int) -> Iterator[Event]:
             return
         yield Event(b"", text[position:end], offset + end)
         position = end
-
-
-def _skip(text: bytes, position: int) -> int:
-    while position < len(text) and text[position] in _BETWEEN:
-        position += 1
-    return position

@@ -7,7 +7,7 @@ Source: github.com/ollama/ollama, docs/api.md, 2026-11.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,13 +17,14 @@ from proxy.wire.draft import Draft, Output, joined
 from proxy.wire.json_stream import objects
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.error import read_failure
+from proxy.wire.openai.usage import Count
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript, note_lost
 
 
 class _Function(msgspec.Struct):
     name: str | None = None
-    arguments: Any = None
+    arguments: msgspec.Raw = msgspec.Raw()
 
 
 class _Call(msgspec.Struct):
@@ -55,8 +56,8 @@ class _Line(msgspec.Struct):
     thinking: str | None = None
     done: bool | None = None
     done_reason: str | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
+    prompt_eval_count: Count = None
+    eval_count: Count = None
     error: str | None = None
 
 
@@ -84,7 +85,7 @@ class _Answer:
         self._thoughts.append(message.thinking or "")
         for call in message.tool_calls or ():
             function = call.function or _Function()
-            arguments = msgspec.json.encode(function.arguments).decode()
+            arguments = (bytes(function.arguments) or b"{}").decode("utf-8", "replace")
             self._calls.append(ToolCall(choice=0, name=function.name, arguments=arguments, id=call.id))
         if line.error is not None:
             self._draft.error_type, self._draft.error_message = "error", line.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from proxy.operations import Operation
 from proxy.records import Exchange, Headers
@@ -11,6 +12,12 @@ from proxy.wire.decode import content_codings, decode
 from proxy.wire.draft import Draft
 from proxy.wire.lenient import LenientDecoder, Member, T, last_member, members
 from proxy.wire.sse import Event, SseParser
+
+_EXTENSIONS: Final = b"sec-websocket-extensions"
+
+
+_LATE_MEMBERS: Final = (b"usage", b"service_tier", b"tool_usage", b"svg_usage")
+"""Members that stand near the end of an answer, after pictures and texts of any length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,28 +31,33 @@ class Transcript:
     """Content-Type of the request as sent, with its parameters; empty: none."""
     request: bytes
     """Request body, decoded; its head when it was longer than the capture limit."""
+    request_tail: bytes
+    """The end of a request body that was longer than the capture limit; empty: none, or it cannot be decoded."""
     response: bytes
     """Response body, likewise."""
     response_tail: bytes
     """The end of a response body that was longer than the capture limit; empty: none, or it cannot be decoded."""
     tail_start: int
     """Offset of the tail in the body."""
+    response_size: int
+    """Bytes of the response body, decoded as far as they were kept."""
     status: int | None
     """None: the response head is not known."""
     content_type: bytes
     """Media type of the response in lower case, without parameters; empty: unknown."""
-    response_headers: Headers
-    """Header lines of the response as they came."""
     headers: Headers
     """Of the response."""
     provider: str | None
     """Provider id of the price table."""
+    socket_extensions: bytes
+    """What the two ends of a WebSocket agreed on; what was offered, where the answer is not known."""
 
     @classmethod
     def of(cls, exchange: Exchange, operation: Operation, draft: Draft) -> Transcript:
         """Decode both bodies, noting in the draft what could not be."""
         request, response, end = exchange.request, exchange.response, exchange.end
-        request_head = decode(request.head, content_codings(exchange.begin.headers))
+        request_codings = content_codings(exchange.begin.headers)
+        request_head = decode(request.head, request_codings)
         codings = content_codings(end.headers)
         response_head = decode(response.head, codings)
         if not request.is_whole:
@@ -63,19 +75,17 @@ class Transcript:
             path=exchange.begin.path,
             request_type=_header(exchange.begin.headers, b"content-type"),
             request=request_head.data,
+            request_tail=b"" if request.is_whole or request_codings else request.tail,
             response=response_head.data,
             response_tail=response.tail if has_tail else b"",
             tail_start=response.size - len(response.tail),
+            response_size=len(response_head.data) if codings else response.size,
             status=end.status,
             content_type=_header(end.headers, b"content-type").partition(b";")[0].strip().lower(),
-            response_headers=end.headers,
             headers=end.headers,
             provider=exchange.begin.provider,
+            socket_extensions=_header(end.headers if end.status else exchange.begin.headers, _EXTENSIONS),
         )
-
-    def response_header(self, name: bytes) -> bytes:
-        """Return the value of a response header by its lower-case name; empty: there is none."""
-        return _header(self.response_headers, name)
 
     def header(self, name: bytes) -> bytes:
         """Return the value of a response header, `name` in lower case; empty: there is none."""
@@ -119,14 +129,15 @@ class Transcript:
         lost: set[str] = set()
         if self.response_tail:
             found = members(self.response)[0]
-            value = decoder.from_members([*found, *self._members_of_tail()], lost)
+            value = decoder.from_members([*found, *self.members_of_tail()], lost)
         else:
             value = decoder.decode(self.response, lost)
         note_lost(draft, "response", lost)
         return value
 
-    def _members_of_tail(self) -> Iterator[Member]:
-        for key in (b"usage", b"service_tier"):
+    def members_of_tail(self) -> Iterator[Member]:
+        """Yield what matters most of an object, or of the last event, whose beginning was not kept."""
+        for key in _LATE_MEMBERS:
             member = last_member(self.response_tail, key)
             if member:
                 yield member

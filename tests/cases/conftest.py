@@ -31,6 +31,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             name: {"base_url": f"{root}/v1" if wire == "openai" else root, "wire": wire, "allow_private": True}
             for name, wire in WIRES.items()
         }
+        upstreams["ollama"]["free"] = True  # what an estimate would fill in for a price stays unknown
         upstreams["strict"] = {"base_url": root, "wire": "openai", "allow_private": True}
         upstreams["sink"] = {"base_url": f"http://127.0.0.1:{sink.port}", "wire": "none", "allow_private": True}
         config = {"upstreams": upstreams, "limits": {"body_mb": 200}}

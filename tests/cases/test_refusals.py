@@ -99,7 +99,7 @@ def test_no_key_crosses_to_the_other_side_or_into_a_file(guarded: Stage) -> None
     wanted = [
         post(CHAT_PATH, BODY, key=VIRTUAL),
         post(CHAT_PATH, BODY, key="nobody").replace(b"Authorization: Bearer nobody", b"api-key: " + VIRTUAL.encode()),
-        post(CHAT_PATH, BODY, key="nobody").replace(
+        post("/openai/chat/completions", BODY, key="nobody").replace(
             b"Authorization: Bearer", b"x-goog-api-key: " + VIRTUAL.encode() + b"\r\nx: "
         ),
         post(f"{CHAT_PATH}?key={VIRTUAL}&a=b", BODY, key=VIRTUAL),

@@ -189,9 +189,11 @@ def test_a_cost_names_its_source_model_and_version(book: PriceBook, now: datetim
 
 
 def test_a_price_that_we_had_to_add_shows_in_the_version(book: PriceBook, now: datetime) -> None:
-    cost = book.cost(BASIC, models=["gpt-5.6"], provider="openai", at=now)
+    kept_long = Usage.from_totals(input_tokens=1000, output_tokens=500, cache_write_12h=10)
+    cost = book.cost(kept_long, models=["gpt-5.6"], provider="openai", at=now)
     assert cost.version == f"{book.version}, gaps 2026-11-21"
     assert cost.effective_date == "2026-08-21"
+    assert book.cost(BASIC, models=["gpt-5.6"], provider="openai", at=now).version == book.version
 
 
 @pytest.mark.parametrize(("input_tokens", "nano_usd"), [(272_000, 1_360_000_000), (272_001, 2_720_010_000)])

@@ -25,6 +25,7 @@ def make_exchange(
     provider: str | None = "openai",
     status: int | None = 200,
     content_type: bytes | None = None,
+    request_type: bytes = JSON_TYPE,
     coding: bytes | None = None,
     times: tuple[tuple[int, int], ...] = (),
     capture_limit: int | None = None,
@@ -46,10 +47,12 @@ def make_exchange(
         is_free=False,
         method=method,
         path=path,
-        headers=((b"content-type", JSON_TYPE),),
+        headers=((b"content-type", request_type),),
     )
     end = End(outcome="completed", status=status, head=join_headers(tuple(headers)))
-    return Exchange(begin, end, _body(request_body, None), _body(response_body, capture_limit), Timeline(times))
+    return Exchange(
+        begin, end, _body(request_body, capture_limit), _body(response_body, capture_limit), Timeline(times)
+    )
 
 
 def captured(name: str, **changes: Any) -> Exchange:
@@ -86,4 +89,4 @@ def _message(name: str, side: str) -> tuple[bytes, bytes, bytes]:
     head, _, body = (CAPTURES / f"{name}.{side}.http").read_bytes().partition(b"\r\n\r\n")
     first, *lines = head.split(b"\r\n")
     headers = {key.lower(): value for key, _, value in (line.partition(b": ") for line in lines)}
-    return first, headers[b"content-type"], body
+    return first, headers.get(b"content-type", b""), body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -50,40 +51,42 @@ def read_batch(transcript: Transcript, draft: Draft) -> None:
 
 
 def read_results(transcript: Transcript, draft: Draft) -> None:
-    """Read the results: a charge for each message, billed once however often the results are fetched."""
+    """Read the results: charges for each message, billed once however often the results are fetched."""
     if not transcript.is_success:
         read_failure(transcript, draft)
         return
     batch = transcript.path.partition("?")[0].rstrip("/").split("/")[-2:][0]
-    draft.response_id = batch
+    draft.response_id = draft.billing_id = batch
     draft.processing = "batch"
-    charges: list[Charge] = []
     lost: set[str] = set()
-    for event in objects(transcript):
+    charges: list[Charge] = []
+    for number, event in enumerate(objects(transcript)):
         line = _LINE.decode(event.data, lost)
-        if line.result is None or line.result.message is None:
-            continue
-        single = Draft()
-        take_message(line.result.message, single, processing="batch")
-        if single.usage is None:
-            continue
-        parts = single.charges or (Charge(usage=single.usage),)
-        for number, part in enumerate(parts):
-            charges.append(
-                Charge(
-                    usage=part.usage,
-                    model=part.model or single.model,
-                    id=f"{batch}/{line.custom_id}" + (f"/{number}" if number else ""),
-                    speed=single.speed,
-                    processing="batch",
-                    region=single.region,
-                )
-            )
-        draft.model = draft.model or single.model
+        charges += _charges(line, f"{batch}/{line.custom_id or number}", draft)
     note_lost(draft, "response", lost)
     draft.charges = tuple(charges)
     if charges:
         draft.usage = Usage.total(charge.usage for charge in charges)
+
+
+def _charges(line: _Line, id_: str, draft: Draft) -> Iterator[Charge]:
+    """Yield what a line's message is billed; nothing for one that failed, was cancelled or expired."""
+    if line.result is None or line.result.message is None:
+        return
+    single = Draft()
+    take_message(line.result.message, single, processing="batch")
+    draft.problems |= single.problems
+    draft.model = draft.model or single.model
+    parts = single.charges or ((Charge(usage=single.usage),) if single.usage is not None else ())
+    for number, part in enumerate(parts):
+        yield msgspec.structs.replace(
+            part,
+            id=f"{id_}/{number}" if number else id_,
+            model=part.model or single.model,
+            speed=single.speed,
+            processing="batch",
+            region=single.region,
+        )
 
 
 BATCH: Final = Reader("anthropic_batches/1", read_batch)

@@ -72,10 +72,7 @@ _EVENT: Final = LenientDecoder(_Event)
 
 def read(transcript: Transcript, draft: Draft) -> None:
     """Read a message."""
-    request = transcript.read_request(_REQUEST, draft)
-    draft.model_requested = request.model or draft.model_requested
-    draft.user = request.metadata.user_id if request.metadata else None
-    draft.input_text = joined([text_of(request.system), *(text_of(turn.content) for turn in request.messages or ())])
+    request = _read_request(transcript, draft)
     asked = request.stream is True or transcript.operation.is_streaming
     draft.is_streaming = transcript.is_event_stream(asked=asked)
     if not transcript.is_success:
@@ -84,6 +81,13 @@ def read(transcript: Transcript, draft: Draft) -> None:
         MessageStream(draft).read(transcript)
     elif transcript.response:
         take_message(transcript.read_response(_MESSAGE, draft), draft)
+
+
+def read_count(transcript: Transcript, draft: Draft) -> None:
+    """Read what was counted. The count itself is no usage: nothing was generated, and nothing is billed."""
+    _read_request(transcript, draft)
+    if not transcript.is_success:
+        read_failure(transcript, draft)
 
 
 def take_message(message: Message, draft: Draft, *, processing: str | None = None) -> None:
@@ -163,4 +167,13 @@ class MessageStream:
         self._draft.saw_output(offset, Output.REASONING if delta.thinking else Output.VISIBLE)
 
 
+def _read_request(transcript: Transcript, draft: Draft) -> _Request:
+    request = transcript.read_request(_REQUEST, draft)
+    draft.model_requested = request.model or draft.model_requested
+    draft.user = request.metadata.user_id if request.metadata else None
+    draft.input_text = joined([text_of(request.system), *(text_of(turn.content) for turn in request.messages or ())])
+    return request
+
+
 READER: Final = Reader("anthropic_messages/1", read)
+COUNT: Final = Reader("anthropic_count_tokens/1", read_count)

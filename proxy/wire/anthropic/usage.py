@@ -3,8 +3,10 @@
 `input_tokens` leaves the cache out: the prompt is input + cache creation + cache read. `output_tokens` holds the
 thinking. A stream reports in parts: `message_start` has the input, each `message_delta` repeats running totals, and
 what it leaves out or leaves null stands as before. `iterations` splits the work of a request that took several
-samplings: `message` and `fallback_message` entries make up the totals above them, `compaction` and `advisor_message`
-entries come on top, and each may name a model of its own. Source: types of anthropic-sdk-python 2.11, 2026-11.
+samplings, each of which may name a model of its own. Of `compaction` entries the SDK says that the totals leave them
+out; of the others the sums tell: those that make up the totals are in them, the rest comes on top. `fallback_credit`
+says that Anthropic reprices a retry; at what, it does not, so it is kept in the raw usage only.
+Source: types of anthropic-sdk-python 2.11, 2026-11.
 """
 
 from __future__ import annotations
@@ -19,30 +21,31 @@ from pricing.usage import Count
 from proxy.records import Charge
 from proxy.wire.draft import Draft
 from proxy.wire.lenient import LenientDecoder, members
+from proxy.wire.openai.usage import Count as Tokens
 
 
 class _CacheCreation(msgspec.Struct):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: Tokens = None
+    ephemeral_1h_input_tokens: Tokens = None
 
 
 class _ServerTools(msgspec.Struct):
-    web_search_requests: int | None = None
-    web_fetch_requests: int | None = None
+    web_search_requests: Tokens = None
+    web_fetch_requests: Tokens = None
 
 
 class _OutputDetails(msgspec.Struct):
-    thinking_tokens: int | None = None
+    thinking_tokens: Tokens = None
 
 
 class _Counts(msgspec.Struct):
     """What the totals and every iteration have in common."""
 
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: Tokens = None
+    cache_creation_input_tokens: Tokens = None
+    cache_read_input_tokens: Tokens = None
     cache_creation: _CacheCreation | None = None
-    output_tokens: int | None = None
+    output_tokens: Tokens = None
 
 
 class _Iteration(_Counts):
@@ -60,8 +63,6 @@ class _Usage(_Counts):
 
 
 _USAGE: Final = LenientDecoder(_Usage)
-_ON_TOP: Final = frozenset({"compaction", "advisor_message"})
-"""Iterations that the totals leave out."""
 _PARTS: Final = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens")
 _UNSTATED_REGIONS: Final = (None, "", "not_available")
 
@@ -108,26 +109,32 @@ def read_usage(raw: bytes, draft: Draft, *, processing: str | None = None) -> No
 
 def _take_iterations(said: _Usage, totals: Usage, draft: Draft) -> None:
     """Fill in the charges, where one price for the totals would be wrong."""
-    iterations = said.iterations or []
-    within = [each for each in iterations if each.type not in _ON_TOP]
-    on_top = [each for each in iterations if each.type in _ON_TOP]
-    models = {each.model for each in within}
-    if not on_top and len(models) <= 1:
+    inside, outside = _divided(said)
+    if not outside and len({each.model for each in inside}) <= 1:
         return
-    if len(models) > 1 and all(_sum(within, part) == (getattr(said, part) or 0) for part in _PARTS):
-        # What the totals have beside tokens goes to the one that answered, which is the last.
-        *others, last = within
-        charges = [_charge(each, _buckets(each)) for each in others]
-        charges.append(_charge(last, _buckets(last, **_extras(said))))
-    else:
-        charges = [Charge(usage=totals, model=_last_model(within))]
-    charges += [_charge(each, _buckets(each)) for each in on_top]
-    draft.charges = tuple(charges)
-    draft.usage = Usage.total(charge.usage for charge in charges)
+    draft.charges = (*_inside_charges(said, totals, inside), *(_charge(each, _buckets(each)) for each in outside))
+    draft.usage = Usage.total(charge.usage for charge in draft.charges)
 
 
-def _last_model(iterations: list[_Iteration]) -> str | None:
-    return iterations[-1].model if iterations else None
+def _divided(said: _Usage) -> tuple[list[_Iteration], list[_Iteration]]:
+    """Return the iterations that the totals hold, and those that come on top."""
+    iterations = said.iterations or []
+    sampled = [each for each in iterations if each.type != "compaction"]
+    own = [each for each in sampled if each.type != "advisor_message"]
+    serving = [each for each in own if each.model == own[-1].model]
+    # An advisor is not expected in the totals, nor is a model that declined before another answered; the sums decide.
+    for inside in (own, sampled, serving):
+        if all(_sum(inside, part) == (getattr(said, part) or 0) for part in _PARTS):
+            return inside, [each for each in iterations if all(each is not other for other in inside)]
+    return own[-1:], [each for each in iterations if each.type in ("compaction", "advisor_message")]
+
+
+def _inside_charges(said: _Usage, totals: Usage, inside: list[_Iteration]) -> list[Charge]:
+    if len({each.model for each in inside}) <= 1:
+        return [Charge(usage=totals, model=inside[-1].model if inside else None)]
+    # What the totals have beside tokens goes to the one that answered, which is the last.
+    *others, last = inside
+    return [*(_charge(each, _buckets(each)) for each in others), _charge(last, _buckets(last, **_extras(said)))]
 
 
 def _charge(iteration: _Iteration, usage: Usage) -> Charge:

@@ -1,194 +1,167 @@
-"""Invoke: bodies in the model's own shape, and the counts in headers that are the same for all models.
+"""Invoke: bodies in the shape of the model's own API, and counts of Bedrock's own beside them.
 
-`InvokeModel` answers with `x-amzn-bedrock-*-token-count` headers; a stream packs each of the model's own events into a
-message, base64 in JSON, the last of them with `amazon-bedrock-invocationMetrics`. Anthropic's bodies are read as such.
-Source: service model of botocore, bedrock-runtime; AWS documentation on inference parameters; 2026-11.
+Which API it is shows in the bodies, because the path need not: a profile or an import has any name. Anthropic's and
+OpenAI's are read by their own readers, Amazon's like Converse, the rest by `families`. Where the body says nothing of
+usage, the headers do (`x-amzn-bedrock-input-token-count`, …), in a stream the last chunk.
+Source: service model of botocore 1.44 and AWS's documentation of the models, 2026-11.
 """
 
 from __future__ import annotations
 
-import binascii
 from typing import Any, Final
 
 import msgspec
 
-from pricing import Usage
-from pricing.usage import Count
 from proxy.wire.anthropic import messages as anthropic
-from proxy.wire.anthropic.content import Content, text_of
-from proxy.wire.bedrock.error import read_failure, take_exception
-from proxy.wire.bedrock.event_stream import CONTENT_TYPE, messages
-from proxy.wire.draft import Draft, Output, joined
-from proxy.wire.lenient import LenientDecoder
+from proxy.wire.bedrock import converse, families
+from proxy.wire.bedrock.error import read_failure
+from proxy.wire.bedrock.frames import Unpacked, is_stream
+from proxy.wire.bedrock.model import sold_name
+from proxy.wire.bedrock.usage import read_headers, read_metrics
+from proxy.wire.draft import Draft
+from proxy.wire.lenient import LenientDecoder, members
+from proxy.wire.openai import chat
 from proxy.wire.reader import Reader
-from proxy.wire.sse import Event
 from proxy.wire.transcript import Transcript, note_lost
 
 
-class _Turn(msgspec.Struct):
-    content: Content = None
-
-
-class _Request(msgspec.Struct):
-    anthropic_version: str | None = None
-    system: Content = None
-    messages: list[_Turn] | None = None
-    prompt: str | None = None
-    inputText: str | None = None  # noqa: N815 - Titan's name
-
-
-class _Result(msgspec.Struct, rename="camel"):
-    output_text: str | None = None
-    completion_reason: str | None = None
-    token_count: int | None = None
-
-
 class _Choice(msgspec.Struct):
-    text: str | None = None
+    message: Any = None
+    delta: Any = None
     stop_reason: str | None = None
 
 
-class _Answer(msgspec.Struct):
-    """What the families other than Anthropic answer: Titan, Llama, Mistral, Cohere, AI21 and those like OpenAI."""
+class _Shape(msgspec.Struct):
+    """What tells the APIs apart, and what is beside their own fields."""
 
-    generation: str | None = None
-    stop_reason: str | None = None
-    prompt_token_count: int | None = None
-    generation_token_count: int | None = None
-    outputs: list[_Choice] | None = None
-    text: str | None = None
-    results: list[_Result] | None = None
-    outputText: str | None = None  # noqa: N815 - Titan's name
-    inputTextTokenCount: int | None = None  # noqa: N815 - Titan's name
-    completionReason: str | None = None  # noqa: N815 - Titan's name
+    type: str | None = None
+    output: Any = None
+    choices: list[_Choice] | None = None
     metrics: msgspec.Raw = msgspec.field(name="amazon-bedrock-invocationMetrics", default=msgspec.Raw())
+    message_start: Any = msgspec.field(name="messageStart", default=None)
+
+    @property
+    def is_amazon(self) -> bool:
+        return isinstance(self.output, dict) or self.message_start is not None
+
+    @property
+    def is_chat(self) -> bool:
+        return any(choice.message is not None or choice.delta is not None for choice in self.choices or ())
 
 
-class _Chunk(msgspec.Struct):
-    bytes: str | None = None
-
-
-class _Metrics(msgspec.Struct, rename="camel"):
-    input_token_count: int | None = None
-    output_token_count: int | None = None
-    cache_read_input_token_count: int | None = None
-    cache_write_input_token_count: int | None = None
-
-
-_REQUEST: Final = LenientDecoder(_Request)
-_ANSWER: Final = LenientDecoder(_Answer)
-_CHUNK: Final = LenientDecoder(_Chunk)
-_METRICS: Final = LenientDecoder(_Metrics)
-_MESSAGE: Final = LenientDecoder(anthropic.Message)
+_SHAPE: Final = LenientDecoder(_Shape)
+_CONVERSE_REQUEST: Final = LenientDecoder(converse.Request)
+_CONVERSE_ANSWER: Final = LenientDecoder(converse.Answer)
+_FEW: Final = 5
+"""Chunks that are looked at to tell the API of a stream."""
 
 
 def read(transcript: Transcript, draft: Draft) -> None:
     """Read an invocation."""
-    request = transcript.read_request(_REQUEST, draft)
-    texts = [text_of(request.system), *(text_of(turn.content) for turn in request.messages or ())]
-    draft.input_text = joined([*texts, request.prompt or "", request.inputText or ""])
-    is_anthropic = request.anthropic_version is not None or "anthropic." in (draft.model_requested or "")
-    draft.is_streaming = transcript.is_success and transcript.content_type == CONTENT_TYPE
+    draft.is_streaming = is_stream(transcript)
     if not transcript.is_success:
+        _read_prompt(transcript, draft)
         read_failure(transcript, draft)
-    elif draft.is_streaming:
-        _read_stream(transcript, draft, is_anthropic=is_anthropic)
-    elif is_anthropic:
-        anthropic.take_message(transcript.read_response(_MESSAGE, draft), draft)
-    elif transcript.response:
-        answer = transcript.read_response(_ANSWER, draft)
-        draft.output_text = _text(answer) or None
-        _take_reasons(answer, draft)
-        draft.attempt("usage", _take_counts, _from_headers(transcript) or _from_body(answer), draft)
-    if draft.usage is None and not draft.is_streaming:
-        draft.attempt("usage", _take_counts, _from_headers(transcript), draft)
-
-
-def _read_stream(transcript: Transcript, draft: Draft, *, is_anthropic: bool) -> None:
-    stream = anthropic.MessageStream(draft)
-    metrics: _Metrics | None = None
-    texts: list[str] = []
-    lost: set[str] = set()
-    failed = ended = False
-    for message in messages(transcript.response):
-        if not message.is_intact:
-            draft.problems.add("event_checksum")
-        if message.is_exception:
-            take_exception(message, draft)
-            failed = True
-            continue
-        data = _unpacked(_CHUNK.decode(message.payload, lost))
-        answer = _ANSWER.decode(data, lost) if data else _Answer()
-        if raw := bytes(answer.metrics):
-            metrics, ended = _METRICS.decode(raw, lost), True
-            draft.usage_raw = raw
-        if is_anthropic:
-            stream.take(Event(b"", data, message.end_offset), lost)
-        else:
-            text = _text(answer)
-            texts.append(text)
-            draft.saw_output(message.end_offset, Output.VISIBLE if text else Output.NONE)
-            _take_reasons(answer, draft)
-    note_lost(draft, "event", lost)
-    if is_anthropic:
-        stream.finish()
-    else:
-        draft.output_text = "".join(texts) or None
-    if draft.usage is None:
-        draft.attempt("usage", _take_counts, metrics, draft)
-    draft.has_ended = bool(failed or ended or draft.has_ended)
-
-
-def _unpacked(chunk: _Chunk) -> bytes:
-    try:
-        return binascii.a2b_base64(chunk.bytes or "")
-    except ValueError:
-        return b""
-
-
-def _text(answer: _Answer) -> str:
-    outputs: list[Any] = [*(answer.outputs or ()), *(answer.results or ())]
-    several = [each.text if isinstance(each, _Choice) else each.output_text for each in outputs]
-    return "".join(text for text in (answer.generation, answer.text, answer.outputText, *several) if text)
-
-
-def _take_reasons(answer: _Answer, draft: Draft) -> None:
-    reasons = [each.stop_reason for each in answer.outputs or ()]
-    reasons += [each.completion_reason for each in answer.results or ()]
-    found = tuple(reason for reason in (answer.stop_reason, answer.completionReason, *reasons) if reason)
-    draft.finish_reasons = found or draft.finish_reasons
-
-
-def _from_headers(transcript: Transcript) -> _Metrics | None:
-    def number(name: str) -> int | None:
-        value = transcript.header(b"x-amzn-bedrock-" + name.encode())
-        return int(value) if value.isdigit() and len(value) < 13 else None
-
-    found = _Metrics(
-        number("input-token-count"),
-        number("output-token-count"),
-        number("cache-read-input-token-count"),
-        number("cache-write-input-token-count"),
-    )
-    return found if found.input_token_count is not None else None
-
-
-def _from_body(answer: _Answer) -> _Metrics | None:
-    results = answer.results or ()
-    output = answer.generation_token_count
-    if output is None and results:
-        output = sum(each.token_count or 0 for each in results)
-    given = answer.prompt_token_count if answer.prompt_token_count is not None else answer.inputTextTokenCount
-    return None if given is None else _Metrics(given, output)
-
-
-def _take_counts(metrics: _Metrics | None, draft: Draft) -> None:
-    if metrics is None or metrics.input_token_count is None:
         return
-    read, written = metrics.cache_read_input_token_count, metrics.cache_write_input_token_count
-    parts: dict[str, Count] = {"cache_read": read, "cache_write": written}
-    total = metrics.input_token_count + (read or 0) + (written or 0)
-    draft.usage = Usage.from_totals(input_tokens=total, output_tokens=metrics.output_token_count, **parts)
+    if draft.is_streaming:
+        _read_stream(transcript, draft)
+    else:
+        _read_body(transcript, draft)
+    model = transcript.operation.model
+    # The path's name has a price of its own (`us.`, `global.`), the one in an answer is the maker's.
+    draft.model_requested, draft.model = model, sold_name(model) or draft.model
+    draft.service_tier = _header(transcript, b"x-amzn-bedrock-service-tier") or draft.service_tier
+    draft.speed = _header(transcript, b"x-amzn-bedrock-performanceconfig-latency") or draft.speed
+
+
+def _read_body(transcript: Transcript, draft: Draft) -> None:
+    shape = _SHAPE.decode(transcript.response, set())
+    if shape.type == "message":
+        anthropic.READER.read(transcript, draft)
+    elif shape.is_amazon:
+        _read_amazon(transcript, draft)
+    elif shape.is_chat:
+        chat.READER.read(transcript, draft)
+        _take_stop_reasons(shape, draft)
+    else:
+        _read_family(transcript, draft)
+    draft.is_streaming = False
+    if draft.usage is None:
+        read_headers(transcript, draft)
+
+
+def _read_stream(transcript: Transcript, draft: Draft) -> None:
+    unpacked = Unpacked.of_stream(transcript, draft)
+    failure = draft.error_type, draft.error_message
+    shapes = [_SHAPE.decode(event.data, set()) for event in unpacked.own_events[:_FEW]]
+    if any(shape.type == "message_start" for shape in shapes):
+        anthropic.READER.read(unpacked, draft)
+    elif any(shape.is_amazon for shape in shapes):
+        _read_amazon(unpacked, draft)
+    elif any(shape.is_chat for shape in shapes):
+        chat.READER.read(unpacked, draft)
+    else:
+        _read_family_stream(unpacked, draft)
+    if draft.usage is None:
+        read_metrics(_metrics(unpacked), draft)
+    if failure[0] is not None:
+        draft.error_type, draft.error_message = failure
+    draft.is_streaming = True
+    draft.has_ended = bool(_metrics(unpacked) or failure[0] or draft.has_ended)
+
+
+def _read_amazon(transcript: Transcript, draft: Draft) -> None:
+    draft.input_text = transcript.read_request(_CONVERSE_REQUEST, draft).text()
+    conversation, lost = converse.Conversation(draft), set[str]()
+    if isinstance(transcript, Unpacked):
+        for event in transcript.own_events:
+            for member in members(event.data)[0]:
+                conversation.take_event(member.key, member.text, event.end_offset, lost)
+    else:
+        conversation.take_answer(transcript.read_response(_CONVERSE_ANSWER, draft))
+    note_lost(draft, "event", lost)
+    conversation.finish()
+
+
+def _read_family(transcript: Transcript, draft: Draft) -> None:
+    _read_prompt(transcript, draft)
+    collector = families.Collector(draft)
+    if transcript.response:
+        collector.take(transcript.read_response(families.ANSWER, draft))
+    # Bedrock's own counts before those of the body, which not every model gives.
+    read_headers(transcript, draft, has_output=not collector.is_embedding)
+    collector.finish()
+
+
+def _read_family_stream(transcript: Unpacked, draft: Draft) -> None:
+    _read_prompt(transcript, draft)
+    collector, lost = families.Collector(draft), set[str]()
+    for event in transcript.own_events:
+        draft.saw_output(event.end_offset, collector.take(families.ANSWER.decode(event.data, lost)))
+    note_lost(draft, "event", lost)
+    read_metrics(_metrics(transcript), draft)
+    collector.finish()
+
+
+def _read_prompt(transcript: Transcript, draft: Draft) -> None:
+    draft.input_text = transcript.read_request(families.REQUEST, draft).text()
+
+
+def _take_stop_reasons(shape: _Shape, draft: Draft) -> None:
+    """Fill in the reasons under the name that Mistral has for them."""
+    reasons = [choice.stop_reason for choice in shape.choices or ()]
+    if any(reasons) and not any(draft.finish_reasons):
+        draft.finish_reasons = tuple(reasons)
+
+
+def _metrics(transcript: Unpacked) -> bytes:
+    """Return the metrics in the last chunk; empty: it has none."""
+    last = transcript.own_events[-1:]
+    return bytes(_SHAPE.decode(last[0].data, set()).metrics) if last else b""
+
+
+def _header(transcript: Transcript, name: bytes) -> str | None:
+    return transcript.header(name).decode("latin-1") or None
 
 
 READER: Final = Reader("bedrock_invoke/1", read)

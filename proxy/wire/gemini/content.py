@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 
@@ -11,10 +10,12 @@ from proxy.records import ToolCall
 from proxy.wire.draft import Draft, Output, joined
 
 
-class _FunctionCall(msgspec.Struct):
+class _FunctionCall(msgspec.Struct, rename="camel"):
     id: str | None = None
     name: str | None = None
-    args: Any = None
+    """None: a piece of the call before it, which Vertex streams by the path of each argument."""
+    args: msgspec.Raw = msgspec.Raw()
+    partial_args: msgspec.Raw = msgspec.Raw()
 
 
 class _Blob(msgspec.Struct, rename="camel"):
@@ -53,6 +54,12 @@ class Content(msgspec.Struct):
 
 class _Grounding(msgspec.Struct, rename="camel"):
     web_search_queries: list[str] | None = None
+    image_search_queries: list[str] | None = None
+
+    @property
+    def queries(self) -> set[str]:
+        """What was searched for; an empty query is none."""
+        return {query for query in (*(self.web_search_queries or ()), *(self.image_search_queries or ())) if query}
 
 
 class Candidate(msgspec.Struct, rename="camel"):
@@ -96,6 +103,8 @@ class Choices:
         self._block_reason: str | None = None
         self.queries: set[str] = set()
         """Searches that were made for the answer."""
+        self.has_written = False
+        """A model wrote something."""
 
     def take(self, answer: Answer) -> Output:
         """Add an answer or a piece of one; return what it held."""
@@ -106,11 +115,12 @@ class Choices:
             index = position if candidate.index is None else candidate.index
             choice = self._choices.setdefault(index, _Choice())
             choice.reason = candidate.finish_reason or choice.reason
-            if candidate.grounding_metadata is not None:
-                self.queries.update(candidate.grounding_metadata.web_search_queries or ())
+            if (grounding := candidate.grounding_metadata) is not None:
+                self.queries |= grounding.queries
             for part in (candidate.content and candidate.content.parts) or ():
                 self._take_part(part, index, choice)
                 output = max(output, part.output)
+        self.has_written |= output is not Output.NONE
         return output
 
     def finish(self, draft: Draft) -> None:
@@ -133,5 +143,12 @@ class Choices:
         if part.text:
             (self._thoughts if part.thought else choice.texts).append(part.text)
         if (call := part.function_call) is not None:
-            arguments = msgspec.json.encode(call.args if call.args is not None else {}).decode()
-            self._calls.append(ToolCall(choice=index, name=call.name, arguments=arguments, id=call.id))
+            self._take_call(call, index)
+
+    def _take_call(self, call: _FunctionCall, index: int) -> None:
+        if call.name is None and self._calls:
+            pieces = bytes(call.partial_args).decode("utf-8", "replace")
+            self._calls[-1] = msgspec.structs.replace(self._calls[-1], arguments=self._calls[-1].arguments + pieces)
+            return
+        arguments = (bytes(call.partial_args) or bytes(call.args) or b"{}").decode("utf-8", "replace")
+        self._calls.append(ToolCall(choice=index, name=call.name, arguments=arguments, id=call.id))

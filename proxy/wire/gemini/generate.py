@@ -18,9 +18,10 @@ from proxy.wire.sse import Event
 from proxy.wire.transcript import Transcript, note_lost
 
 
-class _Request(msgspec.Struct, rename="camel"):
+class _Request(msgspec.Struct):
     contents: list[Content] | Content | None = None
     system_instruction: Content | None = None
+    systemInstruction: Content | None = None  # noqa: N815 - the wire takes both spellings
 
 
 _REQUEST: Final = LenientDecoder(_Request)
@@ -31,7 +32,9 @@ def read(transcript: Transcript, draft: Draft) -> None:
     """Read generated content."""
     request = transcript.read_request(_REQUEST, draft)
     contents = request.contents if isinstance(request.contents, list) else [request.contents]
-    draft.input_text = joined([each.text for each in (request.system_instruction, *contents) if each is not None])
+    draft.input_text = joined(
+        [each.text for each in (request.systemInstruction, request.system_instruction, *contents) if each is not None]
+    )
     draft.is_streaming = transcript.is_success and transcript.operation.is_streaming
     if not transcript.is_success:
         read_failure(transcript, draft)
@@ -76,7 +79,7 @@ def _take_rest(answer: Answer, draft: Draft, usage: UsageMaximum) -> None:
 
 def _finish(choices: Choices, usage: UsageMaximum, draft: Draft) -> None:
     choices.finish(draft)
-    draft.attempt("usage", usage.finish, draft, len(choices.queries))
+    draft.attempt("usage", usage.finish, draft, len(choices.queries), has_written=choices.has_written)
 
 
 READER: Final = Reader("gemini_generate/1", read)

@@ -1,39 +1,42 @@
 """Usage as Gemini reports it.
 
 `promptTokenCount` holds what came from the cache, `candidatesTokenCount` leaves the thoughts out, and what tools read
-for the prompt (`toolUsePromptTokenCount`) is in neither. The details split a count by modality; documents are billed
-as text. In a stream every answer repeats running totals, some of which may be missing from the last: the largest of
-each counts. Searches are billed by the query since Gemini 3 and by the grounded prompt before; both are reported as
-the queries that were made. Sources: types of google-genai 3.4; ai.google.dev/gemini-api/docs/pricing, 2026-11.
+for the prompt (`toolUsePromptTokenCount`) is in neither. The details split a count by modality; a document counts as
+an image. In a stream every answer repeats running totals, some of which may be missing from the last: the largest of
+each counts. Searches are billed by the query since Gemini 3 and by the grounded prompt before; the storage of cached
+contents is billed by the hour, stands in no answer and is not priced. Sources: types of google-genai 3.4;
+genai-prices 0.2.3 for the modalities; ai.google.dev/gemini-api/docs/pricing, 2026-11.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from pricing import Usage
-from pricing.usage import Count
+from pricing.usage import Count as Bucket
 from proxy.wire.draft import Draft
 from proxy.wire.lenient import LenientDecoder
+from proxy.wire.openai.usage import Count
 
 
-class _Detail(msgspec.Struct):
+class _Detail(msgspec.Struct, rename="camel"):
     modality: str | None = None
-    tokenCount: int | None = None  # noqa: N815 - the wire's name
+    token_count: Count = None
 
 
 class _Metadata(msgspec.Struct, rename="camel"):
-    prompt_token_count: int | None = None
-    cached_content_token_count: int | None = None
-    candidates_token_count: int | None = None
-    response_token_count: int | None = None
+    prompt_token_count: Count = None
+    cached_content_token_count: Count = None
+    candidates_token_count: Count = None
+    response_token_count: Count = None
     """What Live calls its candidates."""
-    thoughts_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    total_token_count: int | None = None
+    thoughts_token_count: Count = None
+    tool_use_prompt_token_count: Count = None
+    total_token_count: Count = None
     prompt_tokens_details: list[_Detail] | None = None
     cache_tokens_details: list[_Detail] | None = None
     candidates_tokens_details: list[_Detail] | None = None
@@ -46,8 +49,71 @@ class _Metadata(msgspec.Struct, rename="camel"):
 _METADATA: Final = LenientDecoder(_Metadata)
 _BY_QUERY: Final = re.compile(r"gemini-(?:[3-9]|\d\d)")
 """Models whose searches are billed one by one."""
-_MODALITIES: Final = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
-_TIERS: Final = {"PROVISIONED_THROUGHPUT": "provisioned", "ON_DEMAND": None, "TRAFFIC_TYPE_UNSPECIFIED": None}
+_MODALITIES: Final = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video", "DOCUMENT": "image"}
+_TIERS: Final = {
+    "PROVISIONED_THROUGHPUT": "provisioned",
+    "ON_DEMAND": None,
+    "ON_DEMAND_PRIORITY": "priority",
+    "ON_DEMAND_FLEX": "flex",
+    "TRAFFIC_TYPE_UNSPECIFIED": None,
+}
+
+
+@dataclass(slots=True)
+class Tokens:
+    """What the two shapes of Google's usage have in common. None: not said; of every split text is the rest."""
+
+    prompt: int | None
+    """What came from the cache included."""
+    cached: int | None
+    answer: int | None
+    """Thoughts left out."""
+    thoughts: int | None
+    tool_use: int | None
+    """Read from tools' results, apart from the prompt."""
+    total: int | None
+    prompt_parts: dict[str, int] = field(default_factory=dict)
+    """By bucket suffix (audio, image, video), tools' results included."""
+    cached_parts: dict[str, int] | None = None
+    """None: nobody said what was cached; empty: text only."""
+    answer_parts: dict[str, int] = field(default_factory=dict)
+
+    def usage(self, *, searches: int, has_written: bool) -> Usage:
+        """Return the buckets; `has_written`: there is output, so an answer that is not counted is unknown, not 0."""
+        total_in = None if self.prompt is None else self.prompt + (self.tool_use or 0)
+        cached = self._cached_parts(total_in)
+        parts: dict[str, Bucket] = {"output_reasoning": self.thoughts}
+        for name, read in self.prompt_parts.items():
+            parts[f"input_{name}"] = max(read - cached.get(name, 0), 0)
+        parts |= {f"cache_read_{name}": count for name, count in cached.items()}
+        parts |= {f"output_{name}": count for name, count in self.answer_parts.items()}
+        parts["cache_read"] = None if self.cached is None else max(self.cached - sum(cached.values()), 0)
+        if searches:
+            parts["web_searches"] = searches
+        return Usage.from_totals(input_tokens=total_in, output_tokens=self._output(has_written=has_written), **parts)
+
+    def _cached_parts(self, total_in: int | None) -> dict[str, int]:
+        """Return what was cached and is no text. Unless it is said, text is taken to have been cached first."""
+        if self.cached_parts is not None or total_in is None:
+            return self.cached_parts or {}
+        text = max(total_in - sum(self.prompt_parts.values()), 0)
+        left, parts = max((self.cached or 0) - text, 0), {}
+        for name, count in self.prompt_parts.items():
+            if taken := min(left, count):
+                parts[name] = taken
+                left -= taken
+        return parts
+
+    def _output(self, *, has_written: bool) -> int | None:
+        if self.answer is not None or self.thoughts is not None:
+            # An answer that was all thoughts names no candidates: zeros are left out on this wire.
+            return (self.answer or 0) + (self.thoughts or 0)
+        if self.prompt is None:
+            return None
+        known = self.prompt + (self.tool_use or 0)
+        if self.total is not None and self.total > known:
+            return self.total - known
+        return None if has_written else 0
 
 
 class UsageMaximum:
@@ -66,15 +132,31 @@ class UsageMaximum:
         self._raw = raw
         self._seen = said if self._seen is None else _larger(self._seen, said)
 
-    def finish(self, draft: Draft, searches: int) -> None:
-        """Fill in what was consumed; `searches`: queries made for the answer."""
+    def finish(self, draft: Draft, queries: int = 0, *, has_written: bool = False) -> None:
+        """Fill in what was consumed; `queries`: searches made for the answer."""
         draft.problems.update(f"usage.{name}" for name in self._lost)
         said = self._seen
         if said is None:
             return
         draft.usage_raw = self._raw
         draft.service_tier = _tier(said) or draft.service_tier
-        draft.usage = _buckets(said, _billed_searches(draft.model or draft.model_requested, searches))
+        searches = billed_searches(draft.model or draft.model_requested, queries)
+        draft.usage = _tokens(said).usage(searches=searches, has_written=has_written)
+
+
+def billed_searches(model: str | None, queries: int) -> int:
+    """Return how many searches a model's price counts."""
+    return queries if model and _BY_QUERY.search(model) else min(queries, 1)
+
+
+def by_modality(*counts: tuple[str | None, int | None]) -> dict[str, int]:
+    """Add up the tokens that are no text, by bucket suffix."""
+    found: dict[str, int] = {}
+    for modality, count in counts:
+        name = _MODALITIES.get((modality or "").upper())
+        if name and count:
+            found[name] = found.get(name, 0) + count
+    return found
 
 
 def _larger(before: _Metadata, now: _Metadata) -> _Metadata:
@@ -88,53 +170,27 @@ def _larger(before: _Metadata, now: _Metadata) -> _Metadata:
 
 def _tier(said: _Metadata) -> str | None:
     if said.service_tier:
-        return said.service_tier.lower().removeprefix("service_tier_")
+        tier = said.service_tier.lower().removeprefix("service_tier_")
+        return None if tier == "unspecified" else tier
     traffic = said.traffic_type
     return _TIERS.get(traffic, traffic.lower()) if traffic else None
 
 
-def _billed_searches(model: str | None, searches: int) -> int:
-    return searches if model and _BY_QUERY.search(model) else min(searches, 1)
+def _tokens(said: _Metadata) -> Tokens:
+    cached = said.cache_tokens_details
+    written = said.candidates_tokens_details or said.response_tokens_details
+    return Tokens(
+        prompt=said.prompt_token_count,
+        cached=said.cached_content_token_count,
+        answer=said.candidates_token_count if said.response_token_count is None else said.response_token_count,
+        thoughts=said.thoughts_token_count,
+        tool_use=said.tool_use_prompt_token_count,
+        total=said.total_token_count,
+        prompt_parts=_parts(said.prompt_tokens_details, said.tool_use_prompt_tokens_details),
+        cached_parts=None if cached is None else _parts(cached),
+        answer_parts=_parts(written),
+    )
 
 
-def _buckets(said: _Metadata, searches: int) -> Usage:
-    prompt = said.prompt_token_count
-    # An answer that was all thoughts, or none at all, names no candidates.
-    answer = said.candidates_token_count if said.response_token_count is None else said.response_token_count
-    thoughts = said.thoughts_token_count
-    has_output = answer is not None or thoughts is not None
-    total_in = None if prompt is None else prompt + (said.tool_use_prompt_token_count or 0)
-    total_out = (answer or 0) + (thoughts or 0) if has_output else _implied_output(said)
-    cached = _by_modality(said.cache_tokens_details)
-    read = _by_modality(said.prompt_tokens_details, said.tool_use_prompt_tokens_details)
-    written = _by_modality(said.candidates_tokens_details or said.response_tokens_details)
-    parts: dict[str, Count] = {"output_reasoning": thoughts, "web_searches": searches}
-    for name in _MODALITIES.values():
-        if read.get(name):
-            parts[f"input_{name}"] = max(read[name] - cached.get(name, 0), 0)
-        if cached.get(name):
-            parts[f"cache_read_{name}"] = cached[name]
-        if written.get(name):
-            parts[f"output_{name}"] = written[name]
-    from_cache = said.cached_content_token_count
-    parts["cache_read"] = None if from_cache is None else max(from_cache - sum(cached.values()), 0)
-    return Usage.from_totals(input_tokens=total_in, output_tokens=total_out, **parts)
-
-
-def _implied_output(said: _Metadata) -> int | None:
-    """Return 0 when the totals say that there was no output; a zero is left out on this wire."""
-    if said.prompt_token_count is None:
-        return None
-    known = said.prompt_token_count + (said.tool_use_prompt_token_count or 0)
-    return 0 if said.total_token_count in (None, known) else max((said.total_token_count or 0) - known, 0)
-
-
-def _by_modality(*lists: list[_Detail] | None) -> dict[str, int]:
-    """Return the tokens that are no text, by modality."""
-    counts: dict[str, int] = {}
-    for details in lists:
-        for detail in details or ():
-            name = _MODALITIES.get(detail.modality or "")
-            if name and detail.tokenCount:
-                counts[name] = counts.get(name, 0) + detail.tokenCount
-    return counts
+def _parts(*lists: list[_Detail] | None) -> dict[str, int]:
+    return by_modality(*[(each.modality, each.token_count) for details in lists for each in details or ()])

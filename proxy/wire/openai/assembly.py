@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.wire.draft import Draft, Output
 from proxy.wire.lenient import LenientDecoder
+from proxy.wire.openai.elsewhere import read_headers, read_timings
 from proxy.wire.openai.error import read_error
 from proxy.wire.openai.usage import read_usage
 from proxy.wire.transcript import Transcript, note_lost
@@ -25,6 +26,8 @@ class Piece(msgspec.Struct):
     service_tier: str | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
+    timings: msgspec.Raw = msgspec.Raw()
+    """llama.cpp."""
 
 
 P = TypeVar("P", bound=Piece)
@@ -37,6 +40,7 @@ class Assembly(ABC, Generic[P]):
         self.draft = draft
         self._transcript = transcript
         self._usage = b""
+        self._timings = b""
 
     @abstractmethod
     def take_choices(self, piece: P) -> Output:
@@ -49,6 +53,19 @@ class Assembly(ABC, Generic[P]):
     @abstractmethod
     def finish_choices(self) -> None:
         """Fill in what the choices say, when all pieces were added."""
+
+    def finish_usage(self) -> None:
+        """Fill in what was consumed, when all pieces were added."""
+        read_usage(self._usage, self.draft, self.provider)
+        if not self._usage:
+            read_timings(self._timings, self.draft)
+        if self.draft.usage is None:
+            read_headers(self._transcript, self.draft)
+
+    @property
+    def provider(self) -> str | None:
+        """Provider id of the price table."""
+        return self._transcript.provider
 
     def read_body(self, decoder: LenientDecoder[P]) -> None:
         """Read a response that came in one piece."""
@@ -85,9 +102,10 @@ class Assembly(ABC, Generic[P]):
         draft.model = draft.model or piece.model
         draft.service_tier = piece.service_tier or draft.service_tier
         self.take_extras(piece.usage, piece.error)
+        self._timings = bytes(piece.timings) or self._timings
         return self.take_choices(piece)
 
     def _finish(self) -> None:
         self.finish_choices()
         self.draft.finish_reasons = tuple([reason for _, reason in sorted(self.finish_reasons().items())])
-        self.draft.attempt("usage", read_usage, self._usage, self.draft, self._transcript.provider)
+        self.draft.attempt("usage", self.finish_usage)

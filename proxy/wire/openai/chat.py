@@ -7,12 +7,15 @@ from typing import Any, Final
 
 import msgspec
 
+from pricing import Usage
+from proxy.records import Charge
 from proxy.wire.draft import Draft, Output, joined
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.assembly import Assembly, Piece
 from proxy.wire.openai.content import Content, ToolCalls, text_of, thinking_of
 from proxy.wire.openai.error import read_failure
 from proxy.wire.openai.request import OpenAIRequest, read_request
+from proxy.wire.openai.usage import read_usage
 from proxy.wire.reader import Reader
 from proxy.wire.transcript import Transcript
 
@@ -87,14 +90,28 @@ class _Choice(msgspec.Struct):
     message: _Message | None = None
 
 
+class _PartUsage(msgspec.Struct):
+    model: str | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+class _Breakdown(msgspec.Struct):
+    """Groq's compound systems: what each model that took part used. Together it is the usage."""
+
+    models: list[_PartUsage] | None = None
+
+
 class _Groq(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw()
+    """Of a stream; in an answer of one piece it holds figures of the hardware's cache instead."""
+    usage_breakdown: _Breakdown | None = None
     error: msgspec.Raw = msgspec.Raw()
 
 
 class _Completion(Piece):
     choices: list[_Choice] | None = None
     x_groq: _Groq | None = None
+    usage_breakdown: _Breakdown | None = None
 
 
 _REQUEST: Final = LenientDecoder(_Request)
@@ -127,10 +144,14 @@ class _Answer(Assembly[_Completion]):
         super().__init__(transcript, draft)
         self._voices: dict[int, _Voice] = {}
         self._tool_calls = ToolCalls()
+        self._breakdown: _Breakdown | None = None
 
     def take_choices(self, piece: _Completion) -> Output:
         if piece.x_groq:
-            self.take_extras(piece.x_groq.usage, piece.x_groq.error)
+            is_usage = b'"prompt_tokens"' in bytes(piece.x_groq.usage)
+            self.take_extras(piece.x_groq.usage if is_usage else msgspec.Raw(), piece.x_groq.error)
+            self._breakdown = piece.x_groq.usage_breakdown or self._breakdown
+        self._breakdown = piece.usage_breakdown or self._breakdown
         output = Output.NONE
         for position, choice in enumerate(piece.choices or ()):
             output = max(output, self._take_choice(position, choice))
@@ -144,6 +165,18 @@ class _Answer(Assembly[_Completion]):
         self.draft.output_text = joined(["".join(voice.texts) for voice in voices])
         self.draft.reasoning_text = joined(["".join(voice.reasoning) for voice in voices])
         self.draft.tool_calls = self._tool_calls.whole()
+
+    def finish_usage(self) -> None:
+        super().finish_usage()
+        charges = []
+        for each in (self._breakdown and self._breakdown.models) or ():
+            part = Draft()
+            read_usage(bytes(each.usage), part, self.provider)
+            if part.usage is not None:
+                charges.append(Charge(usage=part.usage, model=each.model))
+        if charges:
+            self.draft.charges = tuple(charges)
+            self.draft.usage = Usage.total(charge.usage for charge in charges)
 
     def _take_choice(self, position: int, choice: _Choice) -> Output:
         index = position if choice.index is None else choice.index

@@ -15,7 +15,8 @@ class OpenAIRequest(msgspec.Struct):
     """The fields that all operations share."""
 
     model: str | None = None
-    stream: bool | None = None
+    stream: bool | str | None = None
+    """Text in a form."""
     user: str | None = None
     safety_identifier: str | None = None
 
@@ -26,7 +27,8 @@ R = TypeVar("R", bound=OpenAIRequest)
 def read_request(transcript: Transcript, draft: Draft, decoder: LenientDecoder[R]) -> R:
     """Decode the request, fill in what all operations share, and decide whether the response is a stream."""
     request = transcript.read_request(decoder, draft)
-    draft.model_requested = request.model
+    # A model in the path is a deployment, and what the body says beside it is arbitrary (Azure).
+    draft.model_requested = draft.model_requested or request.model
     draft.user = request.user or request.safety_identifier
     draft.is_streaming = transcript.is_event_stream(asked=request.stream is True)
     return request

@@ -5,6 +5,7 @@ A stream ends with an event that holds the whole response. What came before it i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from proxy.wire.draft import Draft, Output, joined
 from proxy.wire.lenient import LenientDecoder
 from proxy.wire.openai.content import Content, Part, ToolCalls, text_of
 from proxy.wire.openai.error import read_error, read_failure
+from proxy.wire.openai.modality import read_modal_usage
 from proxy.wire.openai.request import OpenAIRequest, read_request
 from proxy.wire.openai.usage import read_usage
 from proxy.wire.reader import Reader
@@ -52,30 +54,27 @@ class _Item(msgspec.Struct):
     content: Content = None
     summary: Content = None
     action: _Action | None = None
+    container_id: str | None = None
+    """Of code that was run."""
 
 
 class _WebSearch(msgspec.Struct):
     num_requests: int | None = None
 
 
-class _ImageDetails(msgspec.Struct):
-    image_tokens: int | None = None
-
-
-class _ImageGeneration(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    input_tokens_details: _ImageDetails | None = None
+class _Container(msgspec.Struct):
+    memory_limit: str | None = None
 
 
 class _Tool(msgspec.Struct):
     type: str | None = None
     model: str | None = None
+    container: _Container | str | None = None
 
 
 class _ToolUsage(msgspec.Struct):
     web_search: _WebSearch | None = None
-    image_gen: _ImageGeneration | None = None
+    image_gen: msgspec.Raw = msgspec.Raw()
 
 
 class _Incomplete(msgspec.Struct):
@@ -135,7 +134,7 @@ def read(transcript: Transcript, draft: Draft) -> None:
         return
     is_background = bool(response.background or request.background)
     # The stream of a background response may end, or be left, long before the response itself.
-    draft.is_pending = is_background and response.status in _UNFINISHED
+    draft.is_pending = is_background and response.status in (*_UNFINISHED, None)
     if response.store is not False and request.store is not False:
         draft.billing_id = response.id
 
@@ -147,7 +146,7 @@ def read_stored(transcript: Transcript, draft: Draft) -> None:
     if response is not None and response.status not in _UNFINISHED:
         draft.billing_id = response.id
     else:
-        draft.usage = None
+        draft.usage, draft.charges = None, ()
 
 
 def _read_response(transcript: Transcript, draft: Draft) -> _Response | None:
@@ -203,22 +202,31 @@ def _take_usage(response: _Response, draft: Draft, provider: str | None) -> None
     units = {
         "web_searches": counted.count("web_search_call") if searches is None else searches,
         "file_searches": counted.count("file_search_call"),
-        "code_executions": counted.count("code_interpreter_call"),
     }
     read_usage(bytes(response.usage), draft, provider, units=units)
-    drawn = tools.image_gen
-    if drawn is not None and draft.usage is not None and (drawn.input_tokens or drawn.output_tokens):
-        # Billed in addition, at the price of the model that drew.
-        model = next((tool.model for tool in response.tools or () if tool.type == "image_generation"), None)
-        details = drawn.input_tokens_details or _ImageDetails()
-        pictures = Usage.from_totals(
-            input_tokens=drawn.input_tokens,
-            output_tokens=drawn.output_tokens,
-            input_image=details.image_tokens,
-            output_image=drawn.output_tokens,
-        )
-        draft.charges = (Charge(usage=draft.usage), Charge(usage=pictures, model=model or "image_generation"))
+    if draft.usage is None:
+        return
+    besides = [*_pictures(tools.image_gen, response, draft), *_containers(response)]
+    if besides:
+        draft.charges = (Charge(usage=draft.usage), *besides)
         draft.usage = Usage.total(charge.usage for charge in draft.charges)
+
+
+def _pictures(raw: msgspec.Raw, response: _Response, draft: Draft) -> Iterator[Charge]:
+    """Yield what drawing is billed, at the price of the model that drew."""
+    drawn = read_modal_usage(bytes(raw), draft)
+    usage = drawn.buckets("image") if drawn is not None else None
+    if usage is not None and (usage.input_tokens or usage.output_tokens):
+        model = next((tool.model for tool in response.tools or () if tool.type == "image_generation"), None)
+        yield Charge(usage=usage, model=model or "image_generation")
+
+
+def _containers(response: _Response) -> Iterator[Charge]:
+    """Yield the sandboxes in which code ran; each is billed once, in whatever answers its code runs."""
+    limits = [tool.container.memory_limit for tool in response.tools or () if isinstance(tool.container, _Container)]
+    ids = (item.container_id for item in response.output or () if item.type == "code_interpreter_call")
+    for container in dict.fromkeys(ids):
+        yield Charge(usage=Usage(containers=1), id=container, variant=next(iter(limits), None))
 
 
 @dataclass(slots=True)
@@ -259,12 +267,22 @@ class _Stream:
             if event.data and event.data[:6] != b"[DONE]":
                 self._take(event, _CHUNK.decode(event.data, lost))
         response = _RESPONSE.decode(self._response, lost) if self._response else _Response()
+        if transcript.response_tail and not self._has_ended:
+            self._take_tail(transcript, response, lost)
         note_lost(self._draft, "event", lost)
         if not response.output:
             response.output = [growing.assembled() for _, growing in sorted(self._growing.items())]
         _take_response(response, self._draft, transcript.provider)
         self._draft.has_ended = self._has_ended
         return response
+
+    def _take_tail(self, transcript: Transcript, response: _Response, lost: set[str]) -> None:
+        """Add what the last event says, which holds the whole answer and may be longer than what is kept of an end."""
+        late = _RESPONSE.from_members([*transcript.members_of_tail()], lost)
+        if bytes(late.usage)[:1] == b"{":
+            response.status, self._has_ended = "completed", True
+            response.usage, response.tool_usage = late.usage, late.tool_usage
+            response.service_tier = late.service_tier or response.service_tier
 
     def _take(self, event: Event, chunk: _Chunk) -> None:
         kind = chunk.type or event.name.decode("utf-8", "replace")
@@ -304,5 +322,5 @@ class _Stream:
             self._draft.saw_output(offset)
 
 
-READER: Final = Reader("openai_responses/2", read)
-STORED: Final = Reader("openai_stored_responses/1", read_stored)
+READER: Final = Reader("openai_responses/3", read)
+STORED: Final = Reader("openai_stored_responses/2", read_stored)

@@ -20,9 +20,14 @@ from proxy.wire.lenient import LenientDecoder
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)] | None
 """A number of tokens. More than a million million is a mistake of the sender."""
+MAX_COUNT: Final = 10**12
+Ticks = Annotated[int, msgspec.Meta(ge=0, le=10**17)] | None
+"""The same for money in units of 10⁻¹⁰ US dollars."""
 
 REASONING_APART: Final = frozenset({"x-ai"})
 """Providers whose `completion_tokens` leave out the reasoning tokens, by price table id."""
+_REASONING_IN_TOTAL: Final = frozenset({"google"})
+"""Providers whose compatible endpoint may count reasoning in the total and nowhere else: Google's thoughts."""
 _REPORTS_COST: Final = frozenset({"openrouter", "perplexity", "x-ai", None})
 """Whose `cost` is believed to be US dollars: these, and upstreams that nobody else could price."""
 _MAX_USD: Final = Decimal(9_000_000)
@@ -77,7 +82,8 @@ class _Usage(msgspec.Struct):
     """DeepSeek: with the misses it makes up the prompt."""
     prompt_cache_miss_tokens: Count = None
     prompt_audio_seconds: Count = None
-    """Mistral."""
+    """Mistral, like the next."""
+    service_tier: str | None = None
     citation_tokens: Count = None
     """Perplexity: counted apart from the completion, like the next."""
     reasoning_tokens: Count = None
@@ -89,8 +95,10 @@ class _Usage(msgspec.Struct):
     cost_details: _CostDetails | None = None
     is_byok: bool | None = None
     """OpenRouter: the caller's own provider key was used, so `cost` is only OpenRouter's fee."""
-    cost_in_usd_ticks: Count = None
+    cost_in_usd_ticks: Ticks = None
     """xAI: 10¹⁰ ticks are a US dollar."""
+    num_sources_used: Count = None
+    """xAI: what its live search read. Billed by the source, for which there is no price but the reported cost."""
 
 
 _USAGE: Final = LenientDecoder(_Usage)
@@ -107,6 +115,7 @@ def read_usage(
     draft.usage_raw = raw
     lost: set[str] = set()
     reported = _USAGE.decode(raw, lost)
+    draft.service_tier = draft.service_tier or reported.service_tier
     parts = _input_parts(reported) | {bucket: count for bucket, count in (units or {}).items() if count}
     output: int | None = None
     if has_output:
@@ -142,6 +151,7 @@ def _input_parts(reported: _Usage) -> dict[str, Any]:
         "input_video": details.video_tokens,
         "input_audio_ms": reported.prompt_audio_seconds and reported.prompt_audio_seconds * 1000,
         "web_searches": searches or reported.num_search_queries,
+        "tool_calls": reported.num_sources_used,
     }
     # Counts of zero are left out of what most requests do not have; a cache that was not hit is worth knowing.
     return {"cache_read": cached} | {name: n for name, n in optional.items() if n} | _cache_writes(details)
@@ -169,6 +179,9 @@ def _output(reported: _Usage, provider: str | None) -> tuple[int | None, dict[st
         apart += reasoning if provider == "perplexity" else 0
     elif reasoning and _is_reasoning_apart(reported, visible, reasoning, provider):
         apart += reasoning
+    elif reasoning is None and provider in _REASONING_IN_TOTAL:
+        reasoning = _uncounted(reported, visible)
+        apart += reasoning or 0
     parts: dict[str, Any] = {"output_reasoning": reasoning}
     optional = {
         "output_audio": details.audio_tokens,
@@ -179,6 +192,14 @@ def _output(reported: _Usage, provider: str | None) -> tuple[int | None, dict[st
     }
     parts |= {name: count for name, count in optional.items() if count}
     return (None if visible is None else visible + apart), parts
+
+
+def _uncounted(reported: _Usage, visible: int | None) -> int | None:
+    """Return what the total has more than its parts; None: nothing, or one of them is not known."""
+    prompt = reported.prompt_tokens if reported.prompt_tokens is not None else reported.input_tokens
+    if visible is None or prompt is None or reported.total_tokens is None:
+        return None
+    return max(reported.total_tokens - prompt - visible, 0) or None
 
 
 def _is_reasoning_apart(reported: _Usage, visible: int | None, reasoning: int, provider: str | None) -> bool:

@@ -61,8 +61,8 @@ def test_an_empty_error_is_no_error(nothing: str) -> None:
     assert (reading.error_type, reading.error_message) == (None, None)
 
 
-@pytest.mark.parametrize("path", ["/models", "/models/meta-llama/Llama-3", "/files", "/v1/files/file-1/content"])
+@pytest.mark.parametrize("path", ["/models", "/models/meta-llama/Llama-3", "/files", "/v1/vector_stores/vs-1"])
 def test_operations_that_nobody_reads_still_have_their_errors_read(path: str) -> None:
     reading = read(make_exchange(b"", b'{"error":{"type":"t","message":"m"}}', path=path, method="GET", status=401))
     assert (reading.reader, reading.error_type) == ("openai_other/1", "t")
-    assert reading.endpoint == path.removeprefix("/v1").split("/")[1] + ("_content" if path.endswith("content") else "")
+    assert reading.endpoint == path.removeprefix("/v1").split("/")[1]

@@ -25,7 +25,7 @@ def test_a_response_is_read_whole() -> None:
     assert reading.usage is not None
     assert (reading.usage.input_tokens, reading.usage.output_tokens, reading.usage.reasoning_tokens) == (7, 70, 64)
     assert msgspec.structs.replace(reading, usage=None, usage_raw=None) == Reading(
-        reader="openai_responses/2",
+        reader="openai_responses/3",
         endpoint="responses",
         model_requested="gpt-5",
         model="gpt-5-2025-08-07",
@@ -138,17 +138,29 @@ def test_billed_tools_are_counted_and_what_cannot_be_counted_is_named() -> None:
         {"type": "web_search_call", "action": {"type": "search"}},
         {"type": "web_search_call", "action": {"type": "open_page"}},
         {"type": "file_search_call"},
-        {"type": "code_interpreter_call"},
     ]
     counted = read_body({"output": output, "usage": usage}).usage
     assert counted is not None
-    assert (counted.web_searches, counted.file_searches, counted.code_executions) == (1, 1, 1)
+    assert (counted.web_searches, counted.file_searches) == (1, 1)
     tools = {"web_search": {"num_requests": 4}, "image_gen": {"input_tokens": 10, "output_tokens": 900}}
     reading = read_body({"output": output, "usage": usage, "tool_usage": tools})
     assert reading.usage is not None
     assert (reading.usage.web_searches, reading.problems) == (4, ())
     drawn = reading.charges[1]
     assert (drawn.model, drawn.usage.output_image) == ("image_generation", 900)
+
+
+def test_the_usage_of_a_response_with_a_picture_too_long_to_keep_is_read() -> None:
+    drawing = {"type": "image_generation_call", "id": "ig_1", "result": "A" * 50_000}
+    response = {"id": "resp_1", "model": "gpt-5", "status": "in_progress", "output": [], "usage": None}
+    usage = {"input_tokens": 10, "output_tokens": 5}
+    tools = {"image_gen": {"input_tokens": 3, "output_tokens": 900}}
+    done = response | {"status": "completed", "output": [drawing], "usage": usage, "tool_usage": tools, "metadata": {}}
+    begun = {"type": "response.created", "response": response}
+    body = sse(begun, {"type": "response.completed", "response": done})
+    reading = read(make_exchange(STREAMING, body, path="/responses", capture_limit=5_000))
+    assert [charge.usage.output_tokens for charge in reading.charges] == [5, 900]
+    assert (reading.has_ended, reading.finish_reasons, reading.billing_id) == (True, ("completed",), "resp_1")
 
 
 def test_a_background_response_that_has_only_begun_has_no_usage() -> None:
