@@ -148,6 +148,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         "video_ms",
     )
     """What is billed by another unit than the token."""
+    _PARTS: ClassVar[frozenset[str]] = frozenset((*INPUT[1:], *OUTPUT[1:]))
     _CACHE_WRITES: ClassVar[tuple[str, ...]] = tuple(name for name in INPUT if name.startswith("cache_write"))
     _BILLED: ClassVar[tuple[str, ...]] = (*INPUT, *OUTPUT, *UNITS)
 
@@ -172,7 +173,11 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def total(cls, usages: "Iterable[Usage]") -> "Usage":
-        """Add usages up, bucket by bucket: unknown where one is unknown, not applicable where none applies."""
+        """Add usages up, bucket by bucket; a bucket that applies to none of them does not apply.
+
+        Totals and units are unknown where one is. A part of a total that was not reported is in the remainder, so what
+        the others report of it is its sum.
+        """
         parts = list(usages)
         if len(parts) == 1:
             return parts[0]
@@ -180,7 +185,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         for name in cls.__struct_fields__:
             counts = [count for part in parts if (count := getattr(part, name)) is not UNSET]
             if counts:
-                fields[name] = None if None in counts else sum(counts)
+                known = [count for count in counts if count is not None]
+                is_whole = len(known) == len(counts) or (name in cls._PARTS and known)
+                fields[name] = sum(known) if is_whole else None
         # As in `from_totals`; a cost that not every part reports is no cost of the whole, which is None as well.
         return cls(**fields)  # type: ignore[arg-type]
 

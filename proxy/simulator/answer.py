@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -17,6 +17,8 @@ from proxy.simulator.structured import write_json
 
 FinishReason = Literal["stop", "length", "tool_calls"]
 CountText = Callable[[str], int]
+Buckets = tuple[tuple[str, float], ...]
+"""Names and amounts of what is billed besides plain tokens, such as (("images", 2), ("cache_write_1h_tokens", 512))."""
 
 CREATED = 1_767_225_600
 """Creation time of every answer: 2026-01-01. A clock here would make answers differ from run to run."""
@@ -84,6 +86,20 @@ class Usage:
     output_tokens: int = 0
     """Reasoning included."""
     reasoning_tokens: int = 0
+    extra: Buckets = ()
+    """What is billed besides, or which part of the above has another price; the truth log shows it under these names."""
+
+    def plus(self, output_tokens: int, reasoning_tokens: int, extra: Buckets = ()) -> Usage:
+        """Return the usage with more generated."""
+        sums = dict(self.extra)
+        for name, amount in extra:
+            sums[name] = sums.get(name, 0) + amount
+        return replace(
+            self,
+            output_tokens=self.output_tokens + output_tokens,
+            reasoning_tokens=self.reasoning_tokens + reasoning_tokens,
+            extra=tuple(sums.items()),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from proxy.simulator.answer import Usage
+from proxy.simulator.answer import Buckets, Usage
 from proxy.simulator.directives import Directives
 from proxy.simulator.line import ClientGoneError, Line
 from proxy.simulator.reply import Event, Plain, Reply, Stream
@@ -32,7 +32,7 @@ class Receipt:
     usage: Usage | None = None
     """None: nothing is billed."""
     events: int = 0
-    """Server-sent events written."""
+    """Events of a stream written."""
     size_bytes: int = 0
     """Bytes of the body, as encoded."""
     sha256: _Hash = field(default_factory=hashlib.sha256)
@@ -40,14 +40,10 @@ class Receipt:
     is_finished: bool = False
     """The whole answer was written."""
 
-    def bill(self, output_tokens: int, reasoning_tokens: int) -> None:
-        """Add tokens that were generated."""
+    def bill(self, output_tokens: int, reasoning_tokens: int, extra: Buckets = ()) -> None:
+        """Add what was generated."""
         if self.usage is not None:
-            self.usage = replace(
-                self.usage,
-                output_tokens=self.usage.output_tokens + output_tokens,
-                reasoning_tokens=self.usage.reasoning_tokens + reasoning_tokens,
-            )
+            self.usage = self.usage.plus(output_tokens, reasoning_tokens, extra)
 
 
 class Delivery:
@@ -130,6 +126,7 @@ class Delivery:
             await self._generate(event.output_tokens, event.reasoning_tokens)
         if not event.data:
             return
+        self.receipt.bill(0, 0, event.extra)
         self.receipt.events += 1
         await self._write(self._encode(event.data))
         if self.receipt.events % _EVENTS_PER_TURN == 0:

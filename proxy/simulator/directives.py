@@ -78,6 +78,8 @@ class Directives:
     """Split the body into writes of this many bytes."""
     close: bool | None = None
     """Announce `connection: close`."""
+    hang_up: int | None = None
+    """Close a WebSocket with this code, after one message or as many as `eof` says."""
 
     def under(self, upper: Directives) -> Directives:
         """Return these directives overridden by those that `upper` sets."""
@@ -174,4 +176,5 @@ _READERS: dict[str, Callable[[object], object]] = {
     "gzip": _read_flag,
     "chunk": _read_size,
     "close": _read_flag,
+    "hang-up": _read_count,
 }

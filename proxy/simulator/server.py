@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from proxy.simulator.app import Simulator
 from proxy.simulator.line import TRANSPORT
 from proxy.simulator.settings import Settings
+from proxy.simulator.sockets import SocketDoor
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
@@ -38,7 +39,7 @@ def serve(settings: Settings, host: str, port: int, ready: Callable[[int], None]
         config = uvicorn.Config(
             simulator,
             http=_BreakableProtocol,
-            ws="none",
+            ws=SocketDoor,
             loop="uvloop",
             lifespan="off",
             log_config=None,

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
 from proxy.clock import SYSTEM, Clock
 
 if TYPE_CHECKING:
+    from proxy.simulator.answer import Usage
     from proxy.simulator.delivery import Receipt
 
-_SECRETS = frozenset({"authorization", "api-key", "x-api-key", "cookie", "proxy-authorization"})
+_SECRETS = frozenset(
+    {"authorization", "api-key", "x-api-key", "x-goog-api-key", "x-amz-security-token", "cookie", "proxy-authorization"}
+)
+_KEY = re.compile(r"(?<=[?&]key=)[^&]+")
+"""Google's credential in the query."""
 _OF_INTEREST = (
     "x-",
     "openai-",
@@ -48,13 +55,26 @@ class Request:
     path: str
     """With its query, as sent."""
     route: str
-    """What follows `/v1/`; '' for a path without it."""
+    """What follows `/v1/`; of a path without it, all but the leading slash. Percent-decoded, no trailing slash."""
     headers: Mapping[str, str]
     """Lower-case names; values of repeated headers joined by a comma."""
     body: bytes
     sha256: str
     """Of the body, as received."""
     client_port: int
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters of the query, decoded; of a repeated one, the last."""
+        return dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+
+    @property
+    def credential(self) -> str:
+        """The key or token presented, wherever its dialect puts it; '' if there is none."""
+        headers = self.headers
+        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        keys = (headers.get(name, "") for name in ("x-api-key", "api-key", "x-goog-api-key"))
+        return bearer or next(filter(None, keys), "") or self.query.get("key", "")
 
 
 class TruthLog:
@@ -70,26 +90,20 @@ class TruthLog:
 
     def done(self, request: Request, model: str, receipt: Receipt) -> None:
         """Note how a request ended."""
-        usage = (
-            None
-            if receipt.usage is None
-            else {
-                "input_tokens": receipt.usage.input_tokens,
-                "cached_tokens": receipt.usage.cached_tokens,
-                "output_tokens": receipt.usage.output_tokens,
-                "reasoning_tokens": receipt.usage.reasoning_tokens,
-            }
-        )
         ending = {
             "status": receipt.status,
             "model": model,
-            "usage": usage,
+            "usage": _buckets(receipt.usage),
             "response_sha256": receipt.sha256.hexdigest(),
             "response_bytes": receipt.size_bytes,
             "events": receipt.events,
             "finished": receipt.is_finished,
         }
         self._append("done", request, ending)
+
+    def noted(self, event: str, request: Request, facts: Mapping[str, object]) -> None:
+        """Note what else happened under a request, such as what one response of a session consumed."""
+        self._append(event, request, facts)
 
     def close(self) -> None:
         """Close the file."""
@@ -105,7 +119,7 @@ class TruthLog:
             "event": event,
             "at_ms": self._clock.wall_ms(),
             "method": request.method,
-            "path": request.path,
+            "path": _KEY.sub(lambda key: mask(key[0]), request.path),
             "request_sha256": request.sha256,
             "request_bytes": len(request.body),
             "client_port": request.client_port,
@@ -113,6 +127,18 @@ class TruthLog:
             **ending,
         }
         os.write(self._descriptor, msgspec.json.encode(line) + b"\n")
+
+
+def _buckets(usage: Usage | None) -> dict[str, float] | None:
+    if usage is None:
+        return None
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        **dict(usage.extra),
+    }
 
 
 def headers_of_interest(headers: Mapping[str, str]) -> dict[str, str]:

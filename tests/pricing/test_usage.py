@@ -82,3 +82,13 @@ def test_every_count_is_input_output_another_unit_or_informative() -> None:
     informative = {"accepted_prediction", "rejected_prediction", "tool_calls", "reported_cost_nano_usd"}
     listed = [*Usage.INPUT, *Usage.OUTPUT, *Usage.UNITS, *informative]
     assert sorted(listed) == sorted(Usage.__struct_fields__)
+
+
+def test_a_sum_keeps_every_token_whatever_was_not_reported() -> None:
+    first = Usage.from_totals(input_tokens=10, cache_read=None, output_tokens=1)
+    second = Usage.from_totals(input_tokens=100, cache_read=90, output_tokens=2, web_searches=3)
+    both = Usage.total([first, second])
+    assert (both.input_tokens, both.output_tokens, both.cached_input_tokens) == (110, 3, 90)
+    assert both.web_searches == 3
+    assert Usage.total([first, Usage(input_uncached=None)]).input_tokens is None
+    assert Usage.total([first]) is first

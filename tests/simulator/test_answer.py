@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from pricing.tokens import count_text
 from proxy.simulator.answer import Answer, Usage, compose, fit, joined
-from proxy.simulator.ask import read_ask
 from proxy.simulator.directives import Directives
+from proxy.simulator.openai.ask import read_ask
 from proxy.simulator.prose import write_prose
 from proxy.simulator.structured import write_json
 

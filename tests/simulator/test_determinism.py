@@ -13,7 +13,7 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("/v1/chat/completions", CHAT),
     ("/v1/chat/completions", STREAM | {"n": 2, "stream_options": {"include_usage": True}}),
     ("/v1/completions", {"model": "gpt-3.5-turbo-instruct", "prompt": "Once", "stream": True}),
-    ("/v1/responses", {"model": "gpt-5", "input": "Hello", "stream": True}),
+    ("/v1/responses", {"model": "gpt-5", "input": "Hello", "stream": True, "store": False}),
     ("/v1/embeddings", {"model": "text-embedding-3-small", "input": "Hello"}),
 ]
 

@@ -64,7 +64,7 @@ def test_an_upload_needs_a_boundary_a_file_and_a_purpose(provider: Simulator) ->
         ("GET", "/"),
         ("GET", "/v1"),
         ("GET", "/v1/"),
-        ("GET", "/v1/chat/completions"),
+        ("GET", "/v1/embeddings"),
         ("DELETE", "/v1/models/gpt-4o"),
         ("DELETE", "/v1/files"),
         ("POST", "/v2/chat/completions"),

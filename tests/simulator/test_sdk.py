@@ -359,7 +359,7 @@ def test_a_connection_reset_in_the_middle_of_a_stream_is_a_connection_error(clie
 
 def test_unknown_paths_get_the_error_envelope(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
-        client.images.generate(prompt="a window")
+        client.get("/nothing", cast_to=object)
     assert caught.value.type == "invalid_request_error"
     with pytest.raises(openai.NotFoundError):
         client.get("/files/a/b/c", cast_to=object)
