@@ -10,7 +10,7 @@ TOOLS := $(CURDIR)/.cache/debian/usr/bin:$(CURDIR)/.cache/debian/usr/sbin
 PYTEST := PATH="$(TOOLS):$$PATH" $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real bench ui docker lock
+.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench prices ui docker lock
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -28,7 +28,7 @@ install:  ## create .venv with what Glassline needs to run, from the lock files
 dev:  ## create .venv with what the tests need as well
 	@PYTHON='$(PYTHON)' .ci/environment dev
 
-tools: dev  ## fetch what the tests need beside Python: promtool, Prometheus, nginx, the openai package for Node
+tools: dev  ## fetch what the tests need beside Python: promtool, Prometheus, nginx, the SDKs for Python and Node
 	@tests/system/install.sh
 
 test: check tools  ## run every check and the whole test suite
@@ -63,11 +63,21 @@ real: dev  ## against real servers with tiny random models: llama-cpp-python, tr
 	tests/real/prepare.sh
 	$(PYTEST) tests/real --timeout=600 $(ARGS)
 
+sdks: tools  ## every SDK, framework and command-line tool, straight and through Glassline; writes docs/compatibility.md (3 GB, once)
+	tests/sdks/prepare.sh all
+	status=0; $(PYTEST) -n auto --timeout=600 tests/sdks/test_sdks.py tests/sdks/frameworks/test_frameworks.py $(ARGS) || status=$$?; \
+	$(BIN)/python -m tests.sdks.table && exit $$status
+
 chaos: tools  ## the long forms of the fault tests: kills, resets, full disks
 	GLASSLINE_LONG=1 $(PYTEST) -n auto --timeout=1800 tests/e2e tests/faults $(ARGS)
 
 bench: tools  ## measure beside nginx on this machine and write docs/performance.md
 	PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py $(ARGS)
+
+prices: dev  ## compare our prices with a second public list (40 MB) and write docs/price-differences.md
+	rm -rf .cache/prices
+	$(BIN)/python -m pip download --quiet --no-deps --dest .cache/prices litellm
+	$(BIN)/python -m tests.pricing.crosscheck.compare .cache/prices/litellm-*.whl "$$(date -u +%F)"
 
 ui:  ## build the dashboard
 	@echo "The dashboard is not built yet: it comes in a later version. Until then, http://localhost:8081 shows a plain status page."

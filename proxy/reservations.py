@@ -51,9 +51,9 @@ class Reserve(msgspec.Struct, frozen=True, array_like=True, tag="reserve"):
     provider: str | None
     is_free: bool
     endpoint: str
-    """Last segments of the path that decide how a request is bounded: chat, completions, responses, embeddings, other."""
+    """Of the operation, as `proxy.operations` names it; `other` where nobody knows it."""
     input_bytes: int
-    """Size of the request body: an upper bound of its tokens."""
+    """Size of what is text in the request body: an upper bound of its tokens."""
     max_output_tokens: int | None
     """What the request allows for each choice; None: the model's own maximum."""
     choices: int
@@ -63,6 +63,17 @@ class Reserve(msgspec.Struct, frozen=True, array_like=True, tag="reserve"):
     lines: tuple[BudgetLine, ...]
     rates: tuple[RateRule, ...]
     deny_unpriced: bool = False
+    """Refuse what has no price or no bound."""
+    is_bounded: bool = True
+    """False: nothing in the request says how much it can cost, so that no price helps."""
+    unseen_tokens: int = 0
+    """Upper bound of the input that is not in the body: pictures, stored conversations, what tools read."""
+    tool_calls: int = 0
+    """Upper bound of the provider's own tool runs."""
+    speed: str | None = None
+    """`speed` of the request; `fast` costs more (Anthropic)."""
+    units: tuple[tuple[str, int], ...] = ()
+    """Upper bounds of what is billed by another unit than the token: bucket of `pricing.Usage`, count."""
 
 
 class Extend(msgspec.Struct, frozen=True, array_like=True, tag="extend"):
@@ -72,6 +83,36 @@ class Extend(msgspec.Struct, frozen=True, array_like=True, tag="extend"):
     exchange: str
     output_tokens: int
     """Upper bound of the output tokens that the reservation must cover from now on, in all."""
+
+
+class Cover(msgspec.Struct, frozen=True, array_like=True, tag="cover"):
+    """Cover what a session has consumed so far and may consume next, in all. Answer: Granted or Refused.
+
+    A session may use several models, each named only when it is used; so this message says all that is to be known,
+    and holds the reservation if there is none yet. What was held before and is not needed any more stays held.
+    """
+
+    ticket: int
+    exchange: str
+    owner: str
+    provider: str | None
+    is_free: bool
+    models: tuple[tuple[str | None, str | None], ...]
+    """Model and tier of every response so far; the dearest counts for all. None: nobody named it."""
+    input_tokens: int
+    """Upper bound of the input of all responses, those under way and the next one included."""
+    output_tokens: int
+    """Upper bound of the output that was seen or may come before more is asked for."""
+    unseen_tokens: int
+    """What the responses under way may still put out by their own limits."""
+    unlimited: int
+    """Responses under way that have no limit but the model's."""
+    tool_calls: int
+    """Upper bound of the provider's own tool runs."""
+    lines: tuple[BudgetLine, ...]
+    deny_unpriced: bool = False
+    known: tuple[tuple[str | None, str | None, tuple[tuple[str, int], ...]], ...] = ()
+    """What responses said that they consumed, in no other count: model, tier, buckets of `pricing.Usage`."""
 
 
 class Release(msgspec.Struct, frozen=True, array_like=True, tag="release"):
@@ -181,5 +222,5 @@ class Balances(msgspec.Struct, frozen=True, array_like=True, tag="balances"):
     accounts: tuple[Account, ...]
 
 
-Request = Reserve | Extend | Release | Finish | Settle | Open | Balance
+Request = Reserve | Extend | Cover | Release | Finish | Settle | Open | Balance
 Answer = Granted | Refused | Done | Opened | Balances

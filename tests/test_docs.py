@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from proxy.cli.parser import build_parser
 from proxy.config import Config, load_config, parse_config
-from proxy.gateway import refusal
+from proxy.gateway import envelopes
 from tests.harness.process import ROOT, clean_environment
 
 EXAMPLE = ROOT / "config.example.yaml"
@@ -89,7 +89,7 @@ def test_the_example_configuration_holds_the_defaults() -> None:
 
 def test_the_examples_in_the_example_configuration_can_be_used() -> None:
     config = parse_config(uncommented(EXAMPLE.read_text()), environment=EXAMPLE_ENVIRONMENT)
-    assert set(config.upstreams) == {"openai", "local"}
+    assert set(config.upstreams) == {"openai", "local", "azure", "bedrock", "bedrock-tests"}
     assert config.keys[0].budgets[0].limit_usd == 500
 
 
@@ -150,14 +150,14 @@ def test_every_documented_default_is_the_default(key: str, default: str) -> None
     assert with_row({**plain, name: value}) == with_row(plain)
 
 
-@pytest.mark.parametrize("code", sorted(refusal._SHAPES))
+@pytest.mark.parametrize("code", sorted(envelopes.CODES))
 def test_every_error_code_stands_in_the_documentation(code: str) -> None:
     assert f"\n| `{code}` | " in (ROOT / "docs" / "errors.md").read_text()
 
 
 def test_every_documented_error_code_exists() -> None:
     codes = re.findall(r"(?m)^\| `([a-z_]+)` \| ", (ROOT / "docs" / "errors.md").read_text())
-    assert set(codes) == set(refusal._SHAPES)
+    assert set(codes) == set(envelopes.CODES)
 
 
 def make_help() -> dict[str, str]:

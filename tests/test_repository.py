@@ -72,9 +72,17 @@ def justified(heading: str) -> set[str]:
     return set(re.findall(r"(?m)^\| ([a-z0-9\-]+) \| \S", section)) - {"package"}
 
 
+def justified_extras() -> set[str]:
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    section = text.partition("\n## Extras\n")[2].partition("\n## ")[0]
+    return set(re.findall(r"(?m)^\| `[a-z]+` \| ([a-z0-9\-]+) \| \S", section))
+
+
 def test_every_dependency_is_justified_and_locked() -> None:
     groups = PYPROJECT["dependency-groups"]
     assert declared(PYPROJECT["project"]["dependencies"]) <= justified("To run") <= set(pins("requirements.lock"))
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    assert {name for extra in extras for name in declared(extra)} == justified_extras() <= declared(groups["dev"])
     assert declared(groups["dev"]) == justified("To develop") <= set(pins("requirements-dev.lock"))
     assert declared(groups["build"]) == justified("To build") <= set(pins("requirements-build.lock"))
 
@@ -100,7 +108,7 @@ def test_everything_imported_is_a_justified_dependency() -> None:
     distributions = packages_distributions()
     optional = {"brotli", "brotlicffi"}  # read where somebody has installed one, never needed
     needed = {normal(name) for module in imported_packages() - optional for name in distributions[module]}
-    assert needed - justified("To run") == set()
+    assert needed - justified("To run") - justified_extras() == set()
 
 
 def test_the_gateway_process_loads_no_database_and_no_tokenizer() -> None:

@@ -7,6 +7,7 @@ import argparse
 from proxy.admin.guard import check_exposure
 from proxy.cli.settings import config_path
 from proxy.cli.table import Screen
+from proxy.providers import check_upstreams
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -15,6 +16,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     path = config_path(arguments)
     config = load_config(path)
+    check_upstreams(config)
     check_exposure(config)
     Screen().line(f"{path}: ok" if path else "no configuration file: the defaults are in force")
     return 0

@@ -169,6 +169,18 @@ def _add_upkeep(commands: Any) -> None:
     _add_json(doctor)
     migrate = _command(commands, "migrate", "migrate", "Bring the databases to this version, after a backup")
     _add_place(migrate)
+    _add_revision(commands, "reprice", "Compute costs anew: the stored usage at today's prices")
+    _add_revision(commands, "reread", "Read stored bodies anew, and price what they say")
+
+
+def _add_revision(commands: Any, name: str, help_text: str) -> None:
+    revision = _command(commands, name, "revise", help_text, action=name)
+    _add_place(revision)
+    _add_json(revision)
+    revision.add_argument("--from", dest="start", metavar="WHEN", help="such as now-7d, 2026-11-01, 2026-11-01T12:00")
+    revision.add_argument("--to", dest="end", metavar="WHEN", help="up to, not including")
+    revision.add_argument("--model", metavar="GLOB", help="only records of these models, such as 'gpt-5*'")
+    revision.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
 
 
 def _group(commands: Any, name: str, help_text: str) -> Any:

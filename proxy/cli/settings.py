@@ -30,8 +30,11 @@ def config_path(arguments: argparse.Namespace) -> Path | None:
 def load_settings(arguments: argparse.Namespace) -> Config:
     """Return the configuration with the command's options applied. Raises ConfigError."""
     from proxy.config import load_config
+    from proxy.providers import check_upstreams
 
-    return apply_options(load_config(config_path(arguments)), arguments)
+    config = load_config(config_path(arguments))
+    check_upstreams(config)
+    return apply_options(config, arguments)
 
 
 def apply_options(config: Config, arguments: argparse.Namespace) -> Config:

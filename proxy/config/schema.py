@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -81,6 +82,7 @@ class Timeouts(_Section):
     write_stall: Duration = 60.0
     keep_alive: Duration = 75.0
     upstream_keep_alive: Duration = 55.0
+    socket_idle: Duration = 1800.0
     drain: Duration = 30.0
 
 
@@ -92,6 +94,7 @@ class UpstreamTimeouts(_Section):
     idle: Duration | None = None
     total: Duration | None = None
     upstream_keep_alive: Duration | None = None
+    socket_idle: Duration | None = None
 
 
 class Limits(_Section):
@@ -106,6 +109,25 @@ class Limits(_Section):
     admission_window_kb: int = Field(1024, ge=1)
 
 
+class Aws(_Section):
+    """Credentials with which requests are signed; without any, those that AWS's own tools would find."""
+
+    profile: str | None = None
+    access_key: OptionalSecret = None
+    secret_key: OptionalSecret = None
+    session_token: OptionalSecret = None
+
+    @model_validator(mode="after")
+    def _can_sign(self) -> Self:
+        if find_spec("botocore") is None:
+            raise ValueError("needs botocore, which signs: pip install 'glassline[bedrock]'")
+        if (self.access_key is None) != (self.secret_key is None):
+            raise ValueError("`access_key` and `secret_key` go together")
+        if self.access_key is not None and self.profile is not None:
+            raise ValueError("takes either `profile` or `access_key`")
+        return self
+
+
 class Upstream(_Section):
     """A provider: where it is and how it wants to be spoken to."""
 
@@ -113,6 +135,8 @@ class Upstream(_Section):
     api_key: OptionalSecret = None
     wire: Literal["openai", "anthropic", "gemini", "azure", "bedrock", "vertex", "ollama", "none"] | None = None
     auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"] | None = None
+    region: str | None = Field(None, pattern=r"^[a-z0-9-]{2,32}$")
+    aws: Aws | None = None
     provider: str | None = None
     allow_private: bool = False
     free: bool = False
@@ -130,6 +154,12 @@ class Upstream(_Section):
             raise ValueError("must be http://host[:port][/path] or https://…, without query, fragment or user")
         return value.rstrip("/")
 
+    @model_validator(mode="after")
+    def _has_one_credential(self) -> Self:
+        if self.aws is not None and self.api_key is not None:
+            raise ValueError("takes either `api_key` or `aws`")
+        return self
+
 
 class Budget(_Section):
     """A spend cap over a window."""
@@ -142,6 +172,7 @@ class Budget(_Section):
     hard: bool = True
     per: Literal["user", "key"] | None = None
     models: tuple[str, ...] = ()
+    unbounded: Literal["deny", "allow"] = "deny"
 
     @field_validator("timezone")
     @classmethod
@@ -198,8 +229,8 @@ class PriceOverride(_Section):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         priced = (self.input, self.output, self.per_request)
-        if not (self.alias_of or self.free or any(price is not None for price in priced)):
-            raise ValueError("needs `alias_of`, `free`, `input`, `output` or `per_request`")
+        if not (self.alias_of or self.free or self.multiplier != 1 or any(price is not None for price in priced)):
+            raise ValueError("needs `alias_of`, `free`, `multiplier`, `input`, `output` or `per_request`")
         return self
 
 

@@ -44,6 +44,8 @@ class BudgetTemplate:
     per: Literal["user", "key"] | None
     models: Globs
     """Empty: all models."""
+    allows_unbounded: bool = False
+    """Requests pass whose cost nobody can bound beforehand."""
 
     def applies_to(self, model: str | None) -> bool:
         """Say whether requests for `model` count; an unknown model always does."""
@@ -92,6 +94,13 @@ class Budgets:
             self._remembered.clear()
         self._remembered[question] = answer
         return answer[2]
+
+    def forbids_unbounded(self, key: Budgeted | None, model: str | None) -> str | None:
+        """Return the identity of a hard budget that lets nothing through whose cost has no bound; None: none does."""
+        for template in (*(() if key is None else key.budgets), *self._shared):
+            if template.is_hard and not template.allows_unbounded and template.applies_to(model):
+                return template.identity
+        return None
 
     def _resolve(self, question: _Question, now_ms: int) -> _Remembered:
         key, own, user, model = question
@@ -144,6 +153,7 @@ def _template(budget: Budget, identity: str) -> BudgetTemplate:
         ZoneInfo(budget.timezone),
         budget.per,
         Globs(budget.models),
+        budget.unbounded == "allow",
     )
 
 

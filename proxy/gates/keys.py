@@ -110,6 +110,22 @@ class KeyRing:
             return None
         return found[1]
 
+    def ticket(self, name: str, text: bytes, expires_s: int) -> str:
+        """Return a proof, good until `expires_s` (Unix seconds), that the key called `name` may do what `text` says."""
+        claim = f"{expires_s}.{name}"
+        return f"{claim}.{self._seal(claim, text)}"
+
+    def redeem(self, ticket: str, text: bytes, now_s: int) -> KeyPolicy | None:
+        """Return the policy of the key to which `ticket` was given for `text`; None: it is none, or too old."""
+        claim, _, seal = ticket.rpartition(".")
+        expires, _, name = claim.partition(".")
+        if not hmac.compare_digest(seal.encode(), self._seal(claim, text).encode()) or now_s > int(expires):
+            return None
+        return next((policy for _, policy in self._by_digest.values() if policy.name == name), None)
+
+    def _seal(self, claim: str, text: bytes) -> str:
+        return hmac.digest(self._pepper, b"ticket\0" + claim.encode() + b"\0" + text, "sha256").hex()[:32]
+
     def _add(self, digest: bytes, policy: KeyPolicy) -> None:
         self._by_digest[digest] = (digest, policy)
 

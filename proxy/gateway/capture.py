@@ -23,15 +23,26 @@ TAIL_BYTES: Final = 64 * 1024
 class Capture:
     """One body."""
 
-    __slots__ = ("_digest", "_first", "_journaled", "_limit", "_pending", "pending_bytes", "size", "tail")
+    __slots__ = (
+        "_digest",
+        "_first",
+        "_journaled",
+        "_keeps_tail",
+        "_limit",
+        "_pending",
+        "pending_bytes",
+        "size",
+        "tail",
+    )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, keeps_tail: bool = True) -> None:
         self.size = 0
         """Bytes that passed."""
         self.pending_bytes = 0
         """Bytes that wait in memory."""
         self.tail = b""
         self._limit = limit
+        self._keeps_tail = keeps_tail
         self._pending: list[bytes] = []
         self._journaled = 0
         self._first = b""
@@ -70,10 +81,16 @@ class Capture:
         else:
             self._first = data
         if len(data) > room:
-            self.tail = (self.tail + data)[-TAIL_BYTES:]
+            if self._keeps_tail:
+                self.tail = (self.tail + data)[-TAIL_BYTES:]
             data = data[:room]
         self._journaled += len(data)
         return data
+
+    @property
+    def is_cut(self) -> bool:
+        """Say whether the journal does not get all that passed so far."""
+        return self.size > self._limit
 
     @property
     def sha256(self) -> bytes:

@@ -16,6 +16,7 @@ from proxy.gateway.opening import Opening
 if TYPE_CHECKING:
     from proxy.gateway.relay import Relay
     from proxy.gateway.service import Gateway
+    from proxy.gateway.socket.relay import SocketRelay
 
 _PIPELINE_BYTES: Final = 64 * 1024
 """Bytes of following requests that may wait before reading pauses."""
@@ -42,12 +43,15 @@ class ClientConnection(asyncio.Protocol):
         "paused_since",
         "relay",
         "transport",
+        "tunnel",
     )
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self.transport: asyncio.Transport | None = None
         self.relay: Relay | None = None
+        self.tunnel: SocketRelay | None = None
+        """Takes every byte since the connection became a WebSocket; None: it speaks HTTP."""
         self.deadline = _FOREVER
         """Monotonic time at which `expire` is called."""
         self.last_read = 0.0
@@ -74,7 +78,9 @@ class ClientConnection(asyncio.Protocol):
         self.last_read = self._gateway.now()
         if self._is_lingering:
             return
-        if self._request_is_open:
+        if self.tunnel is not None:
+            self.tunnel.frames_from_client(data)
+        elif self._request_is_open:
             self._read_body(data)
         elif self._is_free and not self._is_next_due:
             self._buffer = self._buffer + data if self._buffer else data
@@ -175,6 +181,11 @@ class ClientConnection(asyncio.Protocol):
         return self._request_is_open
 
     @property
+    def is_tls(self) -> bool:
+        """Say whether the client speaks TLS to us."""
+        return self.transport is not None and self.transport.get_extra_info("sslcontext") is not None
+
+    @property
     def is_reading_paused(self) -> bool:
         """Say whether the client is made to wait: it is not at fault when nothing comes."""
         return self._is_reading_paused
@@ -223,6 +234,20 @@ class ClientConnection(asyncio.Protocol):
         """Read no further request before `exchange_over`: its answer takes a moment."""
         self._is_held = True
 
+    def switch(self, tunnel: SocketRelay) -> None:
+        """Hand every byte to `tunnel` from now on; what waited since the request goes first."""
+        self.tunnel = tunnel
+        self.resume_reading()
+        waiting, self._buffer = self._buffer, b""
+        if waiting:
+            tunnel.frames_from_client(waiting)
+
+    def say_goodbye(self, last: bytes) -> None:
+        """Send the last bytes of a tunnel; what the client still sends is dropped until it has read them."""
+        self.relay = self.tunnel = None
+        self.write(last)
+        self._linger()
+
     def _linger(self) -> None:
         """Take and drop what the client still sends, so that it can read the answer before the connection goes."""
         self._is_lingering = True
@@ -237,7 +262,7 @@ class ClientConnection(asyncio.Protocol):
 
         With framing (a length or chunks) a plain close tells, and what was sent still arrives; without, only a reset does.
         """
-        self.relay = None
+        self.relay = self.tunnel = None
         if self.transport is not None:
             if is_framed:
                 self._close(self.transport)
@@ -295,7 +320,7 @@ class ClientConnection(asyncio.Protocol):
         self.paused_since = None  # nobody is waited for any more
         self.deadline = _FOREVER
         self._gateway.clients.discard(self)
-        relay, self.relay = self.relay, None
+        relay, self.relay, self.tunnel = self.relay, None, None
         if relay is not None:
             relay.client_left()
 

@@ -198,14 +198,17 @@ def _judge_framing(request: RequestHead) -> None:
         request.content_length = int(length)
 
 
+_PERSISTENCE: Final = frozenset((b"close", b"keep-alive", b""))
 DROPPED_RESPONSE: Final = HOP_BY_HOP | {b"content-length", b"alt-svc", b"strict-transport-security"}
 """alt-svc and HSTS speak of the provider's host, not of ours."""
 
 
+ADDRESSES: Final = frozenset((b"location", b"x-goog-upload-url", b"x-goog-upload-control-url"))
+"""Headers that hold an address to which some SDK goes on."""
+_NOTED: Final = ADDRESSES | {b"content-type", b"content-encoding", b"set-cookie"}
+"""Headers that are relayed and matter to us as well."""
 _MATTERS: Final = re.compile(
-    rb"\r\n("
-    + b"|".join(sorted((*DROPPED_RESPONSE, b"content-type", b"set-cookie", PRIVATE_PREFIX + rb"[a-z-]+")))
-    + rb"):[ \t]*([^\r]*)",
+    rb"\r\n(" + b"|".join(sorted((*DROPPED_RESPONSE, *_NOTED, PRIVATE_PREFIX + rb"[a-z-]+"))) + rb"):[ \t]*([^\r]*)",
     re.IGNORECASE,
 )
 """The header lines of a response that mean something to us, found without splitting the others."""
@@ -217,7 +220,9 @@ class ResponseHead:
     __slots__ = (
         "content_length",
         "content_type",
+        "has_addresses",
         "is_chunked",
+        "is_encoded",
         "keep_alive",
         "kept",
         "lines",
@@ -240,6 +245,9 @@ class ResponseHead:
         self.content_type = b""
         """Lower case, with parameters."""
         self.sets_cookies = False
+        self.is_encoded = False
+        """The body is compressed."""
+        self.has_addresses = False
 
     @property
     def is_event_stream(self) -> bool:
@@ -254,8 +262,8 @@ def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
     parser = httptools.HttpResponseParser(_SILENT)
     try:
         parser.feed_data(head)
-    except httptools.HttpParserUpgrade as error:
-        raise BadResponse("it switched protocols") from error
+    except httptools.HttpParserUpgrade:
+        pass  # Whether the protocol may change is for the relay to say.
     except httptools.HttpParserError as error:
         raise BadResponse(f"its head cannot be read: {type(error).__name__}") from error
     status = parser.get_status_code()
@@ -274,20 +282,39 @@ def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
 def _judge_response(response: ResponseHead) -> None:
     lines = response.lines
     kept: list[bytes] = []
+    named: set[bytes] = set()
     start = 0
     for match in _MATTERS.finditer(lines):
         key = match[1].lower()
-        if key == b"content-type":
-            response.content_type = match[2].lower()
-            continue
-        if key == b"set-cookie":
-            response.sets_cookies = True
+        value = match[2].rstrip(b" \t")
+        if key in _NOTED:
+            _note_line(response, key, value.lower())
             continue
         kept.append(lines[start : match.start()])
         start = match.end()
-        _judge_line(response, key, match[2].rstrip(b" \t"))
+        _judge_line(response, key, value)
+        if key == b"connection" and value.lower() not in _PERSISTENCE:
+            named.update(value.lower().replace(b" ", b"").replace(b"\t", b"").split(b","))
     kept.append(lines[start:])
     response.kept = b"".join(kept)
+    if named:
+        response.kept = _without_named(response.kept, named - _PERSISTENCE)
+
+
+def _without_named(lines: bytes, named: set[bytes]) -> bytes:
+    """Drop the headers that `Connection` names: they were meant for one hop."""
+    return b"".join(b"\r\n" + line for line in lines.split(b"\r\n")[1:] if line.partition(b":")[0].lower() not in named)
+
+
+def _note_line(response: ResponseHead, key: bytes, value: bytes) -> None:
+    if key == b"content-type":
+        response.content_type = value
+    elif key == b"set-cookie":
+        response.sets_cookies = True
+    elif key == b"content-encoding":
+        response.is_encoded = value not in (b"", b"identity")
+    else:
+        response.has_addresses = True
 
 
 def _judge_line(response: ResponseHead, key: bytes, value: bytes) -> None:

@@ -5,23 +5,37 @@ Pure apart from one memory: which upstream and model objected to our usage optio
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
 from proxy.config import Config
-from proxy.gates.admission import Peek, has_duplicates, unseen_input_tokens
+from proxy.errors import BadRequest
+from proxy.gates.admission import Peek, Unseen, confusing_field, must_be_readable, unseen
+from proxy.gates.admission import peek as read_peek
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyPolicy, KeyRing
 from proxy.gates.refusal import explain
+from proxy.gates.session import NAMED_IN_MESSAGES, confusing_member, models_named
+from proxy.gateway.credentials import credential_line
 from proxy.gateway.framing import RequestHead
-from proxy.gateway.identity import credential_headers, read_credentials
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route, Target
-from proxy.reservations import Account, BudgetLine, Refused, Reserve
+from proxy.gateway.socket.meter import Needed
+from proxy.operations import Operation, find_operation
+from proxy.reservations import Account, BudgetLine, Cover, Refused, Reserve
 
 _SPENDS_NOTHING: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
 """Methods that make no provider generate anything; any other may, so any other is judged."""
+_OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
+"""Headers by which some servers take a GET for a POST."""
+_MINTS: Final = frozenset({"realtime_secrets", "administration"})
+"""What these hand out lets a caller go to the provider without us, so to a limit they are worth its whole budget."""
+_ELSEWHERE: Final = _MINTS | {"realtime_calls", "live_sessions"}
+"""What these begin goes on over other lines than ours."""
 _NEVER_REMEMBERED: Final = 1024
+TICKET_S: Final = 86400
+"""A resumable upload may be finished for a day; Google keeps it for two."""
 
 
 class Gate:
@@ -39,10 +53,23 @@ class Gate:
         self._denies_unpriced = config.pricing.unknown_model == "deny"
         self._rejects_usage: set[tuple[str, str | None]] = set()
 
-    def find_key(self, lowered: dict[bytes, bytes]) -> KeyPolicy | None:
-        """Return the policy of the key that a request presents; None: nobody configured it."""
-        found = (self._keys.find(credential) for credential in read_credentials(lowered))
-        return next((policy for policy in found if policy is not None), None)
+    def find_key(self, credentials: Iterable[bytes]) -> tuple[KeyPolicy | None, bytes]:
+        """Return the policy of the key among what a request presents, and that key; None: nobody configured one.
+
+        Raises BadRequest for two keys: which of them an upstream would charge is not ours to know.
+        """
+        found = [(policy, secret) for secret in credentials if (policy := self._keys.find(secret)) is not None]
+        if len({policy.name for policy, _ in found}) > 1:
+            raise BadRequest("the request presents two different keys")
+        return found[0] if found else (None, b"")
+
+    def issue_ticket(self, policy: KeyPolicy, upstream: str, target: bytes, now_s: int) -> str:
+        """Return what lets the holder of a key go on to `target` of an upstream without showing the key again."""
+        return self._keys.ticket(policy.name, upstream.encode() + b" " + target, now_s + TICKET_S)
+
+    def redeem_ticket(self, ticket: str, upstream: str, target: bytes, now_s: int) -> KeyPolicy | None:
+        """Return the policy of the key to which `ticket` was given for this target; None: it was given for none."""
+        return self._keys.redeem(ticket, upstream.encode() + b" " + target, now_s)
 
     def judge_caller(self, policy: KeyPolicy | None, upstream: str) -> Refusal | None:
         """Decide from the credential and the upstream alone."""
@@ -58,43 +85,136 @@ class Gate:
         """Return how many body bytes to collect before forwarding; 0: none, let the body flow."""
         if method in _SPENDS_NOTHING:
             return 0
-        is_generation = _is_generation(route)
-        if self._is_gated(policy) and is_generation:
-            return self._body_bytes
-        return self._window_bytes if is_generation or self._is_gated(policy) else 0
+        if self._is_gated(policy):
+            return self._body_bytes if _spends(route, method) else 0
+        return self._window_bytes if _is_generation(route) else 0
 
     def _is_gated(self, policy: KeyPolicy | None) -> bool:
         return self._has_shared_budgets or (policy is not None and policy.is_gated)
 
-    def must_read(self, policy: KeyPolicy | None, body: bytes) -> bool:
-        """Say whether a body must be read: for a limit, or because it may ask for a stream."""
-        return self._is_gated(policy) or b'"stream"' in body or b"\\u" in body
+    def read(self, policy: KeyPolicy | None, route: Route, head: RequestHead, body: bytes) -> Peek | None:
+        """Return what must be known of a body: for a limit, or because it may ask for a stream; None: nothing."""
+        if not self._is_gated(policy):
+            if _speaks_chat(route) and (b'"stream"' in body or b"\\u" in body):
+                return read_peek(body, route.operation)
+            return None
+        if not _spends(route, head.method) or sum(name.lower() == b"content-type" for name, _ in head.headers) > 1:
+            return None
+        return read_peek(body, route.operation, head.lowered.get(b"content-type", b""))
 
     def judge_request(
-        self, policy: KeyPolicy | None, route: Route, method: bytes, body: bytes | None, seen: Peek | None
+        self, policy: KeyPolicy | None, route: Route, head: RequestHead, body: bytes | None, seen: Peek | None
     ) -> Refusal | None:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
-        if method in _SPENDS_NOTHING or not self._is_gated(policy):
+        if not self._is_gated(policy):
             return None
-        if _is_generation(route):
-            if seen is None:
-                return Refusal("bad_request", 400, "a limit of this key needs a body that can be read as JSON")
-            if body is not None and has_duplicates(body):
-                return Refusal("bad_request", 400, "a field that decides about a limit of this key stands twice")
-        model = seen.model if seen is not None else None
-        if policy is not None and model is not None and not policy.allows_model(model):
-            return Refusal("model_not_allowed", 403, f"the key `{policy.name}` may not use the model `{model}`")
-        if policy is not None and model is None and policy.models and _is_generation(route):
-            return Refusal("model_not_allowed", 403, f"the key `{policy.name}` must name one of its models")
+        if not _OVERRIDES.isdisjoint(head.lowered):
+            return Refusal("bad_request", 400, "a limit of this key needs to know the method: do not override it")
+        if not _spends(route, head.method):
+            return None
+        if seen is None and must_be_readable(route.operation):
+            return Refusal("bad_request", 400, "a limit of this key needs a body that can be read in only one way")
+        if body and seen is not None and (field := confusing_field(body, route.operation)) is not None:
+            message = f"`{field}` decides about a limit of this key: it may stand once only, and in its usual spelling"
+            return Refusal("bad_request", 400, message)
+        return self._judge_models(policy, seen) or self._judge_bound(policy, route, seen)
+
+    def _judge_models(self, policy: KeyPolicy | None, seen: Peek | None) -> Refusal | None:
+        if policy is None or not policy.models:
+            return None
+        for model in (seen.model, *seen.other_models) if seen is not None else (None,):
+            if model is None:
+                return Refusal("model_not_allowed", 403, f"the key `{policy.name}` must name one of its models")
+            if not policy.allows_model(model):
+                return Refusal("model_not_allowed", 403, f"the key `{policy.name}` may not use the model `{model}`")
         return None
+
+    def _judge_bound(self, policy: KeyPolicy | None, route: Route, seen: Peek | None) -> Refusal | None:
+        """Refuse what nobody can bound where a hard budget applies that does not allow it."""
+        if route.target.is_free or _is_billed_now(route):
+            return None
+        budget = self._budgets.forbids_unbounded(policy, seen.model if seen is not None else None)
+        if budget is None:
+            return None
+        what = f"{route.operation.endpoint} requests" if route.operation is not None else "a path unknown here"
+        message = f"nobody can say beforehand what {what} will cost, so the budget {budget} lets none through;"
+        return Refusal("model_not_allowed", 403, f"{message} set `unbounded: allow` for that budget to permit them")
+
+    def judge_session(self, policy: KeyPolicy | None, route: Route, model: str | None) -> Refusal | None:
+        """Decide about a session from its URL; what its messages name is judged as they come."""
+        operation = route.operation
+        seen = Peek(model, True, None, None, 1, None, None, False)
+        names_later = operation is not None and (operation.dialect, operation.endpoint) in NAMED_IN_MESSAGES
+        refusal = None if model is None and names_later else self._judge_models(policy, seen)
+        if refusal is not None or route.target.is_free or _is_generation(route):
+            return refusal
+        budget = self._budgets.forbids_unbounded(policy, model)
+        if budget is None:
+            return None
+        message = f"nobody can say beforehand what such a session will cost, so the budget {budget} lets none through;"
+        return Refusal("model_not_allowed", 403, f"{message} set `unbounded: allow` for that budget to permit them")
+
+    def judge_message(self, policy: KeyPolicy | None, operation: Operation | None, text: bytes) -> Refusal | None:
+        """Decide about a message of a session."""
+        if operation is None:
+            return None
+        if (member := confusing_member(text, operation)) is not None:
+            message = f"`{member}` decides about a limit of this key: it may stand once only, and in its usual spelling"
+            return Refusal("bad_request", 400, message)
+        for model in models_named(text, operation):
+            seen = Peek(model, True, None, None, 1, None, None, False)
+            if (refusal := self._judge_models(policy, seen)) is not None:
+                return refusal
+        return None
+
+    def session_is_limited(self, policy: KeyPolicy | None) -> bool:
+        """Say whether the messages of a session must be read before they may go."""
+        return self._has_shared_budgets or (policy is not None and bool(policy.models or policy.budgets))
+
+    def cover(
+        self,
+        exchange: str,
+        policy: KeyPolicy | None,
+        route: Route,
+        *,
+        user: str | None,
+        needed: Needed,
+        ahead: tuple[int, int],
+        now_ms: int,
+    ) -> Cover | None:
+        """Return what to ask of the ledger for a session; None: no budget applies.
+
+        `ahead`: tokens of input and output to have covered beyond what is needed now. `now_ms`: when it began.
+        """
+        trusted = user if policy is not None and policy.trust_identity else None
+        models = {model for model, _ in needed.models}
+        lines = dict.fromkeys(line for model in models for line in self._budgets.lines(policy, trusted, model, now_ms))
+        if not lines:
+            return None
+        return Cover(
+            ticket=0,
+            exchange=exchange,
+            owner=self._owner,
+            provider=route.target.provider,
+            is_free=route.target.is_free,
+            models=needed.models,
+            input_tokens=needed.input_tokens + ahead[0],
+            output_tokens=needed.output_tokens + ahead[1],
+            unseen_tokens=needed.unseen_tokens,
+            unlimited=needed.unlimited,
+            tool_calls=needed.tool_calls,
+            lines=tuple(lines),
+            deny_unpriced=self._denies_unpriced and None not in models,
+            known=needed.known,
+        )
 
     def wants_usage(self, route: Route, head: RequestHead, seen: Peek) -> bool:
         """Say whether a stream should be asked for its usage."""
         target = route.target
         if (
             not seen.is_streaming
-            or target.wire != "openai"
-            or kind_of(route) not in ("chat", "completions")
+            or route.dialect != "openai"
+            or not _speaks_chat(route)
             or b"content-encoding" in head.lowered
             or target.include_usage == "never"
         ):
@@ -125,12 +245,11 @@ class Gate:
         """
         model = peek.model if peek is not None else None
         trusted = user if policy is not None and policy.trust_identity else None
-        lines = self._budgets.lines(policy, trusted, model, now_ms) if method not in _SPENDS_NOTHING else ()
-        if body is not None and peek is not None:
-            input_bytes += unseen_input_tokens(body, peek)
+        lines = self._budgets.lines(policy, trusted, model, now_ms) if _spends(route, method) else ()
         rates = policy.rates if policy is not None else ()
         if not lines and not rates:
             return None
+        hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else Unseen()
         return Reserve(
             ticket=0,
             exchange=exchange,
@@ -138,15 +257,20 @@ class Gate:
             model=model,
             provider=route.target.provider,
             is_free=route.target.is_free,
-            endpoint=kind_of(route),
-            input_bytes=input_bytes,
+            endpoint=route.operation.endpoint if route.operation is not None else "other",
+            input_bytes=input_bytes - peek.file_bytes if peek is not None else input_bytes,
             max_output_tokens=peek.max_output_tokens if peek is not None else None,
             choices=peek.choices if peek is not None else 1,
-            is_streaming=peek.is_streaming if peek is not None else False,
+            is_streaming=peek is not None and peek.is_streaming and _is_generation(route),
             tier=peek.service_tier if peek is not None else None,
             lines=lines,
             rates=rates,
-            deny_unpriced=self._denies_unpriced and bool(lines) and (_is_generation(route) or model is not None),
+            deny_unpriced=self._denies_unpriced and bool(lines) and _is_billed_now(route),
+            is_bounded=_is_billed_now(route) and peek is not None and peek.is_bounded and not peek.other_models,
+            unseen_tokens=hidden.tokens,
+            tool_calls=hidden.tool_calls,
+            speed=peek.speed if peek is not None else None,
+            units=peek.units if peek is not None else (),
         )
 
     def balance_lines(self, policy: KeyPolicy | None, now_ms: int) -> tuple[BudgetLine, ...]:
@@ -193,17 +317,34 @@ class Gate:
         """
         if policy is None or not (self._is_virtual or policy.is_dynamic):
             return None
-        return credential_headers(target.auth, target.api_key) if target.api_key is not None else b""
-
-
-def kind_of(route: Route) -> str:
-    """Return how a request can be bounded: the endpoint of an operation that is billed by the token, or `other`."""
-    operation = route.operation
-    return operation.endpoint if operation is not None and operation.billing == "tokens" else "other"
+        return credential_line(target.auth, target.api_key) if target.api_key is not None else b""
 
 
 def _is_generation(route: Route) -> bool:
-    return kind_of(route) != "other"
+    return route.operation is not None and route.operation.billing == "tokens"
+
+
+def _is_billed_now(route: Route) -> bool:
+    """Say whether the answer is what is billed: then there may be a bound."""
+    operation = route.operation
+    return operation is not None and operation.billing in ("tokens", "units") and operation.endpoint not in _ELSEWHERE
+
+
+def _speaks_chat(route: Route) -> bool:
+    operation = route.operation
+    return operation is not None and operation.dialect == "openai" and operation.endpoint in ("chat", "completions")
+
+
+def _spends(route: Route, method: bytes) -> bool:
+    """Say whether a request may cost something: also what nobody knows may."""
+    operation = route.operation
+    if operation is not None and operation.endpoint.endswith("_socket"):
+        return True  # its method is GET
+    if method in _SPENDS_NOTHING:
+        return False
+    if method != b"POST":  # a server that does not mind the method takes it for a POST
+        operation = find_operation(route.target.wire, "POST", route.endpoint) or operation
+    return operation is None or operation.billing != "nothing" or operation.endpoint in _MINTS
 
 
 def _iso(ms: int | None) -> str | None:

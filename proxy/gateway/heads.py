@@ -8,34 +8,56 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.gateway.framing import HOP_BY_HOP, PRIVATE_PREFIX, HeaderList, RequestHead, ResponseHead, has_no_body
-from proxy.gateway.identity import CREDENTIALS
+from proxy.gateway.credentials import CREDENTIALS, SIGNATURE, without_credentials
+from proxy.gateway.dialects import FAMILIES, OWN_CREDENTIALS
+from proxy.gateway.framing import HOP_BY_HOP, PRIVATE_PREFIX, RequestHead, ResponseHead, has_no_body
 
-_DROPPED_REQUEST: Final = HOP_BY_HOP | {b"host", b"content-length", b"expect"}
+_DROPPED_REQUEST: Final = HOP_BY_HOP | OWN_CREDENTIALS | {b"host", b"content-length", b"expect"}
+_DROPPED_PREFIXES: Final = (PRIVATE_PREFIX, *FAMILIES)
+_NOT_IN_DISGUISE: Final = _DROPPED_REQUEST | CREDENTIALS | SIGNATURE
+"""Some servers take `content_length` for `content-length`: under such a name nothing of these may pass."""
 
 
 def request_head(
-    head: RequestHead, *, path: bytes, host: bytes, credential: bytes | None = None, identity_encoding: bool = False
+    head: RequestHead,
+    *,
+    path: bytes,
+    host: bytes,
+    credential: bytes | None = None,
+    secret: bytes = b"",
+    identity_encoding: bool = False,
 ) -> bytes:
     """Return the head to send upstream, up to where its framing begins.
 
-    `credential` is a header line that replaces the caller's own; b'' removes it, None keeps it. `identity_encoding`
-    asks for an answer that we can read.
+    `credential` is a header line that replaces the caller's own; b'' removes it, None keeps it. `secret` is the key by
+    which the caller was known: where a credential is lent, it leaves in no header. `identity_encoding` asks for an
+    answer that we can read.
     """
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, path, host)]
-    named = head.named_in_connection
     for name, value in head.headers:
         key = name.lower()
-        if key in _DROPPED_REQUEST or key in named or key.startswith(PRIVATE_PREFIX) or b"_" in key:
+        if _stays_here(key, head.named_in_connection) or (identity_encoding and key == b"accept-encoding"):
             continue
-        if (credential is not None and key in CREDENTIALS) or (identity_encoding and key == b"accept-encoding"):
-            continue
+        if credential is not None:
+            kept = without_credentials(key, value, secret)
+            if kept is None:
+                continue
+            value = kept
         lines.append(b"%b: %b\r\n" % (name, value))
     if credential:
         lines.append(credential)
     if identity_encoding:
         lines.append(b"accept-encoding: identity\r\n")
     return b"".join(lines)
+
+
+def _stays_here(key: bytes, named_in_connection: frozenset[bytes]) -> bool:
+    if key in _DROPPED_REQUEST or key in named_in_connection or key.startswith(_DROPPED_PREFIXES):
+        return True
+    if b"_" not in key:
+        return False
+    meant = key.replace(b"_", b"-")
+    return meant in _NOT_IN_DISGUISE or meant.startswith(_DROPPED_PREFIXES)
 
 
 def response_head(
@@ -95,8 +117,3 @@ _REASONS: Final = {
     504: b"Gateway Timeout",
     505: b"HTTP Version Not Supported",
 }
-
-
-def recorded_headers(headers: HeaderList) -> HeaderList:
-    """Return the request headers worth keeping: those that are not ours."""
-    return [(name, value) for name, value in headers if not name.lower().startswith(PRIVATE_PREFIX)]

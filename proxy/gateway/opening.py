@@ -8,21 +8,35 @@ but the bytes and the configuration, and is forgotten with it.
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BadRequest
+from proxy.gateway.claims import Claims, read_claims
+from proxy.gateway.credentials import (
+    TICKET,
+    is_signed,
+    read_credentials,
+    read_ticket,
+    recorded_headers,
+    target_without_credentials,
+)
 from proxy.gateway.framing import RequestHead, read_request_head
-from proxy.gateway.heads import recorded_headers, request_head
-from proxy.gateway.identity import Claims, mask_secrets, read_claims
+from proxy.gateway.heads import request_head
+from proxy.gateway.paths import speaker
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route, Router
+from proxy.gateway.socket.handshake import is_upgrade
+from proxy.operations import WEBSOCKET
 from proxy.records import Begin, BeginTemplate
 
 if TYPE_CHECKING:
     from proxy.config import Limits
     from proxy.gates.keys import KeyPolicy
     from proxy.gateway.gate import Gate
+    from proxy.gateway.signature import Signer
 
 MAX_OPENINGS: Final = 1024
 """Heads that are remembered: some 4 KB each. Callers with a new trace id each time simply take the longer way."""
@@ -47,6 +61,10 @@ class Opening:
     identity_head: bytes
     """The same, asking for an answer without content coding."""
     template: BeginTemplate | None
+    signer: Signer | None = None
+    """Signs the request; then its whole body is collected."""
+    is_lent: bool = False
+    """The caller's own credentials do not leave."""
 
 
 class Openings:
@@ -56,6 +74,7 @@ class Openings:
         self._gate = gate
         self._router = router
         self._limits = limits
+        self._body_bytes = int(limits.body_mb * 1024 * 1024)
         self._known: dict[bytes, Opening] = {}
 
     def find(self, head: bytes) -> tuple[Opening, int | None]:
@@ -74,6 +93,8 @@ class Openings:
                 return known, None
         opening = self._read(head)
         length = opening.head.content_length
+        if TICKET in head:
+            return opening, length  # It expires.
         if match is None and length is not None:
             return opening, length  # A spelling that cannot be cut out.
         if len(self._known) >= MAX_OPENINGS:
@@ -86,28 +107,52 @@ class Openings:
         head = read_request_head(raw, max_lines=limits.header_lines, max_url=limits.url_bytes)
         if len(raw) - len(head.target) > limits.header_bytes:
             raise BadRequest("the request head is too large", status=431, code="too_large")
-        method = head.method.decode("latin-1")
-        route = self._router.find(head.target, method, is_anthropic=b"anthropic-version" in head.lowered)
+        method = WEBSOCKET if is_upgrade(head) else head.method.decode("latin-1")
+        route = self._router.find(head.target, method, speaks=speaker(head.lowered))
         claims = read_claims(head)
-        policy = self._gate.find_key(head.lowered)
+        policy, secret = self._gate.find_key(read_credentials(head))
+        ticket = read_ticket(head.target)
+        if policy is None and route is not None and ticket is not None:
+            target = target_without_credentials(route.upstream_path)
+            policy = self._gate.redeem_ticket(ticket, route.target.name, target, int(time.time()))
         if route is None:
             return Opening(head, None, policy, claims, None, 0, b"", b"", None)
         credential = self._gate.lent_credential(policy, route.target)
+        signer = route.target.signer if credential is not None else None
         path, host = route.upstream_path, route.target.host_header
+        if credential is not None:
+            path = target_without_credentials(path)
+            if secret and secret in path:
+                raise BadRequest("a key must not stand in the path")
+        write_head = partial(request_head, head, path=path, host=host, credential=credential, secret=secret)
         return Opening(
             head=head,
             route=route,
             policy=policy,
             claims=claims,
-            refusal=self._gate.judge_caller(policy, route.target.name),
-            window_bytes=self._gate.window_for(policy, route, head.method),
-            upstream_head=request_head(head, path=path, host=host, credential=credential),
-            identity_head=request_head(head, path=path, host=host, credential=credential, identity_encoding=True),
-            template=BeginTemplate(_begin(head, route, policy, claims)),
+            refusal=self._gate.judge_caller(policy, route.target.name) or _judge_signature(head, route, credential),
+            window_bytes=self._body_bytes if signer else self._gate.window_for(policy, route, head.method),
+            upstream_head=write_head(),
+            identity_head=write_head(identity_encoding=True),
+            template=BeginTemplate(_begin(head, route, policy, claims, secret)),
+            signer=signer,
+            is_lent=credential is not None,
         )
 
 
-def _begin(head: RequestHead, route: Route, policy: KeyPolicy | None, claims: Claims) -> Begin:
+def _judge_signature(head: RequestHead, route: Route, credential: bytes | None) -> Refusal | None:
+    """Refuse an AWS signature that cannot hold: it was made for our host, and goes to Amazon's."""
+    if credential is not None or not is_signed(head) or ".amazonaws.com" not in route.target.origin.host:
+        return None
+    return Refusal(
+        "invalid_key",
+        401,
+        "An AWS signature covers the host it was made for and cannot be forwarded. Send a Bedrock API key as bearer"
+        " token, or a virtual key, for which Glassline signs with the credentials of `upstreams.<name>.aws`.",
+    )
+
+
+def _begin(head: RequestHead, route: Route, policy: KeyPolicy | None, claims: Claims, secret: bytes) -> Begin:
     tags = dict(claims.tags)
     tags.update(route.tags)
     if policy is not None:
@@ -121,7 +166,7 @@ def _begin(head: RequestHead, route: Route, policy: KeyPolicy | None, claims: Cl
         is_free=route.target.is_free,
         method=head.method.decode("ascii"),
         path=route.recorded_path,
-        headers=mask_secrets(recorded_headers(head.headers)),
+        headers=recorded_headers(head.headers, secret),
         key=policy.name if policy is not None else None,
         user=claims.user,
         session=claims.session,

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.errors import BadRequest, JournalUnavailable, LedgerUnavailable
+from proxy.errors import BadRequest, BadResponse, JournalUnavailable, LedgerUnavailable, UpstreamError
 from proxy.gates.admission import Peek
-from proxy.gates.admission import peek as read_peek
 from proxy.gateway.framing import LAST_CHUNK, ResponseHead, encode_chunks
-from proxy.gateway.gate import kind_of
 from proxy.gateway.heads import own_response, response_head
 from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
 from proxy.gateway.meter import Allowance
 from proxy.gateway.opening import Opening
-from proxy.gateway.refusal import Refusal, body_of, headers_of, stream_error
+from proxy.gateway.refusal import Refusal, body_of, headers_of, spelled, stream_error
+from proxy.gateway.rewrite import ResultsRewriter, return_path, rewrite_head
 from proxy.gateway.routing import Route
 from proxy.gateway.tape import FLUSH_BYTES, Tape
 from proxy.records import Outcome
@@ -29,6 +28,7 @@ from proxy.reservations import Answer, Granted, Refused
 if TYPE_CHECKING:
     from proxy.gateway.client import ClientConnection
     from proxy.gateway.service import Gateway
+    from proxy.gateway.socket.relay import SocketRelay
     from proxy.gateway.upstream import UpstreamConnection
 
 _ERROR_BYTES: Final = 64 * 1024
@@ -62,7 +62,9 @@ class Relay:
     _remaining_nano: int | None = None
     _allowance: Allowance | None = None
     """How much output the reservation covers; None: all of it."""
-    _stripper: Stripper | None = None
+    _stripper: Stripper | ResultsRewriter | None = None
+    """What changes the response's bytes on their way."""
+    _rewrites_body: bool = False
     _upstream: UpstreamConnection | None = None
     _is_retry: bool = False
     _connect_started: float = 0.0
@@ -93,6 +95,8 @@ class Relay:
         self._last_byte_at = tape.started
         self._window: list[bytes] = []
         """Request body bytes that were not sent yet."""
+        if route.operation is not None and route.operation.endpoint == "message_batches":
+            self._rewrites_body = True
         total = opening.claims.timeout_s or route.target.timeouts.total
         self._total_deadline = tape.started + total if total else _FOREVER
 
@@ -160,8 +164,8 @@ class Relay:
         """Decide about a request; `body` is its whole body, None when it is not collected."""
         self._is_admitted = True
         gate, route, policy = self._service.gate, self._route, self._opening.policy
-        peek = self._peek = read_peek(body, kind_of(route)) if body and gate.must_read(policy, body) else None
-        refusal = gate.judge_request(policy, route, self.method, body, peek)
+        peek = self._peek = gate.read(policy, route, self._head, body) if body else None
+        refusal = gate.judge_request(policy, route, self._head, body, peek)
         if refusal is not None:
             self.refuse(refusal)
             return
@@ -256,8 +260,15 @@ class Relay:
                 framing = b"content-length: %d\r\n\r\n" % (self._content_length or 0)
         opening = self._opening
         # What is stripped or metered must be readable.
-        must_read = self._is_edited or self._allowance is not None
+        must_read = self._is_edited or self._allowance is not None or self._rewrites_body
         first = opening.identity_head if must_read else opening.upstream_head
+        if opening.signer is not None:
+            try:
+                first += opening.signer.sign(first, self._route.target.origin.url, b"".join(body))
+            except UpstreamError as error:
+                self._drop_upstream()
+                self.connect_failed(str(error))
+                return
         connection.write(b"".join((first, framing, *body)))
 
     def connect_failed(self, reason: str) -> None:
@@ -287,7 +298,26 @@ class Relay:
                 return
             if head.is_event_stream:
                 self._stripper = Stripper()
+        if head.has_addresses or self._rewrites_body:
+            self._rewrite(head)
         self._start_response(head)
+        if self._allowance is not None:
+            self._begin_metering(self._allowance, head)
+
+    def _rewrite(self, head: ResponseHead) -> None:
+        """Turn the addresses to which the client's SDK would go on past us."""
+        path = return_path(self._head, self._route, is_tls=self._client.is_tls)
+        self._tape.end_mutated += rewrite_head(head, path, self._ticket_for if self._opening.is_lent else None)
+        if self._rewrites_body and head.content_type.startswith(b"application/json") and not head.is_encoded:
+            self._stripper = ResultsRewriter(path)
+
+    def _ticket_for(self, target: bytes) -> str:
+        policy, now_s = self._opening.policy, self._service.wall_ms() // 1000
+        return self._service.gate.issue_ticket(policy, self._route.target.name, target, now_s) if policy else ""
+
+    def upgraded(self, head: ResponseHead) -> SocketRelay:  # noqa: ARG002 - for the one relay that may
+        """Take the head with which the upstream changes the protocol. Raises BadResponse."""
+        raise BadResponse("it switched protocols")
 
     def _start_response(self, head: ResponseHead) -> None:
         self._pending_head, self._is_chunked_out = response_head(
@@ -306,6 +336,9 @@ class Relay:
             self._hold_error(pieces)
             return
         now = self._last_byte_at = self._service.now()
+        if self._allowance is not None:
+            self._pass_covered(self._allowance, pieces)
+            return
         if pieces and pieces[-1][-16:].rstrip().endswith(_DONE):
             # The client may take this for the end: what it has seen must survive us from now on.
             self._tape.tap(pieces, now)
@@ -314,8 +347,6 @@ class Relay:
             return
         self._write_body(pieces)
         self._tape.tap(pieces, now)
-        if self._allowance is not None:
-            self._watch_budget(self._allowance, pieces)
 
     def _write_body(self, pieces: list[bytes]) -> None:
         if self._stripper is not None and pieces:
@@ -335,7 +366,7 @@ class Relay:
 
     def flush_head(self) -> None:
         """Send a response head whose body has not begun."""
-        if self._pending_head is not None:
+        if self._pending_head is not None and (self._allowance is None or not self._allowance.is_blind):
             self._write(b"")
 
     def response_ended(self, pieces: list[bytes]) -> None:
@@ -346,8 +377,15 @@ class Relay:
             if self._resend_original():
                 return
             pieces = self._release_error()
-        arrived = self._last_byte_at = self._service.now()
-        self._tape.tap(pieces, arrived)
+        if self._allowance is not None:
+            self._end_metered(self._allowance, pieces)
+            return
+        self._tape.tap(pieces, self._service.now())
+        self._end(pieces)
+
+    def _end(self, pieces: list[bytes]) -> None:
+        """Record the exchange and relay its last pieces, which are tapped already."""
+        self._last_byte_at = self._service.now()
         if self._stripper is not None:
             pieces = [self._stripper.feed(b"".join(pieces)) + self._stripper.close()]
         last = self._encoded(pieces)
@@ -379,9 +417,9 @@ class Relay:
             self._upstream.pause()
 
     def resume_response(self) -> None:
-        """Read from the upstream again."""
+        """Read from the upstream again, unless something of it waits to be covered."""
         self._last_byte_at = self._service.now()
-        if self._upstream is not None:
+        if self._upstream is not None and (self._allowance is None or not self._allowance.is_holding):
             self._upstream.resume()
 
     # --- an edited request that the upstream may object to -----------------------------------------------------
@@ -396,6 +434,7 @@ class Relay:
 
     def _release_error(self) -> list[bytes]:
         held, self._held_error = self._held_error or [], None
+        self._allowance = None  # an error is billed by nobody
         if self._response is not None:
             self._start_response(self._response)
         return held
@@ -418,13 +457,53 @@ class Relay:
 
     # --- a hard budget and a running stream --------------------------------------------------------------------
 
-    def _watch_budget(self, allowance: Allowance, pieces: list[bytes]) -> None:
-        needed = allowance.spend(pieces)
-        if allowance.refusal is not None and allowance.is_used_up:
-            self._cut(allowance.refusal)
-        elif needed is not None:
-            if allowance.is_used_up:
-                self.pause_response()
+    def _begin_metering(self, allowance: Allowance, head: ResponseHead) -> None:
+        if head.status >= 300:  # what is no answer is billed by nobody
+            self._allowance = None
+            return
+        allowance.begin(head.content_type, is_encoded=head.is_encoded)
+        if allowance.is_blind:
+            self._ask_for_more(allowance)
+
+    def _pass_covered(self, allowance: Allowance, pieces: list[bytes]) -> None:
+        """Relay what the reservation covers; the rest waits until it covers more."""
+        if self.is_over:
+            return
+        self._tap_metered(allowance, pieces)
+        covered = allowance.take(pieces)
+        if covered:
+            self._write_body(covered)
+        self._ask_for_more(allowance)
+
+    def _tap_metered(self, allowance: Allowance, pieces: list[bytes]) -> None:
+        """Record what came, before anything of it may be taken for the end. What nobody may see yet can still change."""
+        if not allowance.is_blind:
+            self._tape.tap(pieces, self._service.now())
+            if pieces and pieces[-1][-16:].rstrip().endswith(_DONE):
+                self._tape.flush_response()
+
+    def _end_metered(self, allowance: Allowance, pieces: list[bytes]) -> None:
+        if self.is_over:
+            return
+        self._tap_metered(allowance, pieces)
+        covered = allowance.take(pieces) + allowance.close()
+        if not allowance.is_holding:
+            self._allowance = None
+            self._end(covered)
+            return
+        allowance.is_ended = True
+        if covered:
+            self._write_body(covered)
+        self._ask_for_more(allowance)
+
+    def _ask_for_more(self, allowance: Allowance) -> None:
+        needed = allowance.tokens_to_ask()
+        if allowance.refusal is not None and allowance.is_holding:
+            self._stop_metered(allowance, allowance.refusal)
+            return
+        if allowance.is_holding:
+            self.pause_response()
+        if needed is not None:
             self._service.ledger.extend(self._tape.id, needed, self._extended)
 
     def _extended(self, answer: Answer | LedgerUnavailable) -> None:
@@ -433,25 +512,43 @@ class Relay:
             return
         if not isinstance(answer, Granted):
             allowance.refusal = self._refusal_of(answer)
-            if allowance.is_used_up:
-                self._cut(allowance.refusal)
+            if allowance.is_holding or allowance.is_blind:
+                self._stop_metered(allowance, allowance.refusal)
             return
+        was_blind = allowance.is_blind
+        covered = allowance.grant(answer.output_tokens)
+        if was_blind:
+            self._tape.tap(covered, self._service.now())
         if answer.output_tokens is None:
             self._allowance = None
-        else:
-            allowance.granted_tokens = answer.output_tokens
+        if allowance.is_ended and not allowance.is_holding:
+            self._allowance = None
+            self._end(covered)
+            return
+        if covered:
+            self._write_body(covered)
+        self._ask_for_more(allowance)
         if self._client.paused_since is None:
             self.resume_response()
 
+    def _stop_metered(self, allowance: Allowance, refusal: Refusal) -> None:
+        """End a response that outgrew its budget: by an answer of our own if nothing of it was passed on."""
+        if allowance.is_blind and self._pending_head is not None:
+            self._response = self._pending_head = None
+            self.refuse(refusal)
+        else:
+            self._cut(refusal)
+
     def _cut(self, refusal: Refusal) -> None:
         """End a running stream with an error that its wire knows."""
-        event = stream_error(refusal, self._route.dialect, self._route.endpoint, self._tape.id)
+        response, route = self._response, self._route
+        kind = response.content_type if response is not None and not response.is_encoded else b""
+        event = stream_error(refusal, route.envelope, route.endpoint, self._tape.id, kind)
         self._drop_upstream()
         self._record("refused", refusal)
         if self._client_is_gone:
             return
-        response = self._response
-        if event is None or response is None or not response.is_event_stream or not self._is_chunked_out:
+        if event is None or not self._is_chunked_out:
             self._client.break_off(is_framed=self._is_framed_out)
             return
         self._write(encode_chunks([event]) + LAST_CHUNK)
@@ -517,7 +614,9 @@ class Relay:
             if not self._client_is_gone:
                 self._client.break_off(is_framed=self._is_framed_out)
             return
-        body = body_of(refusal, self._route.dialect, self._tape.id)
+        envelope = self._route.envelope
+        refusal = spelled(refusal, envelope)
+        body = body_of(refusal, envelope, self._tape.id)
         self._response = self._tape.response_head_us = None
         if refusal.code != "invalid_key":
             self._tape.response.add(body)
@@ -526,7 +625,7 @@ class Relay:
             return
         keep_alive = self._head.keep_alive and not self._client.request_is_open
         shown = b"" if self.method == b"HEAD" else body
-        headers = headers_of(refusal) + self._own_headers()
+        headers = headers_of(refusal, envelope, self._tape.id) + self._own_headers()
         connection = b"" if keep_alive else b"connection: close\r\n"
         self._client.write(own_response(refusal.status, headers, shown, connection))
         self._client.exchange_over(keep_alive=keep_alive)
@@ -544,7 +643,8 @@ class Relay:
                 self.refuse(Refusal("bad_request", 408, "the request body took too long"), outcome="timeout")
         elif self._upstream is None:
             # The ledger and an attempt to connect have deadlines of their own; a place in the pool has this one.
-            if self._connect_started and now - self._connect_started > timeouts.connect + _POOL_GRACE_S:
+            is_connecting = self._connect_started and self._response is None
+            if is_connecting and now - self._connect_started > timeouts.connect + _POOL_GRACE_S:
                 self.connect_failed("all its connections are in use")
         elif self._client.paused_since is not None:
             if now - self._client.paused_since > self._service.timeouts.write_stall:
@@ -589,6 +689,8 @@ class Relay:
         self.is_over = True
         self._service.relays.discard(self)
         tape = self._tape
+        if isinstance(self._stripper, ResultsRewriter) and self._stripper.edits:
+            tape.end_mutated += ("results_url",)
         was_dispatched = tape.number is not None
         tape.end(outcome, self._response, refusal)
         if tape.is_reserved:

@@ -1,7 +1,8 @@
 """Which upstream a path means, and where below its base URL the request goes.
 
-    /v1/…                     the default upstream; with an `anthropic-version` header, `anthropic`
-    /v1beta/… /v1alpha/… /upload/v1…   `gemini`
+    /v1/…                     the default upstream; with the headers of Anthropic's or Google's SDK, theirs
+    /v1beta/… /v1alpha/… /upload/… /ws/google.ai…   `gemini`
+    /openai/deployments/…     `azure`, where it is configured
     /<upstream>/…             that upstream
     /t/<name>:<value>/…       any of the above, tagged; repeatable
 
@@ -12,21 +13,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from proxy.config import Config, Timeouts, Upstream
 from proxy.errors import BadRequest
+from proxy.gateway.credentials import mask_query
+from proxy.gateway.paths import endpoint_of, join, judge_path, mounts, name_upstream, root_of, split_tags
+from proxy.gateway.signature import Signer
 from proxy.operations import DIALECTS_OF, Operation, find_operation
-from proxy.providers import PROVIDERS
+from proxy.providers import PROVIDERS, row_for
 
-_NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7[fF]|25)|%(?![0-9A-Fa-f]{2})")
-_VERSION: Final = re.compile(r"v\d+(?:alpha|beta)?\d*")
-_GEMINI: Final = ("/v1beta/", "/v1alpha/", "/upload/v1")
-_TAG: Final = re.compile(r"[^:/]{1,64}:[^/]{1,256}")
-_CREDENTIAL_IN_QUERY: Final = re.compile(rb"(^|&)(key|api[_-]key|access_token)=([^&]*)", re.IGNORECASE)
+_PORTS: Final = {"http": 80, "https": 443}
+_LOCATION: Final = re.compile(r"/locations/([a-z]{2,14}-[a-z]{4,10}[0-9]{1,2})/")
+"""Google's regions are named after a continent and a direction: europe-west9."""
+_MAX_REGIONS: Final = 64
+"""More than Google has; each that is used costs connections and a TLS context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class Origin:
     allow_private: bool
     ca_file: Path | None = None
     """Certificates to trust beside the system's."""
+
+    @property
+    def url(self) -> str:
+        """Return scheme and host, and the port where it is not the scheme's."""
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{shown}" + ("" if self.port == _PORTS[self.scheme] else f":{self.port}")
 
     @property
     def is_secure(self) -> bool:
@@ -61,11 +71,15 @@ class Target:
     auth: str
     """Scheme in which the upstream wants a credential: bearer, x-api-key, api-key, x-goog-api-key, none."""
     api_key: bytes | None
+    signer: Signer | None
+    """Signs what is sent for callers to whom credentials are lent, instead of an `api_key`."""
     drains: bool
     """A client that leaves does not cancel the request."""
     include_usage: str
     """auto, always or never."""
     timeouts: Timeouts
+    is_regional: bool = False
+    """Its host is that of the region that a path names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,15 @@ class Route:
     operation: Operation | None
     """What the method and the path ask for; None: nobody knows."""
     tags: tuple[tuple[str, str], ...]
+    mount: str = ""
+    """Front of the client's path that stands for `mounted`: an address there is reached through one here."""
+    mounted: str = ""
+    """Front of the upstream's path."""
+
+    @property
+    def envelope(self) -> str:
+        """How an error of ours is to be spelled: as the dialect does, or as Azure does."""
+        return "azure" if self.target.wire == "azure" and self.dialect == "openai" else self.dialect
 
     @property
     def dialect(self) -> str:
@@ -99,31 +122,38 @@ def build_targets(config: Config) -> dict[str, Target]:
 
 
 def _target(name: str, row: Upstream, config: Config) -> Target | None:
-    known = PROVIDERS.get(name)
-    base_url = row.base_url or (known.base_url if known else None)
+    known = row_for(name, row.wire)
+    base_url = row.base_url or _filled(known.base_url, row.region or known.default_region)
     if base_url is None:
         return None
     parts = urlsplit(base_url)
-    secure = parts.scheme == "https"
-    port = parts.port or (443 if secure else 80)
-    host = parts.hostname or ""
-    is_default_port = port == (443 if secure else 80)
-    shown = f"[{host}]" if ":" in host else host
+    port = parts.port or _PORTS[parts.scheme]
+    origin = Origin(parts.scheme, parts.hostname or "", port, row.allow_private, row.ca_file)
     secret = row.api_key.get_secret_value() if row.api_key else None
+    wire = row.wire or known.wire
     return Target(
         name=name,
-        origin=Origin(parts.scheme, host, port, row.allow_private, row.ca_file),
-        base_path=parts.path.rstrip("/"),
-        host_header=(shown if is_default_port else f"{shown}:{port}").encode(),
-        wire=row.wire or (known.wire if known else "openai"),
-        provider=row.provider or (known.price_id if known else None),
-        is_free=row.free,
-        auth=row.auth or (known.auth if known else "bearer"),
+        origin=origin,
+        base_path=root_of(wire, parts.path.rstrip("/")),
+        host_header=origin.url.partition("://")[2].encode(),
+        wire=wire,
+        provider=row.provider or known.price_id,
+        is_free=row.free or (known.is_local and row.base_url is None),
+        auth=row.auth or known.auth,
         api_key=secret.encode() if secret else None,
+        signer=Signer(row.aws, row.region or known.default_region or "us-east-1") if row.aws is not None else None,
         drains=row.on_disconnect == "drain",
-        include_usage=row.include_usage or (known.include_usage if known else "auto"),
+        include_usage=row.include_usage or known.include_usage,
         timeouts=config.timeouts.model_copy(update=row.timeouts.model_dump(exclude_none=True)),
+        is_regional=wire == "vertex" and row.base_url is None and row.region is None,
     )
+
+
+def _filled(base_url: str | None, region: str | None) -> str | None:
+    if base_url is None or region is None:
+        return base_url
+    # Google's only host that is not named after a region.
+    return base_url.replace("{region}-", "") if region == "global" else base_url.replace("{region}", region)
 
 
 class Router:
@@ -132,71 +162,59 @@ class Router:
     def __init__(self, targets: Mapping[str, Target], default_upstream: str) -> None:
         self._targets = targets
         self._default = default_upstream
-        self._cache: dict[tuple[bytes, str, bool], Route] = {}
+        self._cache: dict[tuple[bytes, str, str | None], Route] = {}
+        self._regional: dict[tuple[str, str], Target] = {}
 
-    def find(self, target: bytes, method: str, *, is_anthropic: bool = False) -> Route | None:
+    def find(self, target: bytes, method: str, *, speaks: str | None = None) -> Route | None:
         """Return where `target` leads; None: no upstream answers for it. Raises BadRequest.
 
-        `method`: of the request; WEBSOCKET for one that asks for an upgrade.
+        `method`: of the request; WEBSOCKET for one that asks for an upgrade. `speaks`: see `paths.speaker`.
         """
-        cached = self._cache.get((target, method, is_anthropic))
+        cached = self._cache.get((target, method, speaks))
         if cached is not None:
             return cached
-        route = self._find(target, method, is_anthropic)
+        route = self._find(target, method, speaks)
         if route is not None:
             if len(self._cache) >= 1024:
                 self._cache.clear()
-            self._cache[target, method, is_anthropic] = route
+            self._cache[target, method, speaks] = route
         return route
 
-    def _find(self, raw: bytes, method: str, is_anthropic: bool) -> Route | None:
+    def _find(self, raw: bytes, method: str, speaks: str | None) -> Route | None:
         path_bytes, mark, query = raw.partition(b"?")
-        if _NOT_NORMAL.search(path_bytes) or b"#" in raw:
+        if b"#" in raw:
             raise BadRequest("the path is not in normal form")
-        path = path_bytes.decode("ascii")
-        tags: list[tuple[str, str]] = []
-        while path.startswith("/t/"):
-            tag, slash, rest = path[3:].partition("/")
-            if not slash or not _TAG.fullmatch(tag):
-                raise BadRequest("a tag is written /t/<name>:<value>/")
-            name, _, value = unquote(tag).partition(":")
-            tags.append((name, value))
-            path = "/" + rest
-        found = self._upstream_of(path, is_anthropic)
-        if found is None:
+        judge_path(path_bytes)
+        whole = path_bytes.decode("ascii")
+        tags, path = split_tags(whole)
+        name, below = name_upstream(path, query, default=self._default, speaks=speaks, names=self._targets)
+        upstream = self._targets.get(name)
+        if upstream is None:
             return None
-        upstream, below = found
-        below = _without_doubled_version(upstream.base_path, below)
-        shown = below.encode() + (mark + _CREDENTIAL_IN_QUERY.sub(rb"\1\2=***", query) if mark else b"")
+        if upstream.is_regional and (location := _LOCATION.search(below)) is not None:
+            upstream = self._in_region(upstream, location[1])
+        below = join(upstream.wire, upstream.base_path, below)
+        sent = upstream.base_path + below
+        shown = below.encode() + (mark + mask_query(query) if mark else b"")
+        mount, mounted = mounts(whole, sent, upstream.base_path)
         return Route(
             target=upstream,
-            upstream_path=(upstream.base_path + below).encode() + mark + query,
+            upstream_path=sent.encode() + mark + query,
             recorded_path=shown.decode("ascii"),
-            endpoint=_endpoint(below),
+            endpoint=endpoint_of(below),
             operation=find_operation(upstream.wire, method, below),
-            tags=tuple(tags),
+            tags=tags,
+            mount=mount,
+            mounted=mounted,
         )
 
-    def _upstream_of(self, path: str, is_anthropic: bool) -> tuple[Target, str] | None:
-        if path.startswith(_GEMINI):
-            name, below = "gemini", path
-        elif path.startswith("/v1/") or path == "/v1":
-            name, below = ("anthropic" if is_anthropic else self._default), path
-        else:
-            name, slash, rest = path[1:].partition("/")
-            below = slash + rest
-        target = self._targets.get(name)
-        return (target, below) if target is not None else None
-
-
-def _without_doubled_version(base_path: str, below: str) -> str:
-    """Drop the version from `below` when the base URL ends with the same one: `…/v1` + `/v1/x` is `…/v1/x`."""
-    first = below[1:].partition("/")[0]
-    if _VERSION.fullmatch(first) and base_path.endswith("/" + first):
-        return below[1 + len(first) :]
-    return below
-
-
-def _endpoint(below: str) -> str:
-    first, _, rest = below[1:].partition("/")
-    return "/" + rest if _VERSION.fullmatch(first) else below
+    def _in_region(self, upstream: Target, region: str) -> Target:
+        """Return `upstream` at the host of a region, as its SDK would find it."""
+        found = self._regional.get((upstream.name, region))
+        if found is None:
+            if len(self._regional) >= _MAX_REGIONS:
+                return upstream
+            host = f"{region}-{upstream.origin.host}"
+            found = replace(upstream, origin=replace(upstream.origin, host=host), host_header=host.encode())
+            self._regional[upstream.name, region] = found
+        return found

@@ -24,7 +24,9 @@ from proxy.gateway.heads import own_response
 from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.refusal import Refusal, body_of, headers_of
 from proxy.gateway.relay import Relay
-from proxy.gateway.routing import Router, Target
+from proxy.gateway.routing import Route, Router, Target
+from proxy.gateway.socket.handshake import is_upgrade
+from proxy.gateway.socket.relay import SocketRelay
 from proxy.gateway.spill import Spill
 from proxy.gateway.tape import Tape
 from proxy.gateway.upstream import Pool
@@ -132,23 +134,26 @@ class Gateway:
         if head.target in (b"/healthz", b"/readyz"):
             self._answer_probe(client, head)
         elif self.is_draining:
-            self.answer_unrecorded(client, "draining", 503, "the proxy is stopping")
-        elif b"upgrade" in head.named_in_connection and head.lowered.get(b"upgrade", b"").lower() == b"websocket":
-            self.answer_unrecorded(client, "bad_request", 501, "WebSockets are not relayed yet")
+            self.answer_unrecorded(client, "draining", 503, "the proxy is stopping", route)
         elif head.target == b"/-/me":
             self._answer_me(client, head, opening.policy)
         elif route is None or template is None:
             self.answer_unrecorded(client, "not_found", 404, "no upstream is called so; use /v1/… or /<upstream>/…")
+        elif is_upgrade(head):
+            return SocketRelay(self, client, opening, route, Tape(self, template), length)
         else:
             return Relay(self, client, opening, route, Tape(self, template), length)
         return None
 
-    def answer_unrecorded(self, client: ClientConnection, code: str, status: int, message: str) -> None:
-        """Answer what never became an exchange, and close."""
+    def answer_unrecorded(
+        self, client: ClientConnection, code: str, status: int, message: str, route: Route | None = None
+    ) -> None:
+        """Answer what never became an exchange, and close; `route`: where it would have gone, if that is known."""
         self._bad_requests += 1
         refusal = Refusal(code, status, message)
-        body = body_of(refusal, "openai", "")
-        client.write(own_response(status, headers_of(refusal), body, b"connection: close\r\n"))
+        envelope = route.envelope if route is not None else "openai"
+        body = body_of(refusal, envelope, "")
+        client.write(own_response(status, headers_of(refusal, envelope), body, b"connection: close\r\n"))
         client.exchange_over(keep_alive=False)
 
     def _answer_probe(self, client: ClientConnection, head: RequestHead) -> None:

@@ -10,8 +10,8 @@ from array import array
 from typing import TYPE_CHECKING, Final
 
 from proxy.gateway.capture import Capture
-from proxy.gateway.identity import mask_secrets
-from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, FrameKind
+from proxy.gateway.credentials import mask_headers
+from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, NOTE, FrameKind
 from proxy.records import BeginTemplate, End, Outcome, join_headers, split_headers
 
 if TYPE_CHECKING:
@@ -75,6 +75,24 @@ class Tape:
         if self.number is not None and (data := self.response.take()):
             self._keep(CHUNK_RESPONSE, self.response, data)
 
+    def switch(self) -> None:
+        """Take frames of a WebSocket from now on: `note` says which of them count when not all are kept."""
+        self.response = Capture(self._service.capture_bytes, keeps_tail=False)
+
+    def tap_frames(self, data: bytes, arrived: float) -> None:
+        """Take bytes of frames from the upstream. A session may last for hours, so clocks end with what is kept."""
+        if self.response.is_cut:
+            self.response.add(data)
+            if self.response.pending_bytes >= FLUSH_BYTES:
+                self.flush_response()
+        else:
+            self.tap([data], arrived)
+
+    def note(self, frame: bytes) -> None:
+        """Keep a frame that lies beyond the capture limit."""
+        if self.number is not None:
+            self._service.keep(NOTE, self.number, frame)
+
     def _keep(self, kind: FrameKind, capture: Capture, data: bytes) -> None:
         if self.number is not None and not self._service.keep(kind, self.number, data):
             capture.lose_rest()
@@ -103,7 +121,7 @@ class Tape:
             status = response.status
             head = response.lines
             if response.sets_cookies:
-                head = join_headers(mask_secrets(list(split_headers(head))))
+                head = join_headers(mask_headers(list(split_headers(head))))
         elif refusal is not None:
             status = refusal.status
         return End(

@@ -19,8 +19,11 @@ from proxy.gateway.routing import Origin
 
 if TYPE_CHECKING:
     from proxy.gateway.relay import Relay
+    from proxy.gateway.socket.relay import SocketRelay
 
 MAX_HEAD_BYTES: Final = 32 * 1024
+_FAREWELL_S: Final = 2.0
+"""How long a peer may take to read the last bytes of a WebSocket."""
 MAX_INFORMATIONAL: Final = 10
 """1xx responses before the real one; a hostile provider could send them for ever."""
 
@@ -41,6 +44,7 @@ class UpstreamConnection(asyncio.Protocol):
         "is_reused",
         "relay",
         "transport",
+        "tunnel",
     )
 
     def __init__(self, pool: Pool) -> None:
@@ -59,6 +63,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._informational = 0
         self.head: ResponseHead | None = None
         self.got_bytes = False
+        self.tunnel: SocketRelay | None = None
+        """Takes every byte since the connection became a WebSocket; None: it speaks HTTP."""
 
     def attach(self, relay: Relay) -> None:
         """Serve `relay` from now on."""
@@ -70,6 +76,15 @@ class UpstreamConnection(asyncio.Protocol):
         self.relay = None
         if self.transport is not None:
             self.transport.abort()
+
+    def finish(self, last: bytes) -> None:
+        """Drop the relay; send what is left and the last bytes, then close. A peer that takes nothing gets a moment."""
+        self.relay = self.tunnel = None
+        transport = self.transport
+        if transport is not None:
+            transport.write(last)
+            transport.close()
+            self._pool.abort_later(transport)
 
     def write(self, data: bytes) -> None:
         """Send request bytes."""
@@ -95,6 +110,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.detach()
             return
         self.got_bytes = True
+        if self.tunnel is not None:
+            self.tunnel.frames_from_upstream(data)
+            return
         try:
             if self.head is None:
                 rest = self._read_head(relay, data)
@@ -124,13 +142,17 @@ class UpstreamConnection(asyncio.Protocol):
                 raise BadResponse("its head is larger than 32 KB")
             head = read_response_head(buffer[: end + 4])
             buffer = buffer[end + 4 :]
-            if head.status >= 200:
+            if head.status >= 200 or head.status == 101:
                 break
             self._informational += 1
-            if head.status == 101 or self._informational > MAX_INFORMATIONAL:
+            if self._informational > MAX_INFORMATIONAL:
                 raise BadResponse("it sent informational responses without an end")
         self._buffer = b""
         self.head = head
+        if head.status == 101:
+            self.tunnel = relay.upgraded(head)
+            self.tunnel.frames_from_upstream(buffer)
+            return None
         if has_no_body(relay.method, head.status):
             relay.response_began(head)
             self._complete(relay, [], leftover=buffer)
@@ -321,6 +343,10 @@ class Pool:
             else:
                 self.connect(relay)
             return
+
+    def abort_later(self, transport: asyncio.Transport) -> None:
+        """End a connection that is closing, should the peer not take what is left."""
+        self._loop.call_later(_FAREWELL_S, transport.abort)
 
     @property
     def is_empty(self) -> bool:

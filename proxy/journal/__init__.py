@@ -5,8 +5,8 @@ An append is one `write(2)`: it survives the death of the process. A lock held b
 the writer lives. Frames carry a checksum; a torn tail is cut, a bad frame is set aside, both are counted.
 """
 
-from proxy.journal.frames import CHUNK_REQUEST, CHUNK_RESPONSE, FrameKind
+from proxy.journal.frames import CHUNK_REQUEST, CHUNK_RESPONSE, NOTE, FrameKind
 from proxy.journal.reader import JournalReader, Segment
 from proxy.journal.writer import JournalWriter
 
-__all__ = ["CHUNK_REQUEST", "CHUNK_RESPONSE", "FrameKind", "JournalReader", "JournalWriter", "Segment"]
+__all__ = ["CHUNK_REQUEST", "CHUNK_RESPONSE", "NOTE", "FrameKind", "JournalReader", "JournalWriter", "Segment"]

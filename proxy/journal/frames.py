@@ -42,10 +42,13 @@ class FrameKind(IntEnum):
     END = 5
     CLOSE = 6
     """Last frame of a writer that stopped in good order."""
+    NOTE = 7
+    """A piece of a response worth keeping although it lies beyond the capture limit; takes the place of its tail."""
 
 
 CHUNK_REQUEST: Final = FrameKind.CHUNK_REQUEST
 CHUNK_RESPONSE: Final = FrameKind.CHUNK_RESPONSE
+NOTE: Final = FrameKind.NOTE
 
 
 def frame(kind: int, exchange: int, payload: bytes) -> bytes:

@@ -26,6 +26,7 @@ from proxy.reservations import (
     Balance,
     Balances,
     BudgetLine,
+    Cover,
     Extend,
     Finish,
     Granted,
@@ -121,6 +122,10 @@ class LedgerClient(asyncio.Protocol):
         """Ask to cover `output_tokens` of output in all."""
         self._ask(Extend(0, exchange, output_tokens), callback, None)
 
+    def cover(self, message: Cover, callback: Callable[[Decision], None]) -> None:
+        """Ask to cover a session. The ticket of `message` is replaced."""
+        self._ask(message, callback, None)
+
     def balance(self, lines: Sequence[BudgetLine], callback: Callable[[Balances | LedgerUnavailable], None]) -> None:
         """Ask for the accounts behind `lines`."""
         self._ask(Balance(0, tuple(lines)), callback, None)
@@ -165,7 +170,7 @@ class LedgerClient(asyncio.Protocol):
             self._fail_pending()
             self._connect()
 
-    def _ask(self, message: Reserve | Extend | Balance, callback: Callback, exchange: str | None) -> None:
+    def _ask(self, message: Reserve | Extend | Cover | Balance, callback: Callback, exchange: str | None) -> None:
         loop = asyncio.get_running_loop()
         if self._transport is None:
             loop.call_soon(callback, LedgerUnavailable("the ledger is not connected"))

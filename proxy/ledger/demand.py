@@ -3,12 +3,15 @@
 The bytes of a body bound its input tokens, since no tokenizer in use makes more than one token of a byte. The output
 is bounded by what the request allows, or the model's maximum. A stream whose every billed token can be seen needs
 only a slice at a time; one that hides reasoning needs all at once, for nobody could tell when to extend.
+
+Between the last covered token and the moment in which a provider notices that it was cut off it may go on. So slices
+are for budgets with much room: near the cap a stream reserves all that it can cost, if that still fits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from proxy.ledger.accounts import MAX_AMOUNT
@@ -19,6 +22,9 @@ FIRST_SLICE: Final = 1024
 MAX_TOKENS: Final = 2**62
 """Counts are capped here; at any price above zero that is far more than any budget."""
 WITHOUT_OUTPUT: Final = frozenset({"embeddings", "other"})
+NEAR: Final = 16
+"""A budget is near its cap when it has room for fewer than so many streams of the same size in full. Ours: that many
+would have to outrun their slices at the same moment."""
 
 
 class Priced(Protocol):
@@ -32,8 +38,8 @@ class Priced(Protocol):
     def hides_reasoning(self) -> bool:
         """Say whether billed tokens may be invisible in the stream."""
 
-    def upper_bound(self, input_tokens: int, output_tokens: int) -> int:
-        """Return nano-USD that so many tokens cannot exceed."""
+    def upper_bound(self, input_tokens: int, output_tokens: int, tool_calls: int = 0) -> int:
+        """Return nano-USD that so many tokens and runs of tools cannot exceed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +54,51 @@ class Demand:
     """Covered by `nano_usd`; None: all that the request can produce."""
     output_limit: int
     """All that the request can produce."""
+    whole_nano_usd: int
+    """What all of it can cost."""
+
+    def with_room(self, room_nano_usd: int | None) -> Demand:
+        """Return this demand as it should be where so much is left; None: nothing is limited."""
+        if self.output_tokens is None or not is_near(self.whole_nano_usd, room_nano_usd):
+            return self
+        return replace(self, nano_usd=self.whole_nano_usd, output_tokens=None)
 
 
-def demand(request: Reserve, rates: Priced | None) -> Demand:
-    """Return what `request` must reserve at first; `rates` None: its price is unknown."""
-    input_tokens = _bounded(request.input_bytes, MAX_TOKENS)
+def demand(request: Reserve, rates: Priced | None, units_nano_usd: int | None = None) -> Demand:
+    """Return what `request` must reserve at first.
+
+    `rates` None: its tokens have no price. `units_nano_usd`: what its other units can cost; None: they have none.
+    """
+    input_tokens = _bounded(request.input_bytes + request.unseen_tokens, MAX_TOKENS)
+    if not request.is_bounded or (rates is None and units_nano_usd is None):
+        return Demand(0, False, input_tokens, None, 0, 0)
     if rates is None:
-        return Demand(0, False, input_tokens, None, 0)
-    if request.endpoint in WITHOUT_OUTPUT:
-        return Demand(bounded_cost(rates, input_tokens, 0), True, input_tokens, None, 0)
+        units = _bounded(units_nano_usd or 0, MAX_AMOUNT + 1)
+        return Demand(units, True, input_tokens, None, 0, units)
+    tool_calls = _bounded(request.tool_calls, MAX_TOKENS)
     choices = max(1, _bounded(request.choices, MAX_TOKENS))
     each = _bounded(request.max_output_tokens or 0, MAX_TOKENS) or rates.max_output_tokens
-    limit = min(choices * each, MAX_TOKENS)
-    if not request.is_streaming or rates.hides_reasoning or each <= FIRST_SLICE:
-        return Demand(bounded_cost(rates, input_tokens, limit), True, input_tokens, None, limit)
+    limit = 0 if request.endpoint in WITHOUT_OUTPUT else min(choices * each, MAX_TOKENS)
+    whole = _bounded(bounded_cost(rates, input_tokens, limit, tool_calls) + (units_nano_usd or 0), MAX_AMOUNT + 1)
+    if each <= FIRST_SLICE or rates.hides_reasoning or not limit or not _is_plain_stream(request):
+        return Demand(whole, True, input_tokens, None, limit, whole)
     slice_tokens = min(choices * FIRST_SLICE, MAX_TOKENS)
-    return Demand(bounded_cost(rates, input_tokens, slice_tokens), True, input_tokens, slice_tokens, limit)
+    return Demand(bounded_cost(rates, input_tokens, slice_tokens), True, input_tokens, slice_tokens, limit, whole)
 
 
-def bounded_cost(rates: Priced, input_tokens: int, output_tokens: int) -> int:
+def _is_plain_stream(request: Reserve) -> bool:
+    """Say whether output tokens are all that a stream will cost more: then it can be covered bit by bit."""
+    return request.is_streaming and not (request.tool_calls or request.speed or request.units)
+
+
+def bounded_cost(rates: Priced, input_tokens: int, output_tokens: int, tool_calls: int = 0) -> int:
     """Return the upper bound in nano-USD, capped just above what any budget can hold."""
-    return _bounded(rates.upper_bound(input_tokens, output_tokens), MAX_AMOUNT + 1)
+    return _bounded(rates.upper_bound(input_tokens, output_tokens, tool_calls), MAX_AMOUNT + 1)
+
+
+def is_near(whole_nano_usd: int, room_nano_usd: int | None) -> bool:
+    """Say whether a stream should hold its whole cost at once: it fits, and not many more would."""
+    return room_nano_usd is not None and whole_nano_usd <= room_nano_usd < NEAR * whole_nano_usd
 
 
 def next_cover(asked: int, covered: int, limit: int) -> int:

@@ -21,18 +21,22 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import apsw
+import msgspec
 
+from pricing import Cost, Usage
 from proxy.clock import SYSTEM, Clock
 from proxy.errors import LedgerUnavailable, StoreError
 from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts, bucket_end
-from proxy.ledger.demand import MAX_TOKENS, Demand, Priced, bounded_cost, demand, most_tokens, next_cover
+from proxy.ledger.demand import Demand, Priced, bounded_cost, demand, is_near, most_tokens, next_cover
 from proxy.ledger.limits import Limiter
+from proxy.ledger.sessions import Sessions
 from proxy.migrations import migrate
 from proxy.reservations import (
     Account,
     Answer,
     Balance,
     Balances,
+    Cover,
     Done,
     Extend,
     Finish,
@@ -55,9 +59,21 @@ class Book(Protocol):
     """Where the ledger looks up prices; `pricing.PriceBook` is one."""
 
     def rates(
-        self, model: str, *, provider: str | None, at: datetime, tier: str | None = None, free: bool = False
+        self,
+        model: str,
+        *,
+        provider: str | None,
+        at: datetime,
+        tier: str | None = None,
+        speed: str | None = None,
+        free: bool = False,
     ) -> Priced | None:
         """Return upper bounds of a model's prices; None: it has no price."""
+
+    def cost(
+        self, usage: Usage, *, models: Sequence[str], provider: str | None, at: datetime, tier: str | None = None
+    ) -> Cost:
+        """Price a usage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,7 @@ class Ledger:
             os.close(self._lock)
             raise
         self._accounts = Accounts(self._connection)
+        self._sessions = Sessions(self._connection, self._accounts, book)
 
     def handle(self, batch: Sequence[Request]) -> list[Answer | None]:
         """Carry out `batch` in order and durably; return an answer for each message, None where there is none.
@@ -139,6 +156,8 @@ class Ledger:
                 return self._reserve(message)
             case Extend():
                 return self._extend(message)
+            case Cover():
+                return self._sessions.cover(message, self._clock.wall_ms())
             case Settle():
                 return self._settle(message)
             case Release():
@@ -167,10 +186,11 @@ class Ledger:
         refused = self._limiter.refusal(request, now)
         if refused is not None:
             return refused
-        need = demand(request, self._rates(request, now_ms))
+        need = demand(request, self._rates(request, now_ms), self._units_cost(request, now_ms))
         if not need.is_priced and request.deny_unpriced and not request.is_free:
             return Refused(request.ticket, "unpriced", request.model or "")
         rows = list({row.id: row for row in (self._accounts.open(line, now_ms) for line in request.lines)}.values())
+        need = need.with_room(_tightest_room(rows))
         if (refused := self._short(request, need, rows)) is not None:
             return refused
         remaining = self._hold(request, need, rows, now_ms) if rows else None
@@ -181,7 +201,19 @@ class Ledger:
     def _rates(self, request: Reserve, now_ms: int) -> Priced | None:
         if request.model is None or request.is_free:
             return None
-        return self._book.rates(request.model, provider=request.provider, at=_moment(now_ms), tier=request.tier)
+        return self._book.rates(
+            request.model, provider=request.provider, at=_moment(now_ms), tier=request.tier, speed=request.speed
+        )
+
+    def _units_cost(self, request: Reserve, now_ms: int) -> int | None:
+        """Return what the units of a request that are no tokens can cost; None: there are none, or no price."""
+        known = {bucket: count for bucket, count in request.units if bucket in Usage.UNITS}
+        if request.model is None or request.is_free or not known:
+            return None
+        usage = msgspec.convert(known, Usage)
+        return self._book.cost(
+            usage, models=(request.model,), provider=request.provider, at=_moment(now_ms), tier=request.tier
+        ).nano_usd
 
     def _short(self, request: Reserve, need: Demand, rows: Sequence[AccountRow]) -> Refused | None:
         """Return the refusal of the tightest account that cannot hold `need`; None: all can."""
@@ -227,7 +259,7 @@ class Ledger:
         standing = self._find(message.exchange)
         if standing is None:
             return Refused(message.ticket, "budget", "")
-        asked = max(0, min(message.output_tokens, MAX_TOKENS))
+        asked = max(0, min(message.output_tokens, standing.output_limit))
         if standing.output_tokens is None or asked <= standing.output_tokens:
             return self._granted(message.ticket, standing)
         rates = self._standing_rates(standing)
@@ -243,7 +275,8 @@ class Ledger:
         rows = [self._accounts.current(account, now_ms) for account, _ in self._lines(standing.exchange)]
         tightest = min(rows, key=lambda row: row.room_nano_usd)
         room = min(tightest.room_nano_usd, MAX_AMOUNT - standing.nano_usd)
-        aim = next_cover(asked, standing.output_tokens or 0, standing.output_limit)
+        limit = standing.output_limit
+        aim = limit if is_near(more_for(limit), room) else next_cover(asked, standing.output_tokens or 0, limit)
         tokens = most_tokens(asked, aim, more_for, room)
         if tokens is None:
             return self._refused(ticket, tightest, more_for(asked))
@@ -328,6 +361,10 @@ class Ledger:
             needed,
             self._accounts.fits_at(row, needed),
         )
+
+
+def _tightest_room(rows: Sequence[AccountRow]) -> int | None:
+    return min((row.room_nano_usd for row in rows if row.is_hard), default=None)
 
 
 def _open_database(path: Path) -> apsw.Connection:

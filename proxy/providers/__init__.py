@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
-__all__ = ["GENERIC", "PROVIDERS", "Auth", "IncludeUsage", "Provider", "Wire", "row_for"]
+from proxy.config.schema import Config
+from proxy.errors import ConfigError
+
+__all__ = ["GENERIC", "PROVIDERS", "Auth", "IncludeUsage", "Provider", "Wire", "check_upstreams", "row_for"]
 
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]
 """How a provider wants its key: `Authorization: Bearer`, or the header of that name; none: it wants no key."""
@@ -283,3 +286,20 @@ def row_for(name: str, wire: str | None) -> Provider:
     url = known.base_url if known is not None else None
     price_id = known.price_id if known is not None else None
     return replace(alike, base_url=url, price_id=price_id, is_local=known is not None and known.is_local)
+
+
+def check_upstreams(config: Config) -> None:
+    """Raise ConfigError for upstreams that nobody could find: named and unknown, or without an address."""
+    names = {row.name for row in _ROWS if row.base_url is not None} | set(config.upstreams)
+    lines = [
+        f"upstreams.{name}.base_url: is needed, since only you know where it is"
+        for name, upstream in config.upstreams.items()
+        if upstream.base_url is None and row_for(name, upstream.wire).base_url is None
+    ]
+    if config.default_upstream not in names:
+        lines.append(f"default_upstream: no upstream is called `{config.default_upstream}`")
+    for index, key in enumerate(config.keys):
+        unknown = [name for name in key.upstreams if name not in names]
+        lines += [f"keys[{index}].upstreams: no upstream is called `{name}`" for name in unknown]
+    if lines:
+        raise ConfigError(lines)

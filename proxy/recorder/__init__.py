@@ -13,7 +13,9 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
+from proxy.clock import SYSTEM
 from proxy.config import Config
 from proxy.config.prices import price_book
 from proxy.errors import EnvironmentUnusable
@@ -21,10 +23,15 @@ from proxy.ledger.client import SyncLedgerClient
 from proxy.recorder.bills import Bills
 from proxy.recorder.durability import SegmentSync
 from proxy.recorder.interpret import Interpreter
+from proxy.recorder.jobs import FOLDER, Jobs
 from proxy.recorder.recorder import Recorder, Stop
+from proxy.recorder.revise import Reviser
 from proxy.store import SqliteStore
 
-__all__ = ["Recorder", "run"]
+__all__ = ["Recorder", "run", "take_lock"]
+
+LOCK_PATIENCE_S: Final = 5.0
+"""Commands that write records keep the lock for two seconds at a time."""
 
 
 def run(
@@ -43,10 +50,18 @@ def run(
     stop = stop or _Signalled()
     journal = data_dir / "journal"
     journal.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = _lock(data_dir / "recorder.lock")
+    lock = _patient_lock(data_dir / "recorder.lock", stop)
     store = SqliteStore(data_dir / "records.db", max_series=config.metrics.max_series)
-    interpreter = Interpreter(price_book(config.pricing), config, Bills(store.payers))
-    recorder = Recorder(journal, store, interpreter, SyncLedgerClient(ledger_socket), config, stop=stop)
+    book = price_book(config.pricing)
+    interpreter = Interpreter(book, config, Bills(store.bills))
+    jobs = Jobs(
+        data_dir / FOLDER,
+        store.jobs,
+        Reviser(book, config, interpreter),
+        wall_ms=SYSTEM.wall_ms,
+        monotonic=SYSTEM.monotonic,
+    )
+    recorder = Recorder(journal, store, interpreter, SyncLedgerClient(ledger_socket), config, stop=stop, jobs=jobs)
     sync = SegmentSync(journal)
     sync.start()
     ready()
@@ -77,8 +92,20 @@ class _Signalled:
         self._is_set = True
 
 
-def _lock(path: Path) -> int:
-    """Take the lock of the one recorder of a data directory."""
+def _patient_lock(path: Path, stop: Stop) -> int:
+    """Take the lock, as soon as a command that has it for a moment lets it go."""
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            return take_lock(path)
+        except EnvironmentUnusable:
+            if stop.is_set() or time.monotonic() > deadline:
+                raise
+        stop.wait(0.05)
+
+
+def take_lock(path: Path) -> int:
+    """Take the lock of the one writer of a data directory's records. Raises EnvironmentUnusable: it is taken."""
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

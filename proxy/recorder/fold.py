@@ -41,6 +41,12 @@ class _Pending:
     """Where its first frame in each segment is."""
     request: list[bytes | _Reference] = field(default_factory=list)
     response: list[bytes | _Reference] = field(default_factory=list)
+    notes: list[bytes | _Reference] = field(default_factory=list)
+    """Of a response that was longer than the capture limit."""
+
+    def pieces(self, kind: FrameKind) -> list[bytes | _Reference]:
+        """Return where the payload of a frame of that kind goes."""
+        return {FrameKind.CHUNK_REQUEST: self.request, FrameKind.NOTE: self.notes}.get(kind, self.response)
 
 
 class Unreadable(NamedTuple):
@@ -80,7 +86,13 @@ class Fold:
         for key in [key for key in self._pending if key[0] == writer]:
             pending = self._pending.pop(key)
             request, response = self._bytes(pending.request), self._bytes(pending.response)
-            end = End(outcome="interrupted", request_size=len(request), response_size=len(response))
+            notes = self._bytes(pending.notes)
+            end = End(
+                outcome="interrupted",
+                request_size=len(request),
+                response_size=len(response) + len(notes),
+                response_tail=notes,
+            )
             yield _exchange(pending.begin, end, request, response)
 
     def open_ids(self) -> set[str]:
@@ -99,7 +111,7 @@ class Fold:
         match frame.kind:
             case FrameKind.BEGIN:
                 self._begin(frame)
-            case FrameKind.CHUNK_REQUEST | FrameKind.CHUNK_RESPONSE:
+            case FrameKind.CHUNK_REQUEST | FrameKind.CHUNK_RESPONSE | FrameKind.NOTE:
                 self._add(frame)
             case FrameKind.END:
                 return self._end(frame)
@@ -121,7 +133,7 @@ class Fold:
         if pending is None or not frame.payload:
             return
         pending.first.setdefault(frame.segment, frame.offset)
-        pieces = pending.request if frame.kind is FrameKind.CHUNK_REQUEST else pending.response
+        pieces = pending.pieces(frame.kind)
         pieces.append(_reference(frame, 0, frame.payload))
         pieces.append(frame.payload)
         self._fresh.append(pending)
@@ -132,6 +144,8 @@ class Fold:
             return None
         header, body = split_payload(frame.payload)
         end = _END.decode(header)
+        if pending is not None and pending.notes:
+            end = msgspec.structs.replace(end, response_tail=self._bytes(pending.notes))
         if pending is None:
             return Unreadable("no_begin", frame)
         request, response = self._bytes(pending.request), self._bytes(pending.response) + body
@@ -154,7 +168,7 @@ class Fold:
 
     def _let_go_of_bytes(self) -> None:
         for pending in self._fresh:
-            for pieces in (pending.request, pending.response):
+            for pieces in (pending.request, pending.response, pending.notes):
                 pieces[:] = [piece for piece in pieces if not isinstance(piece, bytes)]
         self._fresh.clear()
 

@@ -8,7 +8,7 @@ from proxy.config import Config
 from proxy.recorder.bills import Bills
 from proxy.recorder.bodies import kept_bodies, no_bodies
 from proxy.recorder.tally import Tallier
-from proxy.recorder.verdict import UNKNOWN, Verdict, billing_ids, judge
+from proxy.recorder.verdict import UNKNOWN, Verdict, billing_ids, judge, may_have_cost
 from proxy.records import Exchange, Reading, TokenTimes
 from proxy.store import Record, Settlement, Totals
 
@@ -27,7 +27,7 @@ class Interpreter:
         reading = wire.read(exchange)
         paid = self._bills.paid_by_others(exchange.begin, billing_ids(reading))
         verdict = judge(exchange, reading, self._book, paid)
-        self._bills.pay(exchange.begin, verdict.bills)
+        self._bills.note(exchange.begin, verdict.bills, verdict.pending_id)
         times = wire.token_times(exchange, reading)
         is_error = is_failure(exchange, reading, verdict)
         request, response = kept_bodies(exchange, self._policy, reading.endpoint, is_error=is_error)
@@ -41,8 +41,11 @@ class Interpreter:
             usage_source=verdict.usage_source,
             cost=verdict.cost,
             is_unpriced=verdict.is_unpriced,
-            settlement=verdict.settlement if exchange.begin.is_reserved else None,
+            settlement=verdict.settlement if exchange.begin.is_reserved and not verdict.pending_id else None,
+            charges=verdict.charges,
             bills=verdict.bills,
+            resolves=self._bills.awaiting(exchange.begin, _shown(reading, verdict)),
+            pending_id=verdict.pending_id,
             times=times,
             request=request,
             response=response,
@@ -57,7 +60,9 @@ class Interpreter:
         """Return a record of the facts alone, for an exchange that cannot be interpreted or stored as it is."""
         reading = Reading(reader="none", endpoint="other", problems=("record",))
         settlement = Settlement(None, None, None, is_estimate=True)
-        verdict = Verdict(exchange.end.outcome, None, Totals(), "none", UNKNOWN, settlement)
+        verdict = Verdict(
+            exchange.end.outcome, None, Totals(), "none", UNKNOWN, settlement, is_unpriced=may_have_cost(exchange)
+        )
         request, response = no_bodies(exchange)
         return Record(
             exchange=exchange,
@@ -67,12 +72,17 @@ class Interpreter:
             totals=verdict.totals,
             usage_source="none",
             cost=UNKNOWN,
-            is_unpriced=False,
+            is_unpriced=verdict.is_unpriced,
             settlement=settlement if exchange.begin.is_reserved else None,
             request=request,
             response=response,
             tallies=self._tallier.tallies(exchange, reading, verdict, TokenTimes()),
         )
+
+
+def _shown(reading: Reading, verdict: Verdict) -> tuple[str, ...]:
+    """Return the ids whose cost stands in a record; a batch's results name the batch and pay for its lines."""
+    return (*verdict.bills, reading.response_id) if verdict.bills and reading.response_id else verdict.bills
 
 
 def is_failure(exchange: Exchange, reading: Reading, verdict: Verdict) -> bool:

@@ -8,7 +8,7 @@ the others; a store that cannot be written is waited for, because the journal ke
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,9 +19,10 @@ from proxy.errors import StoreError
 from proxy.journal.reader import JournalReader, Segment
 from proxy.recorder.fold import Fold, Unreadable
 from proxy.recorder.interpret import Interpreter
+from proxy.recorder.jobs import Jobs
 from proxy.recorder.settle import LedgerClient, Settler
 from proxy.records import Exchange
-from proxy.store import JournalPosition, Record, SqliteStore, Tally
+from proxy.store import JournalPosition, Record, Settlement, SqliteStore, Tally
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ _CHECKPOINT_EVERY_S: Final = 10.0
 _PURGE_EVERY_S: Final = 60.0
 _PURGE_ROWS: Final = 500
 """Deleted at a time: a few milliseconds, between two batches."""
+_WAIT_MS: Final = 26 * 3_600_000
+"""How long a bill is awaited: batches promise a day, background responses end sooner. Then what was reserved is spent."""
+_BILLS_MS: Final = 90 * 86_400_000
+"""How long a bill is remembered at least: providers keep responses and results for a month."""
 _GIGABYTE: Final = 1024**3
 _LOST: Final = "glassline_records_lost_total"
 
@@ -84,8 +89,10 @@ class Recorder:
         *,
         stop: Stop,
         clock: Clock = SYSTEM,
+        jobs: Jobs | None = None,
     ) -> None:
         self._directory = directory
+        self._jobs = jobs
         self._store = store
         self._interpreter = interpreter
         self._retention: Retention = config.retention
@@ -107,7 +114,7 @@ class Recorder:
         try:
             self._forget_gone()
             while not self._stop.is_set():
-                if not self.step():
+                if not self.step() and not (self._jobs and self._jobs.is_busy):
                     self._stop.wait(IDLE_S)
             while self.step() > (_CAUGHT_UP if self._reader.has_live_writers else 0):
                 pass
@@ -207,9 +214,7 @@ class Recorder:
         self._stored_positions.update(changed)
         self._interpreter.stored()
         self._note_lag()
-        self._settler.settle(
-            [(record.exchange.begin.id, record.settlement) for record in records if record.settlement is not None]
-        )
+        self._settler.settle(list(_settlements(records)))
 
     def _write_once(
         self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]
@@ -302,6 +307,8 @@ class Recorder:
             if is_idle and now >= self._due.checkpoint:
                 self._due.checkpoint = now + _CHECKPOINT_EVERY_S
                 self._store.checkpoint(at_pages=1)
+            if self._jobs is not None and not self._stop.is_set() and self._jobs.step():
+                self._settler.is_behind = True
             if self._is_purging or now >= self._due.purge:
                 self._due.purge = now + _PURGE_EVERY_S
                 self._is_purging = self._purge()
@@ -328,6 +335,9 @@ class Recorder:
         records_before = now_ms - int(self._retention.records * 1000)
         deleted = self._store.purge_records(records_before, _PURGE_ROWS)
         deleted = max(deleted, self._store.purge_bodies(bodies_before, _PURGE_ROWS))
+        self._store.purge_bills(min(records_before, now_ms - _BILLS_MS))
+        if self._store.give_up_waiting(now_ms - _WAIT_MS):
+            self._settler.is_behind = True
         if self._store.size_bytes() > self._retention.max_size_gb * _GIGABYTE:
             deleted = max(deleted, self._store.purge_oldest_bodies(_PURGE_ROWS))
         if deleted:
@@ -340,6 +350,16 @@ class Recorder:
             self._store.checkpoint(at_pages=1)
         except StoreError as error:
             log.warning("the store cannot be tidied: %s", error)
+
+
+def _settlements(records: Iterable[Record]) -> Iterator[tuple[str, Settlement]]:
+    """Yield what the ledger is told of exchanges, and of those whose cost was awaited and is known now."""
+    for record in records:
+        if record.settlement is not None:
+            yield record.exchange.begin.id, record.settlement
+        for awaited in record.resolves:
+            nano_usd = record.cost.nano_usd
+            yield awaited, Settlement(nano_usd, record.totals.input, record.totals.output, is_estimate=nano_usd is None)
 
 
 def _bytes_of(exchange: Exchange) -> bytes:

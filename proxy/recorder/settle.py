@@ -96,7 +96,7 @@ class Settler:
         # After the list: who reserved by then has a journal segment by now, so an unknown owner is a dead one.
         self._reader.scan()
         stored = self._store.settlements([each.exchange for each in reservations])
-        underway = self._fold.open_ids()
+        underway = self._fold.open_ids() | self._store.awaited([each.exchange for each in reservations])
         settle: list[Settle] = []
         release: list[str] = []
         for each in reservations:

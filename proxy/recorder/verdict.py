@@ -1,6 +1,8 @@
 """Verdict: from an exchange and its reading to usage, cost and what the ledger is told.
 
-The rule of the money: nothing that was not billed is charged, nothing that may have been billed is free.
+The rule of the money: nothing that was not billed is charged, nothing that may have been billed is free. So a cost of
+0 always has a reason that can be named: not forwarded, answered with an error, free by its nature, or billed with
+another exchange. What was not understood has no cost at all, and is counted.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import msgspec
 from pricing import Cost, PriceBook, Usage, combined
 from proxy.operations import Operation, find_operation
 from proxy.recorder.estimate import estimated_usage
-from proxy.records import Charge, Exchange, Outcome, Reading
+from proxy.records import SWITCHING_PROTOCOLS, Charge, Exchange, Outcome, Reading
 from proxy.store import Settlement, Totals, UsageSource
+from proxy.wire.session import UNFINISHED
 
 NOT_BILLED: Final = Cost(nano_usd=0, source="table")
 """A rule of ours: what was not forwarded, or was answered with an error, is billed by nobody."""
@@ -38,10 +41,14 @@ class Verdict(msgspec.Struct, frozen=True):
     cost: Cost
     settlement: Settlement
     """What the ledger would be told, if it held a reservation."""
+    charges: tuple[Charge, ...] = ()
+    """The parts that were priced apart; empty: the usage as a whole."""
     is_unpriced: bool = False
     """Something was consumed, and nobody can say what it costs."""
     bills: tuple[str, ...] = ()
     """Ids under which the provider bills this once, and which are paid with this record."""
+    pending_id: str | None = None
+    """Id under which the provider will bill this later; None: it will not, or nobody knows under which."""
 
 
 def judge(exchange: Exchange, reading: Reading, book: PriceBook, paid: Mapping[str, str] = NOTHING_PAID) -> Verdict:
@@ -50,34 +57,83 @@ def judge(exchange: Exchange, reading: Reading, book: PriceBook, paid: Mapping[s
     `paid`: of the ids in `billing_ids(reading)` those that another exchange paid, with that exchange's id.
     """
     outcome = final_outcome(exchange, reading)
-    operation = find_operation(exchange.begin.wire, exchange.begin.method, exchange.begin.path)
+    operation = operation_of(exchange)
     if is_certainly_free(exchange) or _is_free_by_rule(exchange, reading, operation):
-        return Verdict(outcome, None, Totals(), "none", NOT_BILLED, Settlement(0, None, None, is_estimate=False))
-    if reading.is_pending:
-        return Verdict(outcome, None, Totals(), "none", PENDING, Settlement(None, None, None, is_estimate=True))
-    ids = billing_ids(reading)
-    if ids and all(id_ in paid for id_ in ids):
-        cost = Cost(nano_usd=0, source="table", reason=f"billed with {paid[ids[0]]}")
-        return Verdict(outcome, None, Totals(), "none", cost, Settlement(0, None, None, is_estimate=False))
-    due = [charge for charge in reading.charges if charge.id is None or charge.id not in paid]
+        return _free(outcome, NOT_BILLED)
+    if _is_pending(reading, operation):
+        settlement = Settlement(None, None, None, is_estimate=True)
+        return Verdict(
+            outcome, None, Totals(), "none", PENDING, settlement, pending_id=reading.billing_id or reading.response_id
+        )
+    due = due_charges(reading, paid)
+    if reading.usage is not None and not due:
+        payer = next(iter(paid.values()))
+        return _free(outcome, Cost(nano_usd=0, source="table", reason=f"billed with {payer}"))
+    return _priced(exchange, reading, operation, due, book, outcome)
+
+
+def _free(outcome: Outcome, cost: Cost) -> Verdict:
+    return Verdict(outcome, None, Totals(), "none", cost, Settlement(0, None, None, is_estimate=False))
+
+
+def _priced(
+    exchange: Exchange,
+    reading: Reading,
+    operation: Operation | None,
+    due: tuple[Charge, ...],
+    book: PriceBook,
+    outcome: Outcome,
+) -> Verdict:
     usage, source = _usage(exchange, reading, due)
-    cost = UNKNOWN if usage is None else price(exchange, reading, usage, due if source == "provider" else (), book)
+    charges = due if source == "provider" and reading.charges else ()
+    cost = UNKNOWN if usage is None else price(exchange, reading, usage, charges, book)
     nano_usd = cost.nano_usd
-    if source != "provider" and _may_hide_more(exchange, reading, book):
-        nano_usd = None
+    is_unfinished = UNFINISHED in reading.problems
+    if is_unfinished or (source != "provider" and _may_hide_more(exchange, reading, book)):
+        nano_usd = None  # What was under way is billed, too, and nobody said how much it was.
     totals = Totals.of(usage)
-    settlement = Settlement(nano_usd, totals.input, totals.output, is_estimate=source != "provider")
-    is_unpriced = cost.nano_usd is None and (usage is not None or _consumed(exchange, operation))
-    bills = tuple(id_ for id_ in ids if id_ not in paid) if usage is not None else ()
-    return Verdict(outcome, usage, totals, source, cost, settlement, is_unpriced=is_unpriced, bills=bills)
+    return Verdict(
+        outcome,
+        usage,
+        totals,
+        source,
+        cost,
+        Settlement(nano_usd, totals.input, totals.output, is_estimate=is_unfinished or source != "provider"),
+        charges=charges,
+        is_unpriced=cost.nano_usd is None and (usage is not None or _consumed(exchange, operation)),
+        bills=_paid_with(usage, due, reading),
+    )
+
+
+def operation_of(exchange: Exchange) -> Operation | None:
+    """Return the operation that an exchange was; None: nobody knows it."""
+    begin = exchange.begin
+    return find_operation(begin.wire, exchange.method, begin.path)
 
 
 def billing_ids(reading: Reading) -> tuple[str, ...]:
     """Return the ids under which the provider bills what was read, each once."""
-    if reading.is_pending:
+    return () if reading.is_pending else _ids(due_charges(reading, NOTHING_PAID))
+
+
+def due_charges(reading: Reading, paid: Mapping[str, str]) -> tuple[Charge, ...]:
+    """Return what an exchange has to pay: each part, or the whole, that nobody paid yet."""
+    if reading.usage is None:
         return ()
-    ids = [charge.id for charge in reading.charges if charge.id is not None]
-    return tuple(dict.fromkeys(ids)) if ids else (reading.billing_id,) if reading.billing_id is not None else ()
+    parts = reading.charges or (Charge(usage=reading.usage),)
+    named = [part if part.id else msgspec.structs.replace(part, id=reading.billing_id) for part in parts]
+    return tuple(part for part in named if part.id is None or part.id not in paid)
+
+
+def _paid_with(usage: Usage | None, due: Sequence[Charge], reading: Reading) -> tuple[str, ...]:
+    if usage is None:
+        return ()
+    # An estimate pays as well: who sees the true figure later must not pay for the same work again.
+    return _ids(due) or ((reading.billing_id,) if reading.billing_id else ())
+
+
+def _ids(charges: Sequence[Charge]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(charge.id for charge in charges if charge.id is not None))
 
 
 def final_outcome(exchange: Exchange, reading: Reading) -> Outcome:
@@ -99,53 +155,99 @@ def is_certainly_free(exchange: Exchange) -> bool:
     return end.response_head_us is not None and end.status is not None and not _is_success(exchange)
 
 
-def price(exchange: Exchange, reading: Reading, usage: Usage, due: Sequence[Charge], book: PriceBook) -> Cost:
-    """Return what the usage cost: the sum of the charges that are due where there are some, else the whole."""
-    if not due or usage.reported_cost_nano_usd is not None:
-        return _price_of(exchange, reading, Charge(usage=usage), book)
-    return combined(_price_of(exchange, reading, charge, book) for charge in due)
-
-
-def _price_of(exchange: Exchange, reading: Reading, charge: Charge, book: PriceBook) -> Cost:
+def price(exchange: Exchange, reading: Reading, usage: Usage, charges: Sequence[Charge], book: PriceBook) -> Cost:
+    """Return what the usage cost: its parts where there are some, else the whole."""
     begin = exchange.begin
-    models = [charge.model] if charge.model else [reading.model, reading.model_requested]
-    return book.cost(
-        charge.usage,
-        models=[model for model in models if model is not None],
-        provider=begin.provider,
-        at=datetime.fromtimestamp(begin.started_at_ms / 1000, UTC),
-        tier=charge.service_tier or reading.service_tier,
-        processing=charge.processing or reading.processing,
-        speed=charge.speed or reading.speed,
-        free=begin.is_free,
+    pricer = Pricer(book, begin.provider, begin.started_at_ms, is_free=begin.is_free)
+    return pricer.cost(terms_of(reading), usage, charges)
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What of a reading decides about prices, beside what was consumed."""
+
+    models: tuple[str, ...] = ()
+    """Candidates, the response's before the request's; the operation for what is made without a model."""
+    service_tier: str | None = None
+    speed: str | None = None
+    processing: str | None = None
+    region: str | None = None
+
+
+def terms_of(reading: Reading) -> Terms:
+    """Return the terms of a reading."""
+    models = tuple(model for model in (reading.model, reading.model_requested) if model)
+    return Terms(
+        models or (reading.endpoint,),
+        reading.service_tier,
+        reading.speed,
+        reading.processing,
+        reading.region,
     )
 
 
+class Pricer:
+    """Prices what one exchange consumed, now or when its record is priced again."""
+
+    def __init__(self, book: PriceBook, provider: str | None, started_at_ms: int, *, is_free: bool) -> None:
+        self._book = book
+        self._provider = provider
+        self._at = datetime.fromtimestamp(started_at_ms / 1000, UTC)
+        self._is_free = is_free
+
+    def cost(self, terms: Terms, usage: Usage, charges: Sequence[Charge]) -> Cost:
+        """Return the cost of the charges, or of the usage as a whole when there are none."""
+        if not charges or usage.reported_cost_nano_usd is not None:
+            return self._cost_of(terms, Charge(usage=usage))
+        return combined(self._cost_of(terms, charge) for charge in charges)
+
+    def _cost_of(self, terms: Terms, charge: Charge) -> Cost:
+        return self._book.cost(
+            charge.usage,
+            models=(charge.model,) if charge.model else terms.models,
+            provider=self._provider,
+            at=self._at,
+            tier=charge.service_tier or terms.service_tier,
+            processing=charge.processing or terms.processing,
+            speed=charge.speed or terms.speed,
+            region=charge.region or terms.region,
+            variant=charge.variant,
+            free=self._is_free,
+        )
+
+
 def _is_free_by_rule(exchange: Exchange, reading: Reading, operation: Operation | None) -> bool:
-    """Say whether an operation costs nothing by its nature: listing, counting, reading what was billed before."""
-    if reading.usage is not None or reading.charges or reading.is_pending:
-        return False
+    """Say whether an operation costs nothing by its nature: listing, counting, reading what is billed elsewhere."""
     if operation is None:
-        return exchange.begin.method in _READING_METHODS
-    return operation.billing == "nothing" and exchange.end.outcome != "interrupted"
+        return exchange.method in _READING_METHODS
+    # What an operation of this kind shows of a usage is billed only if the provider bills it under an id.
+    return operation.billing == "nothing" and not billing_ids(reading)
+
+
+def _is_pending(reading: Reading, operation: Operation | None) -> bool:
+    if reading.usage is not None:
+        return False
+    return reading.is_pending or (operation is not None and operation.billing == "later")
 
 
 def _consumed(exchange: Exchange, operation: Operation | None) -> bool:
     """Say whether the provider worked for money, or may have: nothing is free because it was not understood."""
-    if exchange.begin.is_free or not _was_answered(exchange) or not _is_success(exchange):
+    if exchange.begin.is_free or not is_answered(exchange):
         return False
     return operation is None or operation.billing in ("tokens", "units")
 
 
 def _usage(exchange: Exchange, reading: Reading, due: Sequence[Charge]) -> tuple[Usage | None, UsageSource]:
-    if len(due) < len(reading.charges):
-        return Usage.total(charge.usage for charge in due), "provider"
     if reading.usage is not None and (_says_enough(reading.usage) or exchange.begin.is_free):
-        return reading.usage, "provider"
-    if not _was_answered(exchange):
+        if not reading.charges or reading.usage.reported_cost_nano_usd is not None:
+            return reading.usage, "provider"
+        return Usage.total(charge.usage for charge in due), "provider"
+    if not is_answered(exchange):
         return None, "none"
     usage = estimated_usage(exchange, reading)
-    return usage, "none" if usage is None else "estimated"
+    if usage is not None:
+        return usage, "estimated"
+    # Something was said, though not enough for a price: its parts are a lower bound.
+    return reading.usage, "none" if reading.usage is None else "provider"
 
 
 def _says_enough(usage: Usage) -> bool:
@@ -153,7 +255,13 @@ def _says_enough(usage: Usage) -> bool:
     return usage.input_uncached is not None and usage.output_text is not None
 
 
-def _was_answered(exchange: Exchange) -> bool:
+def may_have_cost(exchange: Exchange) -> bool:
+    """Say whether an exchange of which nothing is understood may have cost something."""
+    return not exchange.begin.is_free and not is_certainly_free(exchange) and is_answered(exchange)
+
+
+def is_answered(exchange: Exchange) -> bool:
+    """Say whether the provider began to answer."""
     if exchange.end.outcome == "interrupted":
         return exchange.response.size > 0
     return exchange.end.response_head_us is not None
@@ -163,7 +271,7 @@ def _may_hide_more(exchange: Exchange, reading: Reading, book: PriceBook) -> boo
     """Say whether more may have been billed than an estimate can see, so that the whole reservation is spent."""
     if exchange.begin.is_free:
         return False
-    if exchange.end.outcome == "interrupted" or not _was_answered(exchange):
+    if exchange.end.outcome == "interrupted" or not is_answered(exchange):
         return True
     model = reading.model or reading.model_requested
     at = datetime.fromtimestamp(exchange.begin.started_at_ms / 1000, UTC)
@@ -173,4 +281,4 @@ def _may_hide_more(exchange: Exchange, reading: Reading, book: PriceBook) -> boo
 
 def _is_success(exchange: Exchange) -> bool:
     status = exchange.end.status
-    return status is not None and 200 <= status < 300
+    return status is not None and (200 <= status < 300 or status == SWITCHING_PROTOCOLS)

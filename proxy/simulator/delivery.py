@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-import zlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from proxy.simulator.answer import Buckets, Usage
+from proxy.simulator.coding import PACKERS
 from proxy.simulator.directives import Directives
 from proxy.simulator.line import ClientGoneError, Line
 from proxy.simulator.reply import Event, Plain, Reply, Stream
@@ -56,7 +56,8 @@ class Delivery:
         self._ttft_s = wishes.ttft.draw(rng) if wishes.ttft else 0.0
         self._pace = wishes.pace.draw(rng) if wishes.pace else 0.0
         self._due = 0.0
-        self._gzip = zlib.compressobj(wbits=31) if wishes.gzip else None
+        self._coding = wishes.coding or ("gzip" if wishes.gzip else None)
+        self._packer = PACKERS[self._coding]() if self._coding is not None else None
 
     async def send(self, reply: Reply, headers: Headers) -> None:
         """Send the reply. Returns also when the client leaves, or when a fault ends the response."""
@@ -176,16 +177,14 @@ class Delivery:
 
     async def _open(self, status: int, headers: Headers) -> None:
         self.receipt.status = status
-        if self._gzip is not None:
-            headers = [*headers, (b"content-encoding", b"gzip")]
+        if self._coding is not None:
+            headers = [*headers, (b"content-encoding", self._coding.encode())]
         if self._wishes.close:
             headers = [*headers, (b"connection", b"close")]
         await self._line.open(status, headers)
 
     def _encode(self, data: bytes, *, is_last: bool = False) -> bytes:
-        if self._gzip is None:
-            return data
-        return self._gzip.compress(data) + self._gzip.flush(zlib.Z_FINISH if is_last else zlib.Z_SYNC_FLUSH)
+        return data if self._packer is None else self._packer.pack(data, is_last=is_last)
 
     async def _write(self, data: bytes, *, is_last: bool = False) -> None:
         if self._wishes.chunk is None:

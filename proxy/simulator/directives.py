@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from proxy.errors import BadRequest
+from proxy.simulator.coding import PACKERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class Directives:
     """Take the request and never answer."""
     gzip: bool | None = None
     """Send the body gzip-encoded, flushed at every event."""
+    coding: str | None = None
+    """The same with another content coding: gzip, deflate, br or zstd."""
     chunk: int | None = None
     """Split the body into writes of this many bytes."""
     close: bool | None = None
@@ -148,6 +151,12 @@ def _read_flag(value: object) -> bool:
     raise ValueError(value)
 
 
+def _read_coding(value: object) -> str:
+    if value not in PACKERS:
+        raise ValueError(value)
+    return str(value)
+
+
 def _read_span(value: object) -> Span:
     low, _, high = str(value).partition("..")
     span = Span(float(low), float(high or low))
@@ -174,6 +183,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "no-usage": _read_flag,
     "header-stall": _read_flag,
     "gzip": _read_flag,
+    "coding": _read_coding,
     "chunk": _read_size,
     "close": _read_flag,
     "hang-up": _read_count,

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pricing import Cost, Usage
-from proxy.records import Exchange, Headers, Outcome, Reading, TokenTimes
+from proxy.records import Charge, Exchange, Headers, Outcome, Reading, TokenTimes
 from proxy.store.series import Tally
 
 UsageSource = Literal["provider", "estimated", "none"]
@@ -89,8 +89,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """It cost something, and nobody knows what."""
     settlement: Settlement | None
     """None: the ledger held no reservation."""
+    charges: tuple[Charge, ...] = ()
+    """The parts that were priced apart; empty: the usage as a whole."""
     bills: tuple[str, ...] = ()
     """Ids of the provider that are paid with this record."""
+    resolves: tuple[str, ...] = ()
+    """Exchanges whose cost was awaited, and stands in this record."""
+    pending_id: str | None = None
+    """Id of the provider under which the cost will be seen later; the ledger keeps the reservation until then."""
     times: TokenTimes = TokenTimes()
     """Of a stream's model output."""
     request: KeptBody

@@ -95,6 +95,9 @@ def _understanding(record: Record) -> dict[str, Value]:
         "streaming": int(reading.is_streaming),
         "response_id": reading.response_id,
         "service_tier": reading.service_tier,
+        "speed": reading.speed,
+        "processing": reading.processing,
+        "region": reading.region,
         "finish_reason": _joined(reading.finish_reasons),
         "finish_reasons": json_text(reading.finish_reasons),
         "tool_calls": json_text(reading.tool_calls),
@@ -107,6 +110,7 @@ def _understanding(record: Record) -> dict[str, Value]:
         "usage": reading.usage_raw.decode("utf-8", "replace") if reading.usage_raw is not None else None,
         "usage_buckets": json_text(usage) if usage else None,
         "usage_source": record.usage_source,
+        "charges": json_text(record.charges) if record.charges else None,
     }
 
 
@@ -126,9 +130,11 @@ def _money(record: Record) -> dict[str, Value]:
         "price_version": cost.version,
         "price_date": cost.effective_date,
         "is_unpriced": int(record.is_unpriced),
+        "is_free": int(record.exchange.begin.is_free),
         "is_reserved": int(record.exchange.begin.is_reserved),
+        "pending_id": record.pending_id,
         "settled_nano_usd": settlement.nano_usd if settlement else None,
-        "settled_estimate": int(settlement.is_estimate) if settlement else 0,
+        "settled_estimate": int(settlement.is_estimate if settlement else record.pending_id is not None),
         "bodies_kept": int(keeps_bytes(record)),
     }
 

@@ -19,8 +19,11 @@ import apsw
 import msgspec
 import zstandard
 
-from proxy.errors import EnvironmentUnusable, StoreError
+from proxy.errors import EnvironmentUnusable
 from proxy.migrations import migrate
+from proxy.store.bills import BillWriter
+from proxy.store.faults import our_errors
+from proxy.store.jobs import JobWriter
 from proxy.store.record import JournalPosition, Record, Settlement
 from proxy.store.row import COMPRESSION_LEVEL, body_row, exchange_row
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
@@ -35,8 +38,6 @@ _PAGE_BYTES: Final = 16384
 _WAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 _BUSY_MS: Final = 100
 """Short: whoever holds the lock, the recorder has better ways to wait."""
-_FAULTS_OF_A_RECORD: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
-"""All other errors speak against the file or the machine: the same batch may succeed later."""
 
 
 class Store(Protocol):
@@ -60,8 +61,8 @@ class Store(Protocol):
         """Return what the ledger is to be told about those of the exchanges that are stored."""
         ...
 
-    def payers(self, biller: str, ids: Sequence[str]) -> dict[str, str]:
-        """Return those of the biller's ids that are paid, with the exchange that paid them."""
+    def awaited(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the exchanges whose cost is awaited, so that they cannot be settled yet."""
         ...
 
     def positions(self) -> dict[str, JournalPosition]:
@@ -83,19 +84,23 @@ class SqliteStore:
         self._series = Series(max_series)
         self._compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_content_size=True)
         self._wal_pages = 0
-        with _our_errors():
+        with our_errors():
             self._connection = _open(path)
             self._connection.set_wal_hook(self._note_wal_pages)
             self._load_series()
+        self.bills = BillWriter(self._connection)
+        """What providers bill once."""
+        self.jobs = JobWriter(self._connection, self._our_transaction)
+        """Opinions formed anew over what is stored."""
 
     def write(
         self, records: Sequence[Record], positions: Mapping[str, JournalPosition | None], tallies: Sequence[Tally] = ()
     ) -> list[str]:
         """Store a batch in one transaction; see `Store.write`."""
         rows = [exchange_row(record) for record in records]
-        with _our_errors(), self._transaction():
+        with our_errors(), self._transaction():
             new = [record for record, row in zip(records, rows, strict=True) if self._insert(record, row)]
-            self._write_bills(new)
+            self.bills.settle(new)
             change = self._series.fold([*(tally for record in new for tally in record.tallies), *tallies])
             self._write_counters(change.counters)
             self._write_histograms(change.histograms)
@@ -105,27 +110,30 @@ class SqliteStore:
 
     def known(self, ids: Sequence[str]) -> set[str]:
         """Return those of the ids that are stored."""
-        with _our_errors():
+        with our_errors():
             rows = self._connection.execute(
                 "SELECT id FROM exchanges WHERE id IN (SELECT value FROM json_each(?))", (_json(ids),)
             )
             return {str(row[0]) for row in rows}
 
-    def payers(self, biller: str, ids: Sequence[str]) -> dict[str, str]:
-        """Return those of the biller's ids that are paid, with the exchange that paid them."""
-        with _our_errors():
-            rows = self._connection.execute(
-                "SELECT id, exchange FROM bills WHERE biller = ? AND id IN (SELECT value FROM json_each(?))",
-                (biller, _json(ids)),
-            )
-            return {str(id_): str(exchange) for id_, exchange in rows}
+    def awaited(self, ids: Sequence[str]) -> set[str]:
+        """Return those of the exchanges whose cost is awaited, so that they cannot be settled yet."""
+        return self.bills.awaited(ids)
+
+    def give_up_waiting(self, before_ms: int) -> int:
+        """Await no cost any more of what started before, and count it as unpriced; return of how many."""
+        with self._our_transaction():
+            expired = self.bills.give_up_waiting(before_ms)
+            if expired:
+                self._write_counters({("glassline_unpriced_requests_total", ()): expired})
+            return expired
 
     def settlements(self, ids: Sequence[str]) -> dict[str, Settlement]:
         """Return what the ledger is to be told about those of the exchanges that are stored."""
-        with _our_errors():
+        with our_errors():
             rows = self._connection.execute(
                 "SELECT id, settled_nano_usd, input_tokens, output_tokens, settled_estimate FROM exchanges"
-                " WHERE id IN (SELECT value FROM json_each(?))",
+                " WHERE pending_id IS NULL AND id IN (SELECT value FROM json_each(?))",
                 (_json(ids),),
             )
             return {
@@ -135,13 +143,13 @@ class SqliteStore:
 
     def positions(self) -> dict[str, JournalPosition]:
         """Return the position in each journal segment, by file name."""
-        with _our_errors():
+        with our_errors():
             rows = self._connection.execute("SELECT segment, resume, seen FROM journal_segments")
             return {str(segment): JournalPosition(int(str(resume)), int(str(seen))) for segment, resume, seen in rows}
 
     def put_status(self, values: Mapping[str, float]) -> None:
         """Replace the named values of the status table."""
-        with _our_errors(), self._transaction():
+        with our_errors(), self._transaction():
             self._connection.executemany(
                 "INSERT INTO status (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 list(values.items()),
@@ -149,13 +157,13 @@ class SqliteStore:
 
     def status(self) -> dict[str, float]:
         """Return the status table."""
-        with _our_errors():
+        with our_errors():
             return {str(name): float(str(value)) for name, value in self._connection.execute("SELECT * FROM status")}
 
     def checkpoint(self, *, at_pages: int = CHECKPOINT_PAGES) -> None:
         """Copy the log into the database when it is longer than `at_pages`, as far as readers allow."""
         if self._wal_pages >= at_pages:
-            with _our_errors():
+            with our_errors():
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._wal_pages = 0
 
@@ -163,7 +171,7 @@ class SqliteStore:
         """Make every committed transaction survive a loss of power; before the journal behind it is deleted."""
         wal = self.path.with_name(self.path.name + "-wal")
         # SQLite holds no lock on the log file itself, so that closing this descriptor releases none.
-        with _our_errors(), contextlib.suppress(FileNotFoundError):
+        with our_errors(), contextlib.suppress(FileNotFoundError):
             descriptor = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fdatasync(descriptor)
@@ -183,9 +191,14 @@ class SqliteStore:
             "SELECT seq FROM exchanges WHERE bodies_kept = 1 ORDER BY started_at LIMIT ?", (limit,)
         )
 
+    def purge_bills(self, before_ms: int) -> None:
+        """Forget what was paid before."""
+        with self._our_transaction():
+            self.bills.purge(before_ms)
+
     def purge_records(self, before_ms: int, limit: int) -> int:
         """Delete up to `limit` requests that started before, with their bodies; return how many."""
-        with _our_errors(), self._transaction():
+        with our_errors(), self._transaction():
             self._connection.execute(
                 "DELETE FROM exchanges WHERE seq IN"
                 " (SELECT seq FROM exchanges WHERE started_at < ? ORDER BY started_at LIMIT ?)",
@@ -195,18 +208,18 @@ class SqliteStore:
 
     def release_pages(self, pages: int) -> None:
         """Give up to `pages` free pages back to the file system."""
-        with _our_errors():
+        with our_errors():
             self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
 
     def size_bytes(self) -> int:
         """Return the size of what is stored, free pages left out."""
-        with _our_errors():
+        with our_errors():
             pages, free = (self._connection.pragma(name) for name in ("page_count", "freelist_count"))
             return (int(str(pages)) - int(str(free))) * _PAGE_BYTES
 
     def close(self) -> None:
         """Close the database; as the last connection this also empties the log."""
-        with _our_errors():
+        with our_errors():
             self._connection.close()
 
     @contextlib.contextmanager
@@ -219,6 +232,11 @@ class SqliteStore:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    @contextlib.contextmanager
+    def _our_transaction(self) -> Iterator[None]:
+        with our_errors(), self._transaction():
+            yield
 
     def _insert(self, record: Record, row: dict[str, Value]) -> bool:
         self._connection.execute(_insert_sql(tuple(row)), tuple(row.values()))
@@ -233,16 +251,6 @@ class SqliteStore:
             ),
         )
         return True
-
-    def _write_bills(self, records: Sequence[Record]) -> None:
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO bills (biller, id, exchange) VALUES (?, ?, ?)",
-            [
-                (record.exchange.begin.biller, id_, record.exchange.begin.id)
-                for record in records
-                for id_ in record.bills
-            ],
-        )
 
     def _write_counters(self, counters: Mapping[SeriesKey, int]) -> None:
         self._connection.executemany(
@@ -271,7 +279,7 @@ class SqliteStore:
                 )
 
     def _purge_bodies(self, choice: str, parameters: tuple[int, ...]) -> int:
-        with _our_errors(), self._transaction():
+        with our_errors(), self._transaction():
             chosen = [(row[0],) for row in self._connection.execute(choice, parameters)]
             self._connection.executemany("UPDATE bodies SET head = NULL, tail = NULL WHERE exchange = ?", chosen)
             self._connection.executemany("UPDATE exchanges SET bodies_kept = 0 WHERE seq = ?", chosen)
@@ -324,18 +332,6 @@ def _open(path: Path) -> apsw.Connection:
         raise
     path.chmod(0o600)
     return connection
-
-
-@contextlib.contextmanager
-def _our_errors() -> Iterator[None]:
-    try:
-        yield
-    except _FAULTS_OF_A_RECORD:
-        raise
-    except apsw.Error as error:
-        raise StoreError(f"records.db: {error}") from error
-    except OSError as error:
-        raise StoreError(f"records.db: {error.strerror}") from error
 
 
 @cache

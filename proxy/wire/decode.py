@@ -7,12 +7,12 @@ can be found in the relayed one, whose arrival times are known.
 
 from __future__ import annotations
 
-import importlib
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
+import brotli
 import msgspec
 import zstandard
 
@@ -217,12 +217,7 @@ class _Zstd:
 
 class _Brotli:
     def __init__(self) -> None:
-        try:
-            # Optional: the project does not depend on it, but reads `br` where an operator has installed it.
-            self._module: Any = importlib.import_module("brotli")
-        except ImportError:
-            raise _Undecodable("encoding_br") from None
-        self._decompressor = self._module.Decompressor()
+        self._decompressor: Any = brotli.Decompressor()
 
     @property
     def is_complete(self) -> bool:
@@ -233,11 +228,8 @@ class _Brotli:
             yield self._decompressor.process(data, output_buffer_limit=_PIECE_BYTES)
             while not self._decompressor.can_accept_more_data():
                 yield self._decompressor.process(b"", output_buffer_limit=_PIECE_BYTES)
-        except self._module.error as error:
+        except brotli.error as error:
             raise _Undecodable("encoding_broken") from error
-        except TypeError as error:
-            # Before version 1.2 its output cannot be bounded (CVE-2025-6176): treat it as absent.
-            raise _Undecodable("encoding_br") from error
 
 
 _STEPS: Final[dict[bytes, Callable[[], _Step]]] = {

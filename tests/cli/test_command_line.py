@@ -103,6 +103,21 @@ def test_check_finds_an_admin_port_that_others_could_reach(tmp_path: Path, capsy
     assert main(["serve", "-c", "config.yaml", "--admin-host", "::"]) == 78
 
 
+def test_check_finds_upstreams_that_nobody_could_find(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "default_upstream: nobody\nupstreams: {azure: {api_key: k}, house: {wire: anthropic}, eu: {wire: bedrock}}\n"
+        "keys: [{name: app, key: sk-glassline-0123456789, upstreams: [openai, opnai]}]\n"
+    )
+    for command in ("check", "serve"):
+        assert main([command]) == 78
+        assert capsys.readouterr().err.splitlines() == [
+            "upstreams.azure.base_url: is needed, since only you know where it is",
+            "upstreams.house.base_url: is needed, since only you know where it is",
+            "default_upstream: no upstream is called `nobody`",
+            "keys[0].upstreams: no upstream is called `opnai`",
+        ]
+
+
 def test_check_praises_what_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 0
     assert "defaults" in capsys.readouterr().out

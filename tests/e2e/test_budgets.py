@@ -106,6 +106,37 @@ def test_an_unknown_price_is_null_and_counted_or_refused(start_glassline: StartG
     )
 
 
+def test_what_has_no_bound_never_reaches_the_provider_under_a_hard_budget(
+    start_glassline: StartGlassline, simulator: Simulator
+) -> None:
+    budget = {"limit_usd": 5, "window": "day"}
+    keys = [
+        {"name": "strict", "key": APP, "budgets": [budget]},
+        {"name": "open", "key": OTHER, "budgets": [{**budget, "unbounded": "allow"}]},
+    ]
+    glassline = start_glassline(simulator.url, {"keys": keys})
+    for path in ("/v1/batches", "/v1/fine_tuning/jobs", "/v1/realtime/client_secrets", "/v1/of/tomorrow"):
+        refused = exchange(glassline.port, post(path, b'{"model":"gpt-4o-mini"}', key=APP))
+        assert (refused.status, json.loads(refused.body)["error"]["code"]) == (403, "model_not_allowed"), path
+        assert b"x-should-retry: false" in refused.head
+    assert not simulator.truth("received")
+    rows = glassline.wait_for_rows(4)
+    assert {(row["outcome"], row["cost_usd"]) for row in rows} == {("refused", 0)}
+    exchange(glassline.port, post("/v1/of/tomorrow", b'{"model":"gpt-4o-mini"}', key=OTHER))
+    simulator.wait_for_truth(1, "received")
+
+
+def test_an_allow_list_holds_for_more_than_text(start_glassline: StartGlassline, simulator: Simulator) -> None:
+    keys = [{"name": "app", "key": APP, "models": ["gpt-4o-mini", "tts-1"]}]
+    glassline = start_glassline(simulator.url, {"keys": keys})
+    large = b'{"model":"o1-pro","input":"' + b"x" * 2_000_000 + b'"}'
+    twice = b'{"model":"tts-1","model":"tts-1-hd","input":"x"}'
+    for path in ("/v1/images/generations", "/v1/audio/speech", "/v1/videos", "/v1/of/tomorrow"):
+        assert exchange(glassline.port, post(path, large, key=APP)).status == 403, path
+        assert exchange(glassline.port, post(path, twice, key=APP)).status == 400, path
+    assert not simulator.truth("received")
+
+
 def test_prices_of_ones_own_go_first_and_a_free_upstream_costs_nothing(
     start_glassline: StartGlassline, simulator: Simulator
 ) -> None:

@@ -89,7 +89,7 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "many headers": (b"GET /v1/x HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 5000 + b"\r\n", 431),
     "128 KB header": (b"GET /v1/x HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 131072 + b"\r\n\r\n", 431),
     "100 KB URL": (b"GET /v1/" + b"a" * 102400 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-    "websocket": (b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 501),
+    "websocket": (b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 400),
 }
 
 

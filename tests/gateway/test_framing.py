@@ -152,3 +152,22 @@ def test_three_hundred_thousand_one_byte_chunks_are_linear() -> None:
         size += sum(map(len, decoder.feed(wire[start : start + 65_536])))
     assert decoder.is_done
     assert size == 300_000
+
+
+def test_headers_that_a_responses_connection_names_stay_on_their_hop() -> None:
+    head = read_response_head(
+        b"HTTP/1.1 200 OK\r\nX-End: 1\r\nX-Hop: 2\r\nConnection: keep-alive, X-Hop\r\nconnection:\tx-other , close\r\n"
+        b"X-Other: 3\r\nX-Hop-Not: 4\r\nContent-Length: 0\r\n\r\n"
+    )
+    assert head.kept == b"\r\nX-End: 1\r\nX-Hop-Not: 4"
+    assert b"X-Hop: 2" in head.lines
+
+
+def test_a_response_head_says_what_must_be_known_of_its_body() -> None:
+    head = read_response_head(
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nLocation: /x\r\nContent-Type: Text/Event-Stream \r\n\r\n"
+    )
+    assert (head.is_encoded, head.has_addresses, head.is_event_stream) == (True, True, True)
+    assert head.kept == head.lines
+    head = read_response_head(b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nX-Location: /x\r\n\r\n")
+    assert (head.is_encoded, head.has_addresses) == (False, False)

@@ -10,10 +10,10 @@ from proxy.errors import BadRequest
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyRing
 from proxy.gateway.capture import Capture
+from proxy.gateway.credentials import credential_line
 from proxy.gateway.framing import read_request_head, read_response_head
 from proxy.gateway.gate import Gate
 from proxy.gateway.heads import request_head, response_head
-from proxy.gateway.identity import credential_headers, mask_secrets, read_claims, read_credentials
 from proxy.gateway.opening import Openings
 from proxy.gateway.routing import Router, build_targets
 from proxy.records import Begin, BeginTemplate
@@ -42,7 +42,7 @@ def test_hop_by_hop_and_private_headers_are_dropped() -> None:
 def test_the_callers_credential_is_kept_or_replaced_whole() -> None:
     lines = b"Authorization: Bearer caller\r\nx-api-key: caller\r\n"
     assert b"Bearer caller" in request(lines)
-    replaced = request(lines, credential=credential_headers("x-api-key", b"ours"))
+    replaced = request(lines, credential=credential_line("x-api-key", b"ours"))
     assert b"caller" not in replaced
     assert b"x-api-key: ours\r\n" in replaced
     assert b"caller" not in request(lines, credential=b"")
@@ -107,29 +107,19 @@ def test_a_response_to_head_keeps_its_length_and_304_has_no_chunks() -> None:
     assert b"content-length: 5" in sent
 
 
-def test_secrets_are_masked_in_what_is_recorded() -> None:
-    masked = dict(mask_secrets([(b"Authorization", b"Bearer sk-abcdefghijklmnopqrstuvwxyz"), (b"api-key", b"short")]))
-    assert masked == {b"Authorization": b"Bearer ***wxyz", b"api-key": b"***"}
-
-
-def test_claims_are_read_from_our_headers_and_from_trace_context() -> None:
-    head = read_request_head(
-        b"POST / HTTP/1.1\r\nHost: a\r\nx-glassline-user: ann\r\nx-glassline-tags: a=b, c=d\r\n"
-        b"x-glassline-prompt: greet@3\r\nx-stainless-retry-count: 2\r\n"
-        b"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n"
+def test_headers_with_an_underscore_pass_unless_they_pass_for_one_that_does_not() -> None:
+    sent = request(
+        b"session_id: abc\r\nx_api_key: k\r\nX_Glassline_User: u\r\nTransfer_Encoding: x\r\nhelicone_auth: k\r\n"
     )
-    claims = read_claims(head)
-    assert (claims.user, claims.tags, claims.attempt) == ("ann", (("a", "b"), ("c", "d")), 3)
-    assert (claims.prompt_name, claims.prompt_version) == ("greet", "3")
-    assert (claims.trace_id, claims.parent_id) == ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
+    assert sent == b"POST /v1/x HTTP/1.1\r\nHost: api.openai.com\r\nsession_id: abc\r\n"
 
 
-def test_credentials_are_found_wherever_providers_want_them_and_none_hides_another() -> None:
-    assert read_credentials({b"authorization": b"Bearer k"}) == [b"k"]
-    assert read_credentials({b"x-goog-api-key": b"k"}) == [b"k"]
-    assert read_credentials({b"authorization": b"Bearer junk", b"x-api-key": b"k"}) == [b"junk", b"k"]
-    assert read_credentials({b"authorization": b"bearer\tk"}) == [b"k"]
-    assert read_credentials({}) == []
+def test_headers_meant_for_other_gateways_never_leave() -> None:
+    sent = request(
+        b"Helicone-Auth: Bearer k\r\nHelicone-Never-Heard: 1\r\nX-LiteLLM-Tags: a\r\nx-portkey-config: {}\r\n"
+        b"x-bf-vk: sk-bf\r\ncf-aig-skip-cache: true\r\nx-bt-parent: p\r\nx-title: app\r\n"
+    )
+    assert sent == b"POST /v1/x HTTP/1.1\r\nHost: api.openai.com\r\nx-title: app\r\n"
 
 
 def test_a_capture_keeps_the_head_the_tail_and_the_hash_of_a_long_body() -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
-from proxy.gateway.meter import Meter
 
 
 @pytest.mark.parametrize(
@@ -114,16 +113,3 @@ def test_a_rejection_is_told_from_other_errors() -> None:
     assert is_rejection(400, b"Unknown parameter: 'stream_options.include_usage'")
     assert not is_rejection(400, b"max_tokens is too large")
     assert not is_rejection(500, b"stream_options")
-
-
-@given(st.lists(st.text(max_size=20), max_size=20), st.data())
-def test_the_meter_never_counts_less_than_the_text(texts: list[str], data: st.DataObject) -> None:
-    body = b"".join(
-        b"data: " + json.dumps({"choices": [{"delta": {"content": text}}]}).encode() + b"\n\n" for text in texts
-    )
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=20)))
-    meter = Meter(1)
-    for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True):
-        meter.feed(body[a:b])
-    assert meter.output_tokens >= sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    assert meter.output_tokens <= 64 + len(body)

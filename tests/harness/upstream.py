@@ -100,6 +100,11 @@ class Connection:
         self.request, self._buffer = head + b"\r\n\r\n" + rest[:size], rest[size:]
         return True
 
+    def take_rest(self) -> bytes:
+        """Return what came behind the last request, for who goes on reading from the socket."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
     def _more(self) -> bool:
         try:
             data = self.socket.recv(65536)

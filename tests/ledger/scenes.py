@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import apsw
 import msgspec
@@ -71,6 +72,7 @@ def request(
     rates: tuple[RateRule, ...] = (),
     deny_unpriced: bool = False,
     owner: str = "gateway",
+    **more: Any,
 ) -> Reserve:
     """Return a request for admission. As it stands it needs 1,000 * INPUT + 100 * OUTPUT nano-USD, which is NEED."""
     return Reserve(
@@ -89,6 +91,7 @@ def request(
         lines=lines,
         rates=rates,
         deny_unpriced=deny_unpriced,
+        **more,
     )
 
 

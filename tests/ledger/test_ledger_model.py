@@ -20,6 +20,7 @@ from tests.ledger.scenes import DAY_MS, INPUT, NOON_MS, OUTPUT, Hands, ask, pric
 ROLLING_MS = 3_600_000
 BUCKET_MS = ROLLING_MS // 60
 FIRST_SLICE = 1024
+NEAR = 16
 AccountKey = tuple[str, str, int]
 
 
@@ -112,6 +113,15 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             if key[0] != "watch"
         )
 
+    def is_near(self, keys: list[AccountKey], whole: int) -> bool:
+        """Say whether the whole fits and not many more would: then it is held at once."""
+        rooms = [
+            self.accounts[key].limit - self.accounts[key].spent - self.accounts[key].reserved
+            for key in keys
+            if key[0] != "watch"
+        ]
+        return bool(rooms) and whole <= min(rooms) < NEAR * whole
+
     @rule(
         target=standing,
         budgets=st.lists(
@@ -129,7 +139,9 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         exchange = f"x{self.count}"
         lines = [self.line(*budget) for budget in budgets]
         keys = [self.account(line)[0] for line in lines]
-        covered = FIRST_SLICE if is_streaming and output > FIRST_SLICE else None
+        whole = input_bytes * INPUT + output * OUTPUT
+        is_sliced = is_streaming and output > FIRST_SLICE and not self.is_near(keys, whole)
+        covered = FIRST_SLICE if is_sliced else None
         amount = input_bytes * INPUT + (covered or output) * OUTPUT
         message = request(
             exchange, *lines, input_bytes=input_bytes, max_output_tokens=output, is_streaming=is_streaming
@@ -161,7 +173,10 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         for key in keys:
             if key[0] == "hour":
                 self.accounts[key].forget(self.hands.wall_ms)
-        aim = max(tokens, min(standing.limit, 2 * standing.covered))
+        tokens = min(tokens, standing.limit)
+        rest = self.price(standing, standing.limit) - standing.amount
+        is_whole = self.is_near(keys, rest)
+        aim = standing.limit if is_whole else max(tokens, min(standing.limit, 2 * standing.covered))
         fitting = [
             more for more in range(tokens, aim + 1) if self.fits(keys, self.price(standing, more) - standing.amount)
         ]

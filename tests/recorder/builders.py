@@ -126,7 +126,7 @@ def write_stream(writer: JournalWriter, events: Sequence[bytes], begin: Begin | 
 @cache
 def interpreter(policy: str = "{}") -> Interpreter:
     """Return an interpreter; `policy` is its configuration as JSON."""
-    return Interpreter(_book(), Config.model_validate_json(policy), Bills(lambda _biller, _ids: {}))
+    return Interpreter(_book(), Config.model_validate_json(policy), Bills())
 
 
 @cache

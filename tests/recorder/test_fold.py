@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, FrameKind, JournalReader, JournalWriter
+from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, NOTE, FrameKind, JournalReader, JournalWriter
 from proxy.journal.reader import Frame, Segment
 from proxy.recorder.fold import Fold, Unreadable
 from proxy.records import Exchange
@@ -179,3 +179,24 @@ def test_a_sound_frame_that_means_nothing_is_reported_once() -> None:
     seen = Fold(never_read, {"writer.00000000.journal": JournalPosition(0, 100)})
     assert list(seen.take([frame_of(FrameKind.END, payload), frame_of(FrameKind.BEGIN, b"")])) == []
     assert len(list(seen.take([frame_of(FrameKind.END, payload, offset=100)]))) == 1
+
+
+def test_notes_take_the_place_of_the_tail_of_a_response_that_was_not_kept_whole(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, "gateway-0", segment_bytes=300)
+    for is_ended in (True, False):
+        number = writer.begin(make_begin(), b"asked")
+        writer.chunk(CHUNK_RESPONSE, number, b"head ")
+        writer.chunk(NOTE, number, b"one ")
+        writer.chunk(NOTE, number, b"two " + bytes(300))
+        if is_ended:
+            writer.end(number, msgspec.structs.replace(make_end(b"head ", b"asked"), response_size=10_000))
+    writer.close()
+    reader = JournalReader(tmp_path)
+    fold = Fold(reader.read, {})
+    (ended,) = folded(reader, fold, budget=1)
+    (interrupted,) = fold.interrupt(writer.name)
+    for exchange in (ended, interrupted):
+        assert exchange.response.head == b"head "
+        assert exchange.response.tail == b"one two " + bytes(300)
+        assert not exchange.response.is_whole
+    assert ended.response.size == 10_000

@@ -228,7 +228,7 @@ def test_a_bug_in_a_reader_costs_understanding_and_no_record(
     make: Make, journal: JournalWriter, tmp_path: Path
 ) -> None:
     ids = {write_chat(journal) for _ in range(5)}
-    make(meaning=Broken(interpreter()._book, Config(), Bills(lambda _biller, _ids: {}))).step()
+    make(meaning=Broken(interpreter()._book, Config(), Bills())).step()
     stored = rows(tmp_path)
     assert stored.keys() == ids
     assert {row.status for row in stored.values()} == {200}

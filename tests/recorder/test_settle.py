@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from proxy.journal import JournalWriter
 from proxy.ledger.client import SyncLedgerClient
 from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
 from proxy.recorder import Recorder
+from proxy.recorder.bills import Bills
+from proxy.recorder.interpret import Interpreter
 from proxy.reservations import BudgetLine, Reserve
 from proxy.store import SqliteStore
 from tests.harness.process import wait_until
@@ -102,10 +106,11 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
 
 
 def make_recorder(data_dir: Path) -> Recorder:
+    store = SqliteStore(data_dir / "records.db")
     return Recorder(
         data_dir / "journal",
-        SqliteStore(data_dir / "records.db"),
-        interpreter(),
+        store,
+        Interpreter(interpreter()._book, Config(), Bills(store.bills)),
         SyncLedgerClient(data_dir / "run" / "ledger.sock"),
         Config(),
         stop=threading.Event(),
@@ -219,3 +224,49 @@ def test_a_refused_or_failed_request_gives_its_reservation_back(
     recorder.step()
     assert ledger_.open() == set()
     assert ledger_.spent() == 0
+
+
+def background(journal: JournalWriter, name: str) -> None:
+    request = json.dumps({"model": "gpt-4o-mini", "input": "Hi", "background": True}).encode()
+    answer = json.dumps({"id": "resp_1", "object": "response", "status": "queued", "background": True}).encode()
+    now_ms = time.time_ns() // 1_000_000  # what is older than a day is awaited no longer
+    number = journal.begin(make_begin(id=name, path="/responses", is_reserved=True, started_at_ms=now_ms), request)
+    journal.end(number, make_end(answer, request), answer)
+
+
+def polled(journal: JournalWriter, name: str) -> None:
+    usage = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+    answer = json.dumps(
+        {"id": "resp_1", "object": "response", "status": "completed", "model": "gpt-4o-mini", "usage": usage}
+    ).encode()
+    number = journal.begin(make_begin(id=name, method="GET", path="/responses/resp_1"), b"")
+    journal.end(number, make_end(answer, b""), answer)
+
+
+@pytest.mark.parametrize("ledger_dies", [False, True])
+def test_work_in_the_background_stays_reserved_until_its_cost_is_seen_and_is_spent_once(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path, ledger_dies: bool
+) -> None:
+    ledger_.reserve("post", journal.name)
+    background(journal, "post")
+    for _ in range(2):
+        # Comparing the lists, as a recorder does that just started, must not settle it either.
+        recorder = make_recorder(tmp_path)
+        recorder.step()
+        recorder.step()
+        assert ledger_.open() == {"post"}
+        recorder.close()
+    if ledger_dies:
+        ledger_.kill()
+    recorder = make_recorder(tmp_path)
+    for name in ("poll-1", "poll-2"):
+        polled(journal, name)
+        recorder.step()
+    if ledger_dies:
+        ledger_.start()
+    wait_until(lambda: recorder.step() or not ledger_.open(), "settlement")
+    recorder.close()
+    assert ledger_.spent() == ANSWER_NANO_USD
+    store = SqliteStore(tmp_path / "records.db")
+    assert store.settlements(["post"])["post"].nano_usd == ANSWER_NANO_USD
+    store.close()

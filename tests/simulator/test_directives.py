@@ -7,6 +7,7 @@ import gzip
 import json
 import time
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from proxy.errors import BadRequest
 from proxy.simulator import Directives, Span, read_directives
 from tests.harness import Simulator
 from tests.simulator.raw import CHAT, STREAM, connect, exchange
+from tests.wire.coders import UNPACKERS
 
 
 def test_a_whole_stream_ends_with_done_and_a_last_chunk(provider: Simulator) -> None:
@@ -124,6 +126,22 @@ def test_no_usage_leaves_it_out_everywhere(provider: Simulator) -> None:
     assert b"usage" not in exchange(provider.port, asked, x_simulate="no-usage").body
     response = {"model": "gpt-4o", "input": "Hello"}
     assert b'"usage":null' in exchange(provider.port, response, "/v1/responses", x_simulate="no-usage").body
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+@pytest.mark.parametrize("body", [CHAT, STREAM])
+def test_every_coding_packs_the_same_bytes_event_by_event(
+    provider: Simulator, body: dict[str, Any], coding: str
+) -> None:
+    plain = exchange(provider.port, body).body
+    packed = exchange(provider.port, body, x_simulate=f"coding={coding}")
+    assert f"content-encoding: {coding}".encode() in packed.head
+    unpack = UNPACKERS[coding]()
+    pieces = [unpack(piece) for piece in (packed.chunks or [packed.body])]
+    assert b"".join(pieces) == plain
+    if body is STREAM:
+        # What came of each chunk is whole events.
+        assert all(piece.endswith(b"\n\n") for piece in pieces if piece)
 
 
 def test_gzip_encodes_the_same_bytes_and_flushes_every_event(provider: Simulator) -> None:

@@ -275,3 +275,28 @@ def test_a_key_is_taken_wherever_a_dialect_puts_it(
     assert httpx.get(f"{provider.url}/models?key=k-1").status_code == 200
     assert httpx.get(f"{provider.url}/models", headers={"x-api-key": "k-2"}).status_code == 401
     assert "k-1" not in json.dumps([line["path"] for line in provider.truth()])
+
+
+@pytest.mark.parametrize("wish", ["error=1", "cut=1"])
+def test_a_stream_of_pictures_or_words_can_fail_in_the_middle(client: openai.OpenAI, wish: str) -> None:
+    failing = client.with_options(default_headers={"x-simulate": wish})
+    pictures = failing.images.generate(model="gpt-image-1", prompt="x", stream=True, partial_images=3)
+    with pytest.raises(openai.OpenAIError):
+        list(pictures)
+    words = failing.audio.transcriptions.create(model="gpt-4o-transcribe", file=sound(3), stream=True)
+    with pytest.raises(openai.OpenAIError):
+        list(words)
+
+
+@pytest.mark.parametrize("wish", ["status=429", "error=0"])
+def test_every_endpoint_can_refuse(client: openai.OpenAI, wish: str) -> None:
+    refusing = client.with_options(default_headers={"x-simulate": wish})
+    expected = openai.RateLimitError if wish == "status=429" else openai.InternalServerError
+    for ask in (
+        lambda: refusing.images.generate(model="gpt-image-1", prompt="x"),
+        lambda: refusing.embeddings.create(model="text-embedding-3-small", input="x"),
+        lambda: refusing.batches.list(),
+        lambda: refusing.audio.transcriptions.create(model="whisper-1", file=sound(1)),
+    ):
+        with pytest.raises(expected):
+            ask()

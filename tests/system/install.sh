@@ -4,7 +4,8 @@
 #   promtool and prometheus   Debian package prometheus
 #   nginx                     Debian package nginx (nginx-light would do)
 #   node and npm              Debian packages nodejs and npm, installed (root only): they are too many to unpack
-#   openai for Node           npm, from tests/node/package-lock.json
+#   SDKs for Python           pip, from tests/sdks/locks/core.lock, into .cache/sdks/core
+#   SDKs for Node             npm, from tests/node/package-lock.json
 #
 # Debian's packages are downloaded and unpacked into .cache/debian. Installing them would start services on this machine
 # and would need root; unpacking does neither. Where a tool cannot be had, this says how to install it and goes on: the
@@ -52,6 +53,8 @@ need promtool prometheus --version
 need prometheus prometheus --version
 need nginx nginx -v
 
+tests/sdks/prepare.sh core || say "the SDKs for Python are missing: tests/sdks/prepare.sh core"
+
 if ! has npm && [ "$(id -u)" = 0 ] && has apt-get; then
     say "Installing Debian's nodejs and npm"
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nodejs npm >/dev/null 2>&1 ||
@@ -65,7 +68,7 @@ fi
 lock=$(cksum <tests/node/package-lock.json)
 stamp=tests/node/node_modules/.installed
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$lock" ]; then
-    say "Fetching the openai package for Node"
+    say "Fetching the SDKs for Node"
     npm ci --prefix tests/node --no-audit --no-fund --ignore-scripts --no-update-notifier --loglevel=error >&2
     printf '%s\n' "$lock" >"$stamp"
 fi

@@ -21,3 +21,12 @@ def pack(coding: str, data: bytes) -> bytes:
         "zstd": zstandard.ZstdCompressor().compress,
     }
     return coders[coding](data)
+
+
+UNPACKERS: dict[str, Callable[[], Callable[[bytes], bytes]]] = {
+    "gzip": lambda: zlib.decompressobj(31).decompress,
+    "deflate": lambda: zlib.decompressobj().decompress,
+    "br": lambda: brotli.Decompressor().process,
+    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj().decompress,
+}
+"""Makers of functions that take the next piece of a packed body and return what it gives."""

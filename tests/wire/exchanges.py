@@ -57,11 +57,12 @@ def make_exchange(
 
 def captured(name: str, **changes: Any) -> Exchange:
     """Build the exchange of a pair of captures."""
-    request_line, _, request = _message(name, "request")
+    request_line, request_type, request = _message(name, "request")
     status_line, content_type, response = _message(name, "response")
     method, path, _ = request_line.decode().split(" ")
     status = int(status_line.split(b" ")[1])
     fields: dict[str, Any] = {"method": method, "path": path, "status": status, "content_type": content_type}
+    fields["request_type"] = request_type
     return make_exchange(request, response, **fields | changes)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.simulator.openai.forms import read_form
 from proxy.wire.multipart import fields, parts
 from tests.wire.openai.forms import BOUNDARY, FORM_TYPE, form
 
@@ -51,3 +52,13 @@ def test_a_body_that_is_no_form_has_no_parts(content_type: bytes) -> None:
 def test_a_boundary_may_stand_in_quotes_and_a_name_without_them() -> None:
     body = b"--b c\r\nContent-Disposition: form-data; name=model\r\n\r\nm\r\n--b c--\r\n"
     assert fields(body, b'Multipart/Form-Data; Boundary="b c"') == {"model": "m"}
+
+
+@given(st.dictionaries(names, values, min_size=1, max_size=4), st.lists(files, max_size=2))
+def test_another_implementation_reads_the_same_fields(wanted: dict[str, str], contents: list[bytes]) -> None:
+    body = form(*wanted.items(), *(("file", content) for content in contents))
+    theirs = read_form(FORM_TYPE.decode(), body)
+    ours = fields(body, FORM_TYPE)
+    for name, value in theirs.items():
+        if isinstance(value, str):
+            assert ours[name] == value

@@ -111,6 +111,8 @@ _REQUEST: Final = LenientDecoder(_Request)
 _RESPONSE: Final = LenientDecoder(_Response)
 _CHUNK: Final = LenientDecoder(_Chunk)
 
+_KEEPERS: Final = frozenset({"openai", "azure"})
+"""Who keeps responses unless asked not to, by price table id; they also say so in the response (`store`)."""
 _UNFINISHED: Final = frozenset({"queued", "in_progress"})
 _TERMINAL: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _CALLS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
@@ -135,8 +137,18 @@ def read(transcript: Transcript, draft: Draft) -> None:
     is_background = bool(response.background or request.background)
     # The stream of a background response may end, or be left, long before the response itself.
     draft.is_pending = is_background and response.status in (*_UNFINISHED, None)
-    if response.store is not False and request.store is not False:
+    if _is_kept(response, request, transcript.provider) or is_background:
         draft.billing_id = response.id
+
+
+def _is_kept(response: _Response, request: _Request, provider: str | None) -> bool:
+    """Say whether the provider will show the response again under its id.
+
+    Servers that keep nothing may use an id twice, which must not make the second response free.
+    """
+    if response.store is None and provider in _KEEPERS:
+        return request.store is not False
+    return response.store is True
 
 
 def read_stored(transcript: Transcript, draft: Draft) -> None:
@@ -213,12 +225,12 @@ def _take_usage(response: _Response, draft: Draft, provider: str | None) -> None
 
 
 def _pictures(raw: msgspec.Raw, response: _Response, draft: Draft) -> Iterator[Charge]:
-    """Yield what drawing is billed, at the price of the model that drew."""
+    """Yield what drawing is billed, at the price of the model that drew; the tier is that of the text alone."""
     drawn = read_modal_usage(bytes(raw), draft)
     usage = drawn.buckets("image") if drawn is not None else None
     if usage is not None and (usage.input_tokens or usage.output_tokens):
         model = next((tool.model for tool in response.tools or () if tool.type == "image_generation"), None)
-        yield Charge(usage=usage, model=model or "image_generation")
+        yield Charge(usage=usage, model=model or "image_generation", service_tier="default")
 
 
 def _containers(response: _Response) -> Iterator[Charge]:
@@ -226,7 +238,7 @@ def _containers(response: _Response) -> Iterator[Charge]:
     limits = [tool.container.memory_limit for tool in response.tools or () if isinstance(tool.container, _Container)]
     ids = (item.container_id for item in response.output or () if item.type == "code_interpreter_call")
     for container in dict.fromkeys(ids):
-        yield Charge(usage=Usage(containers=1), id=container, variant=next(iter(limits), None))
+        yield Charge(usage=Usage(containers=1), id=container, service_tier="default", variant=next(iter(limits), None))
 
 
 @dataclass(slots=True)

@@ -201,3 +201,24 @@ def test_the_stream_of_a_background_response_may_be_resumed_and_then_has_the_usa
     assert (left.is_pending, left.usage) == (True, None)
     nothing = read(make_exchange({"background": True, "stream": True}, b": keep-alive\n\n", path="/responses"))
     assert nothing.is_pending is True
+
+
+@pytest.mark.parametrize(
+    ("provider", "request_store", "response_store", "is_kept"),
+    [
+        ("openai", None, None, True),
+        ("openai", None, True, True),
+        ("openai", False, False, False),
+        ("openai", False, None, False),
+        ("vllm", None, None, False),
+        (None, None, None, False),
+        (None, True, True, True),
+    ],
+)
+def test_only_a_response_that_is_kept_is_billed_under_its_id(
+    provider: str | None, request_store: bool | None, response_store: bool | None, is_kept: bool
+) -> None:
+    response = {"id": "resp_1", "status": "completed", "store": response_store, "usage": USAGE}
+    reading = read(make_exchange({"store": request_store}, response, path="/responses", provider=provider))
+    assert reading.billing_id == ("resp_1" if is_kept else None)
+    assert reading.usage is not None

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
-from collections.abc import Callable
 
-import brotli
 import msgspec
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.records import Body, Exchange, Reading, Timeline, join_headers
 from proxy.wire import read, token_times
 from tests.golden.golden import golden_files, load
-from tests.wire.coders import CODINGS, pack
+from tests.wire.coders import CODINGS, UNPACKERS, pack
 
 ANSWERS = {
     name: load(path).exchange() for name, path in golden_files().items() if name.startswith(("openai/", "azure/"))
@@ -28,14 +24,6 @@ ANSWERS = {
 STREAMS = sorted(name for name, exchange in ANSWERS.items() if b"text/event-stream" in exchange.end.head)
 OBJECTS = sorted(name for name, exchange in ANSWERS.items() if exchange.response.head.startswith(b"{"))
 FORMS = sorted(name for name, exchange in ANSWERS.items() if exchange.request.head.startswith(b"--"))
-
-Decoder = Callable[[bytes], bytes]
-DECODERS: dict[str, Callable[[], Decoder]] = {
-    "gzip": lambda: zlib.decompressobj(31).decompress,
-    "deflate": lambda: zlib.decompressobj().decompress,
-    "br": lambda: brotli.Decompressor().process,
-    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj().decompress,
-}
 
 
 def body_of(data: bytes) -> Body:
@@ -126,7 +114,7 @@ def test_a_token_is_timed_by_the_piece_that_brought_its_last_byte(
     timed = answered(exchange, body, coding, timeline)
     reading = read(timed)
     assert msgspec.structs.replace(reading, problems=()) == msgspec.structs.replace(read(exchange), problems=())
-    decoder: Decoder = (lambda piece: piece) if coding is None else DECODERS[coding]()
+    decoder = bytes if coding is None else UNPACKERS[coding]()
     times: dict[int, int] = {}
     decoded = 0
     for (end, time), start in zip(timeline.pairs, [0, *ends], strict=False):

@@ -152,7 +152,7 @@ def test_billed_tools_are_counted_and_what_cannot_be_counted_is_named() -> None:
 
 def test_the_usage_of_a_response_with_a_picture_too_long_to_keep_is_read() -> None:
     drawing = {"type": "image_generation_call", "id": "ig_1", "result": "A" * 50_000}
-    response = {"id": "resp_1", "model": "gpt-5", "status": "in_progress", "output": [], "usage": None}
+    response: dict[str, Any] = {"id": "resp_1", "model": "gpt-5", "status": "in_progress", "output": [], "usage": None}
     usage = {"input_tokens": 10, "output_tokens": 5}
     tools = {"image_gen": {"input_tokens": 3, "output_tokens": 900}}
     done = response | {"status": "completed", "output": [drawing], "usage": usage, "tool_usage": tools, "metadata": {}}

@@ -1,0 +1,185 @@
+"""The secrets that a caller presents: where they stand, how they are told apart, and how they are kept from leaving.
+
+A provider's key arrives in one of six places: `Authorization` (Bearer, Basic or an AWS signature), `x-api-key`,
+`api-key`, `x-goog-api-key`, the query, and for browsers a WebSocket subprotocol; keys of other gateways have headers of
+their own. Which of them an upstream would take is not ours to know. So every one of them is looked up, and where a
+credential is lent, every one of them is taken away.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from proxy.gateway.dialects import FAMILIES, OWN_CREDENTIALS, find_alias
+from proxy.gateway.framing import PRIVATE_PREFIX, HeaderList, RequestHead
+
+CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-amz-security-token"))
+"""Headers in which a provider's key arrives."""
+SIGNATURE: Final = frozenset((b"x-amz-date", b"x-amz-content-sha256"))
+"""Headers that belong to an AWS signature and mean nothing without it."""
+_SUBPROTOCOLS: Final = b"sec-websocket-protocol"
+_KEY_PROTOCOL: Final = b"openai-insecure-api-key."
+"""Browsers cannot set headers on a WebSocket; OpenAI's SDK puts the key here (openai-node 6.49)."""
+TICKET: Final = b"glassline_ticket"
+"""Field of the query by which a client goes on with an upload whose address we gave it."""
+_IN_QUERY: Final = frozenset(
+    (TICKET, b"key", b"api_key", b"api-key", b"apikey", b"access_token", b"x-amz-credential", b"x-amz-security-token")
+)
+_MASKED_IN_QUERY: Final = _IN_QUERY | {b"x-amz-signature", b"sig", b"signature", b"token", b"client_secret"}
+_SECRET_NAME: Final = re.compile(
+    rb"(?:^|-)(?:(?:proxy-)?authorization|api-?key|(?:access|auth|security|refresh)-?token|secret|set-cookie|cookie)$"
+)
+_BETWEEN_WORDS: Final = re.compile(rb"[\s,]+")
+_MAX_WORDS: Final = 16
+_URL_SAFE: Final = re.compile(rb"[-_]")
+_AWS: Final = re.compile(rb"AWS4-[A-Z0-9-]+\s+.*?Credential=([^/,\s]+)/")
+
+
+def read_credentials(head: RequestHead) -> tuple[bytes, ...]:
+    """Return all that may be a key of the caller, without schemes, each once."""
+    found = dict.fromkeys(_all_credentials(head))
+    found.pop(b"", None)
+    return tuple(found)
+
+
+def _all_credentials(head: RequestHead) -> Iterator[bytes]:
+    for name, value in head.headers:
+        key = name.lower()
+        if key in CREDENTIALS or key in OWN_CREDENTIALS:
+            yield from _spellings(value)
+        elif key == _SUBPROTOCOLS:
+            yield from (each[len(_KEY_PROTOCOL) :] for each in _tokens(value) if each.startswith(_KEY_PROTOCOL))
+    query = head.target.partition(b"?")[2]
+    for name, value in _pairs(query):
+        if name in _IN_QUERY:
+            yield unquote_to_bytes(value.replace(b"+", b" ")).partition(b"/")[0]
+            yield unquote_to_bytes(value)
+
+
+def _spellings(value: bytes) -> Iterator[bytes]:
+    """Return a header's value as it is, its words, and what stands inside one: some servers take the first, some the last."""
+    yield value
+    words = _BETWEEN_WORDS.split(value, _MAX_WORDS)
+    if len(words) > 1:
+        yield from words
+    if words[0].lower() == b"basic":
+        yield from (part for word in words[1:] for part in _basic(word))
+    elif (signed := _AWS.match(value)) is not None:
+        yield signed[1]
+
+
+def _basic(encoded: bytes) -> Iterator[bytes]:
+    try:
+        plain = base64.b64decode(encoded.rstrip(b"=") + b"==", altchars=b"-_" if _URL_SAFE.search(encoded) else None)
+        user, _, password = plain.partition(b":")
+    except (binascii.Error, ValueError):
+        return
+    yield user
+    yield password
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip(b" \t") for token in value.split(b",")]
+
+
+def _pairs(query: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Return the fields of a query: names as a server reads them, lower case; values as sent."""
+    for field in query.split(b"&"):
+        name, _, value = field.partition(b"=")
+        yield unquote_to_bytes(name.replace(b"+", b" ")).lower(), value
+
+
+def read_ticket(target: bytes) -> str | None:
+    """Return the ticket in a request target; None: there is none."""
+    if TICKET not in target:
+        return None
+    fields = dict(_pairs(target.partition(b"?")[2]))
+    return fields.get(TICKET, b"").decode("latin-1") or None
+
+
+def is_signed(head: RequestHead) -> bool:
+    """Say whether the request carries an AWS signature, which covers the host it was sent to."""
+    return head.lowered.get(b"authorization", b"").startswith(b"AWS4-")
+
+
+# --- what leaves -------------------------------------------------------------------------------------------------
+
+
+def without_credentials(name: bytes, value: bytes, secret: bytes) -> bytes | None:
+    """Return the value with which a header may leave when a credential is lent; None: it may not.
+
+    `name`: lower case. `secret`: the caller's key; a header that repeats it stays here whatever its name.
+    """
+    if name in CREDENTIALS or name in SIGNATURE:
+        return None
+    if name == _SUBPROTOCOLS:
+        value = b", ".join(token for token in _tokens(value) if not token.startswith(_KEY_PROTOCOL))
+        return value or None
+    return None if _repeats(value, secret) else value
+
+
+def _repeats(value: bytes, secret: bytes) -> bool:
+    return bool(secret) and secret in value
+
+
+def target_without_credentials(target: bytes) -> bytes:
+    """Return path and query without the fields of the query that carry a key."""
+    path, mark, query = target.partition(b"?")
+    if not mark:
+        return target
+    kept = [field for field in query.split(b"&") if next(_pairs(field))[0] not in _IN_QUERY]
+    return path + mark + b"&".join(kept) if kept else path
+
+
+def credential_line(auth: str, secret: bytes) -> bytes:
+    """Return the header line that carries `secret` in the scheme `auth`; none for an upstream that wants no key."""
+    if auth == "bearer":
+        return b"authorization: Bearer " + secret + b"\r\n"
+    return auth.encode() + b": " + secret + b"\r\n" if auth not in ("none", "sigv4") else b""
+
+
+# --- what is recorded --------------------------------------------------------------------------------------------
+
+
+def mask_query(query: bytes) -> bytes:
+    """Return `query` with every key in it crossed out, all else as it was."""
+    return b"&".join(
+        field.partition(b"=")[0] + b"=***" if next(_pairs(field))[0] in _MASKED_IN_QUERY and b"=" in field else field
+        for field in query.split(b"&")
+    )
+
+
+def recorded_headers(headers: HeaderList, secret: bytes = b"") -> tuple[tuple[bytes, bytes], ...]:
+    """Return the request headers worth keeping, masked: those that are not ours."""
+    return mask_headers([each for each in headers if not each[0].lower().startswith(PRIVATE_PREFIX)], secret)
+
+
+def mask_headers(headers: HeaderList, secret: bytes = b"") -> tuple[tuple[bytes, bytes], ...]:
+    """Return `headers` with every credential reduced to its last four characters.
+
+    Of the headers of other gateways those stay readable that say something we understand; others may hold keys.
+    `secret`: the caller's key, masked wherever it stands.
+    """
+    return tuple((name, _mask_header(name.lower(), value, secret)) for name, value in headers)
+
+
+def _mask_header(name: bytes, value: bytes, secret: bytes) -> bytes:
+    if name == _SUBPROTOCOLS:
+        return b", ".join(
+            _KEY_PROTOCOL + b"***" if token.startswith(_KEY_PROTOCOL) else token for token in _tokens(value)
+        )
+    hides = _SECRET_NAME.search(name) or _repeats(value, secret)
+    if hides or (name.startswith(FAMILIES) and find_alias(name) is None):
+        return _masked(value)
+    return value
+
+
+def _masked(value: bytes) -> bytes:
+    scheme, space, _ = value.partition(b" ")
+    kept = scheme + b" " if space and len(scheme) <= 10 else b""
+    return kept + b"***" + (value[-4:] if len(value) >= 24 else b"")

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pricing import PriceBook
+from proxy.config import Config
+from proxy.recorder.bills import Bills
+from proxy.recorder.interpret import Interpreter
+from proxy.recorder.jobs import Jobs
+from proxy.recorder.revise import Reviser
+from proxy.records import Exchange
+from proxy.store import Record, SqliteStore
+from proxy.store.jobs import Task
+from tests.recorder.builders import START_MS, interpreter, make_begin, make_end, make_exchange
+
+Restart = Callable[[], None]
+NOVEMBER_MS = 1_795_000_000_000
+"""The price table lists batches since October 2026."""
+USAGE = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
+NANO_USD = 1000 * 150 + 100 * 600
+"""gpt-4o-mini: 0.15 and 0.60 USD per million tokens."""
+
+
+class Desk:
+    """A store and an interpreter that can die and come back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.restart()
+
+    def restart(self) -> None:
+        self.store = SqliteStore(self.path)
+        self.interpreter = Interpreter(_book(), Config(), Bills(self.store.bills))
+
+    def record(self, *exchanges: Exchange) -> list[Record]:
+        records = [self.interpreter.record(exchange) for exchange in exchanges]
+        self.store.write(records, {})
+        self.interpreter.stored()
+        return records
+
+    def die(self) -> None:
+        """End without a word, as if killed between two batches."""
+        self.store.close()
+        self.restart()
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        found = self.store._connection.execute(
+            "SELECT id, cost_nano_usd, cost_reason, input_tokens, is_unpriced, pending_id FROM exchanges"
+        )
+        names = ("id", "cost_nano_usd", "cost_reason", "input_tokens", "is_unpriced", "pending_id")
+        return {str(row[0]): dict(zip(names, row, strict=True)) for row in found}
+
+    def total(self) -> int:
+        return sum(row["cost_nano_usd"] or 0 for row in self.rows().values())
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path / "records.db")
+    yield desk
+    desk.store.close()
+
+
+def _book() -> PriceBook:
+    return interpreter()._book
+
+
+def response(id_: str, *, status: str = "completed", **more: Any) -> bytes:
+    usage = USAGE if status == "completed" else None
+    return json.dumps(
+        {"id": id_, "object": "response", "status": status, "model": "gpt-4o-mini", "usage": usage, "output": []} | more
+    ).encode()
+
+
+def created(id_: str, name: str, *, is_reserved: bool = False, **more: Any) -> Exchange:
+    request = json.dumps({"model": "gpt-4o-mini", "input": "Hi"} | more).encode()
+    status = "queued" if more.get("background") else "completed"
+    answer = response(id_, status=status, **more)
+    begin = make_begin(id=name, path="/responses", is_reserved=is_reserved)
+    return make_exchange(begin, make_end(answer, request), request=request, response=answer)
+
+
+def retrieved(id_: str, name: str, *, status: str = "completed", **begin: Any) -> Exchange:
+    answer = response(id_, status=status)
+    started = make_begin(id=name, method="GET", path=f"/responses/{id_}", **begin)
+    return make_exchange(started, make_end(answer, b""), request=b"", response=answer)
+
+
+def test_a_stored_response_that_is_read_again_costs_nothing_again(desk: Desk) -> None:
+    first, again = desk.record(created("resp_1", "post"), retrieved("resp_1", "get"))
+    assert (first.cost.nano_usd, again.cost.nano_usd) == (NANO_USD, 0)
+    assert again.cost.reason == "billed with post"
+    assert (again.usage, again.totals.input, again.is_unpriced) == (None, None, False)
+    desk.die()
+    (later,) = desk.record(retrieved("resp_1", "get-2"))
+    assert (later.cost.nano_usd, later.cost.reason) == (0, "billed with post")
+    assert desk.total() == NANO_USD
+
+
+def test_a_background_response_is_billed_with_the_answer_that_first_shows_its_usage(desk: Desk) -> None:
+    (posted,) = desk.record(created("resp_1", "post", background=True, is_reserved=True))
+    assert (posted.cost.nano_usd, posted.cost.reason, posted.is_unpriced) == (None, "billed later", False)
+    assert posted.settlement is None, "the reservation stands until the cost is known"
+    assert desk.store.settlements(["post"]) == {}
+    assert desk.store.awaited(["post", "other"]) == {"post"}
+    (polled,) = desk.record(retrieved("resp_1", "poll", status="in_progress"))
+    assert (polled.cost.nano_usd, polled.resolves) == (0, ())
+    desk.die()
+    (seen,) = desk.record(retrieved("resp_1", "seen"))
+    assert (seen.cost.nano_usd, seen.resolves) == (NANO_USD, ("post",))
+    assert desk.store.awaited(["post"]) == set()
+    settlement = desk.store.settlements(["post"])["post"]
+    assert (settlement.nano_usd, settlement.is_estimate) == (NANO_USD, False)
+    assert desk.rows()["post"]["cost_reason"] == "billed with seen"
+    assert desk.record(retrieved("resp_1", "again"))[0].cost.nano_usd == 0
+    assert desk.total() == NANO_USD
+
+
+def test_what_is_accepted_and_answered_in_one_batch_is_matched(desk: Desk) -> None:
+    desk.record(created("resp_1", "post", background=True, is_reserved=True), retrieved("resp_1", "seen"))
+    assert desk.rows()["post"]["pending_id"] is None
+    assert desk.store.settlements(["post"])["post"].nano_usd == NANO_USD
+
+
+def test_the_same_id_at_another_biller_is_another_bill(desk: Desk) -> None:
+    desk.record(created("resp_1", "post"))
+    (elsewhere,) = desk.record(retrieved("resp_1", "get", upstream="azure", provider="azure"))
+    assert elsewhere.cost.reason is None or "billed with" not in elsewhere.cost.reason
+
+
+def test_a_batch_is_billed_once_with_the_batch_discount(desk: Desk) -> None:
+    batch = json.dumps(
+        {"id": "batch_1", "object": "batch", "status": "completed", "model": "gpt-4o-mini", "usage": USAGE}
+    ).encode()
+
+    def poll(name: str) -> Exchange:
+        begin = make_begin(id=name, method="GET", path="/batches/batch_1", started_at_ms=NOVEMBER_MS)
+        return make_exchange(begin, make_end(batch, b""), request=b"", response=batch)
+
+    first, again = desk.record(poll("a"), poll("b"))
+    assert (first.cost.nano_usd, again.cost.nano_usd) == (NANO_USD // 2, 0)
+    assert first.reading.processing == "batch"
+
+
+def results(*names: str) -> bytes:
+    usage = {"input_tokens": 1000, "output_tokens": 100, "service_tier": "batch"}
+    message = {"id": "msg", "type": "message", "model": "claude-sonnet-4-5", "role": "assistant", "content": []}
+    lines = [
+        {"custom_id": name, "result": {"type": "succeeded", "message": message | {"usage": usage}}} for name in names
+    ]
+    return b"\n".join(json.dumps(line).encode() for line in lines)
+
+
+def downloaded(name: str, body: bytes) -> Exchange:
+    begin = make_begin(
+        id=name,
+        method="GET",
+        path="/v1/messages/batches/msgbatch_1/results",
+        wire="anthropic",
+        upstream="anthropic",
+        provider="anthropic",
+        started_at_ms=NOVEMBER_MS,
+    )
+    headers = ((b"content-type", b"application/x-jsonl"),)
+    return make_exchange(begin, make_end(body, b"", headers=headers), request=b"", response=body)
+
+
+def test_each_line_of_a_batchs_results_is_billed_once_however_often_it_is_downloaded(desk: Desk) -> None:
+    line_nano_usd = (1000 * 3000 + 100 * 15000) // 2
+    (partly,) = desk.record(downloaded("a", results("one", "two")))
+    assert partly.cost.nano_usd == 2 * line_nano_usd
+    (rest,) = desk.record(downloaded("b", results("one", "two", "three")))
+    assert (rest.cost.nano_usd, rest.totals.input, len(rest.charges)) == (line_nano_usd, 1000, 1)
+    (nothing,) = desk.record(downloaded("c", results("one", "two", "three")))
+    assert nothing.cost.nano_usd == 0
+    assert desk.total() == 3 * line_nano_usd
+
+
+def test_a_bill_that_never_comes_is_given_up_and_counted(desk: Desk) -> None:
+    desk.record(created("resp_1", "post", background=True, is_reserved=True))
+    assert desk.store.give_up_waiting(START_MS) == 0
+    assert desk.store.give_up_waiting(START_MS + 1) == 1
+    row = desk.rows()["post"]
+    assert (row["cost_nano_usd"], row["is_unpriced"], row["pending_id"]) == (None, 1, None)
+    settlement = desk.store.settlements(["post"])["post"]
+    assert (settlement.nano_usd, settlement.is_estimate) == (None, True), "all that was reserved is spent"
+    counters = dict(desk.store._connection.execute("SELECT name, sum(value) FROM counters GROUP BY name"))
+    assert counters["glassline_unpriced_requests_total"] == 1
+
+
+def test_bills_are_forgotten_long_after_they_were_paid(desk: Desk) -> None:
+    desk.record(created("resp_1", "post"))
+    desk.store.purge_bills(START_MS)
+    assert desk.store.bills.payers("openai", ["resp_1"]) == {"resp_1": "post"}
+    desk.store.purge_bills(START_MS + 1)
+    assert desk.store.bills.payers("openai", ["resp_1"]) == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shown=st.lists(st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.booleans()), min_size=1, max_size=14),
+    cuts=st.lists(st.integers(0, 14), max_size=5),
+    seed=st.integers(0, 2**16),
+)
+def test_every_response_is_billed_once_in_any_order_and_across_any_deaths(
+    tmp_path_factory: pytest.TempPathFactory, shown: list[tuple[str, bool]], cuts: list[int], seed: int
+) -> None:
+    exchanges = [
+        created(id_, f"{number}") if is_post else retrieved(id_, f"{number}")
+        for number, (id_, is_post) in enumerate(shown)
+    ]
+    desk = Desk(tmp_path_factory.mktemp("bills") / "records.db")
+    order = random.Random(seed)
+    try:
+        start = 0
+        for end in [*sorted(cuts), len(exchanges)]:
+            desk.record(*exchanges[start:end])
+            # What a recorder stored and had not noted as done is taken from the journal once more.
+            replayed = exchanges[: order.randint(0, min(end, len(exchanges)))]
+            desk.die()
+            desk.record(*replayed)
+            start = max(start, end)
+        assert desk.total() == NANO_USD * len({id_ for id_, _ in shown})
+        inputs = [row["input_tokens"] for row in desk.rows().values() if row["input_tokens"] is not None]
+        assert inputs == [1000] * len({id_ for id_, _ in shown})
+    finally:
+        desk.store.close()
+
+
+def test_rereading_an_answer_that_was_not_understood_pays_what_was_awaited(desk: Desk) -> None:
+    desk.record(created("resp_1", "post", background=True, is_reserved=True), retrieved("resp_1", "seen"))
+    for sql in (
+        "DELETE FROM bills",
+        "UPDATE exchanges SET pending_id = 'resp_1', cost_nano_usd = NULL WHERE id = 'post'",
+        "UPDATE exchanges SET usage_buckets = NULL, cost_nano_usd = 0, reader = 'none' WHERE id = 'seen'",
+    ):
+        desk.store._connection.execute(sql)
+    desk.die()
+    jobs = Jobs(
+        desk.path.parent / "jobs",
+        desk.store.jobs,
+        Reviser(_book(), Config(), desk.interpreter),
+        wall_ms=lambda: 1,
+        monotonic=lambda: 1.0,
+    )
+    desk.store.jobs.add(desk.store.jobs.start(Task(kind="reread"), "job"), 0)
+    assert jobs.step() is True, "the ledger has to hear of it"
+    assert not jobs.is_busy
+    assert desk.total() == NANO_USD
+    assert desk.rows()["post"]["cost_reason"] == "billed with seen"
+    assert desk.store.settlements(["post"])["post"].nano_usd == NANO_USD
+    assert desk.store.bills.payers("openai", ["resp_1"]) == {"resp_1": "seen"}
