@@ -179,6 +179,7 @@ _GEMINI: Final = (
     (_ANY, r"(?:upload/v[^/]+/)?(?<!openai/)files(?:/.+)?", "files", "nothing", False),
     (_ANY, r"models(?:/[^/:]+)?(?:/operations/.+)?", "models", "nothing", False),
     (WEBSOCKET, r"ws/google\.ai\.generativelanguage\.[^/]+", "live_socket", "tokens", True),
+    (WEBSOCKET, r"ws/google\.cloud\.aiplatform\.[^/]+/BidiGenerateContent", "live_socket", "tokens", True),
 )
 _OLLAMA: Final = (
     ("POST", r"api/chat", "chat", "tokens", False),

@@ -86,11 +86,16 @@ class Gate:
         if method in _SPENDS_NOTHING:
             return 0
         if self._is_gated(policy):
-            return self._body_bytes if _spends(route, method) else 0
+            return self._body_bytes if self._needs_body(policy, route, method) else 0
         return self._window_bytes if _is_generation(route) else 0
 
     def _is_gated(self, policy: KeyPolicy | None) -> bool:
         return self._has_shared_budgets or (policy is not None and policy.is_gated)
+
+    def _needs_body(self, policy: KeyPolicy | None, route: Route, method: bytes) -> bool:
+        """Say whether a limit depends on the body. A rate depends on its size alone, which most requests announce."""
+        has_more_than_rates = self._has_shared_budgets or (policy is not None and bool(policy.models or policy.budgets))
+        return _spends(route, method) and (has_more_than_rates or _is_generation(route))
 
     def read(self, policy: KeyPolicy | None, route: Route, head: RequestHead, body: bytes) -> Peek | None:
         """Return what must be known of a body: for a limit, or because it may ask for a stream; None: nothing."""
@@ -98,7 +103,10 @@ class Gate:
             if _speaks_chat(route) and (b'"stream"' in body or b"\\u" in body):
                 return read_peek(body, route.operation)
             return None
-        if not _spends(route, head.method) or sum(name.lower() == b"content-type" for name, _ in head.headers) > 1:
+        if (
+            not self._needs_body(policy, route, head.method)
+            or sum(name.lower() == b"content-type" for name, _ in head.headers) > 1
+        ):
             return None
         return read_peek(body, route.operation, head.lowered.get(b"content-type", b""))
 
@@ -110,7 +118,7 @@ class Gate:
             return None
         if not _OVERRIDES.isdisjoint(head.lowered):
             return Refusal("bad_request", 400, "a limit of this key needs to know the method: do not override it")
-        if not _spends(route, head.method):
+        if not self._needs_body(policy, route, head.method):
             return None
         if seen is None and must_be_readable(route.operation):
             return Refusal("bad_request", 400, "a limit of this key needs a body that can be read in only one way")

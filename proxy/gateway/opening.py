@@ -93,8 +93,8 @@ class Openings:
                 return known, None
         opening = self._read(head)
         length = opening.head.content_length
-        if TICKET in head:
-            return opening, length  # It expires.
+        if TICKET in head or is_upgrade(opening.head):
+            return opening, length  # The one expires, the other has a key that never comes again.
         if match is None and length is not None:
             return opening, length  # A spelling that cannot be cut out.
         if len(self._known) >= MAX_OPENINGS:

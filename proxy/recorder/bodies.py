@@ -14,7 +14,7 @@ from proxy.config import Record as RecordPolicy
 from proxy.records import Body, Exchange, Headers
 from proxy.store import KeptBody
 
-_MINTS: Final = frozenset({"realtime_secrets"})
+_MINTS: Final = frozenset({"realtime_secrets", "chatkit_secrets"})
 """Operations that answer with a key that works without us."""
 _SECRET: Final = re.compile(rb"(ek_)[0-9A-Za-z_-]{8,}")
 TAIL_BYTES: Final = 64 * 1024

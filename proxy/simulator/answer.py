@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -91,15 +91,8 @@ class Usage:
 
     def plus(self, output_tokens: int, reasoning_tokens: int, extra: Buckets = ()) -> Usage:
         """Return the usage with more generated."""
-        sums = dict(self.extra)
-        for name, amount in extra:
-            sums[name] = sums.get(name, 0) + amount
-        return replace(
-            self,
-            output_tokens=self.output_tokens + output_tokens,
-            reasoning_tokens=self.reasoning_tokens + reasoning_tokens,
-            extra=tuple(sums.items()),
-        )
+        output, reasoning = self.output_tokens + output_tokens, self.reasoning_tokens + reasoning_tokens
+        return Usage(self.input_tokens, self.cached_tokens, output, reasoning, _added(self.extra, extra))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +119,15 @@ def compose(ask: Ask, wishes: Directives, prompt: Usage, identity: str, rng: ran
         sum(choice.reasoning_tokens for choice in choices),
     )
     return Answer(identity, dated_name(ask.model), ask.tier, choices, usage, not wishes.no_usage)
+
+
+def _added(amounts: Buckets, more: Buckets) -> Buckets:
+    if not more:
+        return amounts
+    sums = dict(amounts)
+    for name, amount in more:
+        sums[name] = sums.get(name, 0) + amount
+    return tuple(sums.items())
 
 
 def joined(pieces: Sequence[Piece]) -> str:

@@ -127,7 +127,8 @@ class Delivery:
             await self._generate(event.output_tokens, event.reasoning_tokens)
         if not event.data:
             return
-        self.receipt.bill(0, 0, event.extra)
+        if event.extra:
+            self.receipt.bill(0, 0, event.extra)
         self.receipt.events += 1
         await self._write(self._encode(event.data))
         if self.receipt.events % _EVENTS_PER_TURN == 0:

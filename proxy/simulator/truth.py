@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -66,7 +66,8 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """The parameters of the query, decoded; of a repeated one, the last."""
-        return dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+        query = self.path.partition("?")[2]
+        return dict(parse_qsl(query, keep_blank_values=True)) if query else {}
 
     @property
     def credential(self) -> str:

@@ -228,6 +228,21 @@ def test_a_video_and_a_run_are_paid_by_who_sees_them_done(stage: Stage) -> None:
     assert (paid["input_tokens"], paid["output_tokens"]) == (told["input_tokens"], told["output_tokens"])
 
 
+def test_an_evaluation_is_paid_once_and_nothing_stays_pending(stage: Stage) -> None:
+    def run(sdk: openai.OpenAI) -> None:
+        made = sdk.evals.create(name="e", data_source_config={"type": "logs"}, testing_criteria=[])
+        source: Any = {"type": "completions", "model": "gpt-4o", "source": {"type": "file_id", "id": "file-1"}}
+        begun = sdk.evals.runs.create(made.id, name="r", data_source=source)
+        for _ in range(4):
+            sdk.evals.runs.retrieve(begun.id, eval_id=made.id)
+
+    done = stage.call(run)
+    (told,) = [line["usage"] for line in done.told if line["usage"]]
+    (paid,) = [row for row in done.rows if row["cost_usd"]]
+    assert (paid["input_tokens"], paid["output_tokens"]) == (told["input_tokens"], told["output_tokens"])
+    assert all(row["cost_usd"] is not None for row in done.rows)
+
+
 def test_everything_else_passes_and_costs_nothing(stage: Stage) -> None:
     def run(sdk: openai.OpenAI) -> None:
         sdk.moderations.create(input="flowers")

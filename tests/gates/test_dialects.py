@@ -53,7 +53,7 @@ def hidden(body: object, operation: Operation) -> Unseen:
         (MESSAGES, {"max_tokens": 300, "max_completion_tokens": 5}, 300, 1),
         (MESSAGES, {"max_tokens": "300", "n": 9}, 300, 1),
         (MESSAGES, {}, None, 1),
-        (CHAT, {"max_tokens": 10, "prediction": {"type": "content", "content": "x" * 56}}, 110, 1),
+        (CHAT, {"max_tokens": 10, "prediction": {"type": "content", "content": "x" * 56}}, 100, 1),
         (CHAT, {"prediction": {"type": "content", "content": "x"}}, None, 1),
         (GEMINI, {"generationConfig": {"maxOutputTokens": 300, "candidateCount": 4}}, 300, 4),
         (GEMINI, {"generation_config": {"max_output_tokens": 300, "candidate_count": 4}}, 300, 4),
@@ -119,6 +119,21 @@ def test_whether_it_streams_is_known_from_the_path_or_the_body(
 )
 def test_a_model_in_the_path_counts_more_than_one_in_the_body(wire: str, path: str, model: str) -> None:
     assert seen({"model": "of-the-body"}, find_operation(wire, "POST", path)).model == model
+
+
+def test_an_interaction_of_gemini_names_its_model_in_the_body() -> None:
+    interact = find_operation("gemini", "POST", "/v1beta/interactions")
+    assert interact is not None
+    body = {
+        "model": "models/gemini-3-pro",
+        "stream": True,
+        "previous_interaction_id": "i",
+        "generation_config": {"max_output_tokens": 9},
+    }
+    found = seen(body, interact)
+    assert (found.model, found.is_streaming, found.max_output_tokens) == ("gemini-3-pro", True, 9)
+    assert hidden(body, interact).tokens == CONTEXT_TOKENS
+    assert not seen({"agent": "deep-research"}, interact).is_bounded
 
 
 def test_what_changes_the_price_is_read() -> None:

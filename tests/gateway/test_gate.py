@@ -184,6 +184,14 @@ def test_what_nobody_can_bound_is_refused_under_a_hard_budget_unless_it_says_oth
     assert not isinstance(Desk(budgets=other).ask(SPENDING[case], body), Refusal)
 
 
+def test_a_rate_needs_no_body_but_of_what_is_billed_by_the_token() -> None:
+    desk = Desk(rate_limits={"requests_per_minute": 5})
+    for case in ("transcription", "batches", "unknown", "video"):
+        found = reserve(desk.ask(SPENDING[case], b"\x00" * 30_000_000))
+        assert (found.lines, len(found.rates), found.input_bytes) == ((), 1, 30_000_000)
+    assert refusal(desk.ask(SPENDING["chat"], b"not JSON")) == BAD
+
+
 def test_a_free_upstream_has_nothing_to_bound() -> None:
     assert reserve(Desk(budgets=[BUDGET]).ask("/llama/api/unheard-of", {"model": "m"})).is_free
 

@@ -20,10 +20,6 @@ WITHOUT_FILE: frozenset[str] = frozenset()
 OPERATIONS_WITHOUT_FILE = frozenset(
     {
         ("bedrock", "speech_socket"),
-        ("gemini", "live_socket"),
-        ("openai", "live_socket"),
-        ("openai", "realtime_socket"),
-        ("openai", "responses_socket"),
     }
 )
 """Billed operations, by dialect and endpoint, whose golden file is still to come. It may only shrink."""

@@ -116,3 +116,14 @@ def test_a_model_that_a_gap_adds_is_missing_in_the_table() -> None:
             listed = [row for row in table.models_of(gap.provider) if row.row.id == model]
             assert listed == [], f"the table has {model} by now"
             assert table.find(model, gap.provider) is not None
+
+
+def test_the_minute_of_a_request_decides_where_prices_change_by_the_hour(book: PriceBook) -> None:
+    usage = Usage.from_totals(input_tokens=1_000_000, output_tokens=0)
+    costs = [
+        book.cost(
+            usage, models=["deepseek-chat"], provider="deepseek", at=NOW.replace(hour=hour, minute=minute)
+        ).nano_usd
+        for hour, minute in ((0, 29), (0, 30), (16, 29), (16, 30))
+    ]
+    assert costs == [135_000_000, 270_000_000, 270_000_000, 135_000_000]

@@ -270,3 +270,23 @@ def test_work_in_the_background_stays_reserved_until_its_cost_is_seen_and_is_spe
     store = SqliteStore(tmp_path / "records.db")
     assert store.settlements(["post"])["post"].nano_usd == ANSWER_NANO_USD
     store.close()
+
+
+def test_work_in_the_background_stays_reserved_when_its_gateway_is_long_gone(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    ledger_.reserve("post", journal.name)
+    background(journal, "post")
+    journal.close()
+    recorder = make_recorder(tmp_path)
+    for _ in range(3):
+        # Nobody else would settle or release it: its writer is dead, and its record is stored.
+        recorder.step()
+        recorder._settler.is_behind = True
+    assert ledger_.open() == {"post"}
+    later = JournalWriter(tmp_path / "journal", "gateway-9")
+    polled(later, "poll")
+    wait_until(lambda: recorder.step() or not ledger_.open(), "settlement")
+    later.close()
+    recorder.close()
+    assert ledger_.spent() == ANSWER_NANO_USD

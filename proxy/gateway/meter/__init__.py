@@ -29,6 +29,8 @@ EVERYTHING: Final = 2**53
 _EVENTS: Final = b"text/event-stream"
 _OBJECTS: Final = (b"application/x-ndjson", b"application/jsonl", b"application/x-jsonlines")
 _FRAMES: Final = b"application/vnd.amazon.eventstream"
+_LINE_END: Final = 2
+"""Bytes of the longest."""
 _FIELDS: Final = (b":", b"event:", b"id:", b"retry:", b"event\n", b"\n", b"\r")
 """How the lines of an event begin that hold no data."""
 
@@ -64,18 +66,21 @@ class Meter:
 
     def feed(self, data: bytes) -> list[tuple[bytes, int]]:
         """Return the units that `data` completes, each with the upper bound of all tokens up to its end."""
-        return [(unit.data, self._counted(unit)) for unit in self._splitter.feed(data)]
+        return self._counted(self._splitter.feed(data))
 
     def close(self) -> list[tuple[bytes, int]]:
         """Return what is left when the stream is over."""
-        return [(unit.data, self._counted(unit)) for unit in self._splitter.close()]
+        return self._counted(self._splitter.close())
 
-    def _counted(self, unit: Unit) -> int:
-        if unit.is_whole:
-            self._count(unit.data)
-        else:
-            self._output.add_bytes(len(unit.data))
-        return self.output_tokens
+    def _counted(self, units: list[Unit]) -> list[tuple[bytes, int]]:
+        output, overhead, counted = self._output, self._overhead, []
+        for data, is_whole in units:
+            if not is_whole:
+                output.add_bytes(len(data))
+            elif len(data) > _LINE_END:
+                self._count(data)
+            counted.append((data, output.size + overhead))
+        return counted
 
     def _count_event_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):

@@ -42,44 +42,78 @@ _SAID_TWICE: Final = frozenset({"reasoning", "reasoning_content", "reasoning_det
 """Servers send the same thoughts under several of these names: the longest counts."""
 
 
+class _Delta(msgspec.Struct, forbid_unknown_fields=True):
+    role: str | None = None
+    content: str | None = None
+    refusal: None = None
+
+
+class _Choice(msgspec.Struct, forbid_unknown_fields=True):
+    delta: _Delta
+    index: int = 0
+    finish_reason: str | None = None
+    logprobs: msgspec.Raw = msgspec.Raw()
+
+
+class _Chat(msgspec.Struct, forbid_unknown_fields=True):
+    """The commonest event by far, in which nothing can stand but text: read in a fifth of the time."""
+
+    choices: list[_Choice]
+    id: str | None = None
+    object: str | None = None
+    created: int | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+    service_tier: str | None = None
+    obfuscation: str | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+
+
+_CHAT: Final = msgspec.json.Decoder(_Chat)
+
+
 class Output:
     """The bytes of output in a stream so far."""
 
-    __slots__ = ("_deltas", "_items", "_parts", "_snapshot")
+    __slots__ = ("_deltas", "_items", "_parts", "size")
 
     def __init__(self) -> None:
-        self._deltas = 0
-        self._parts = 0
-        self._items = 0
-        self._snapshot = 0
-
-    @property
-    def size(self) -> int:
+        self.size = 0
         """Bytes that all output so far has at most.
 
         The Responses API tells everything four times: as deltas, as parts, as items and as the whole response. Each
         telling bounds the output if it is complete, so the longest counts.
         """
-        return max(self._deltas, self._parts, self._items, self._snapshot)
+        self._deltas = 0
+        self._parts = 0
+        self._items = 0
 
     def add_bytes(self, count: int) -> None:
-        """Count what cannot be read with its whole length."""
+        """Count output that nothing said so far has told."""
         self._deltas += count
+        if self._deltas > self.size:
+            self.size = self._deltas
 
     def add_json(self, data: bytes) -> None:
         """Count one event."""
         try:
+            self.add_bytes(_text_of(_CHAT.decode(data)))
+        except (ValueError, RecursionError):
+            self._add_unusual(data)
+
+    def _add_unusual(self, data: bytes) -> None:
+        try:
             event = msgspec.json.decode(data)
         except (ValueError, RecursionError):
-            self._deltas += len(data)
+            self.add_bytes(len(data))
             return
         kind = event.get("type") if isinstance(event, dict) else None
         if not isinstance(event, dict):
-            self._deltas += len(data)
+            self.add_bytes(len(data))
         elif isinstance(kind, str) and kind.startswith("response."):
             self._add_response_event(kind, event)
         else:
-            self._deltas += _size(event)
+            self.add_bytes(_size(event))
 
     def add_invocation(self, data: bytes) -> None:
         """Count the payload of one frame of Bedrock; a model's own event is in it as base64."""
@@ -93,17 +127,23 @@ class Output:
     def _add_response_event(self, kind: str, event: dict[str, object]) -> None:
         response = event.get("response")
         if isinstance(response, dict):
-            self._snapshot = max(self._snapshot, _size(response.get("output")))
+            self.size = max(self.size, _size(response.get("output")))
         elif kind == "response.output_item.done":
             self._items += _size(event)
+            self.size = max(self.size, self._items)
         elif kind.endswith(".done"):
             self._parts += _size(event)
+            self.size = max(self.size, self._parts)
         else:
-            self._deltas += _size(event)
+            self.add_bytes(_size(event))
 
 
 class _Invocation(msgspec.Struct):
     event: str = msgspec.field(default="", name="bytes")
+
+
+def _text_of(chat: _Chat) -> int:
+    return sum(_length(choice.delta.content) for choice in chat.choices if choice.delta.content)
 
 
 def _size(value: object) -> int:

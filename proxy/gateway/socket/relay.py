@@ -59,6 +59,7 @@ class SocketRelay(Relay):
     _server_said_goodbye: bool = False
     _toll: Toll | None = None
     """Holds back what a limit of the key depends on; None: nothing does."""
+    _upstream_is_full: bool = False
     _keeps: int = 0
     """Bytes of each message of the client that must be read."""
 
@@ -210,7 +211,8 @@ class SocketRelay(Relay):
             return
         self._pass_on(toll)
         if toll.is_covered():
-            self._client.resume_reading()
+            if not self._upstream_is_full:
+                self._client.resume_reading()
             if self._client.paused_since is None:
                 super().resume_response()
 
@@ -219,8 +221,14 @@ class SocketRelay(Relay):
         if self._toll is None or not self._toll.is_used_up:
             super().resume_response()
 
+    def pause_request(self) -> None:
+        """Stop reading from the client: the upstream takes no more."""
+        self._upstream_is_full = True
+        super().pause_request()
+
     def resume_request(self) -> None:
         """Read from the client again, unless what it said is not covered."""
+        self._upstream_is_full = False
         if self._toll is None or not self._toll.is_waiting:
             super().resume_request()
 

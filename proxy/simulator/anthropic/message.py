@@ -134,7 +134,7 @@ def _shown_blocks(written: Written) -> Iterator[Fields]:
         yield {"type": "thinking", "thinking": joined(choice.reasoning), "signature": _SIGNATURE}
     yield from _search(written)
     if choice.content:
-        yield {"type": "text", "text": joined(choice.content), "citations": None}
+        yield {"type": "text", "text": joined(choice.content)}
     for call in choice.tool_calls:
         yield {"type": "tool_use", "id": tool_id(call), "name": call.name, "input": _arguments(call)}
 
@@ -149,7 +149,7 @@ def _growing_blocks(written: Written) -> Iterator[tuple[Fields, Iterator[tuple[F
     for block in _search(written):
         yield block, iter(())
     if choice.content:
-        yield {"type": "text", "text": "", "citations": None}, _deltas("text", "text", choice.content)
+        yield {"type": "text", "text": ""}, _deltas("text", "text", choice.content)
     for call in choice.tool_calls:
         opening: Fields = {"type": "tool_use", "id": tool_id(call), "name": call.name, "input": {}}
         pieces = (Piece("", 0), *call.pieces)

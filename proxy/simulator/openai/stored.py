@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxy.simulator.answer import Answer, Usage
+from proxy.simulator.answer import CREATED, Answer, Usage
 from proxy.simulator.ask import Ask
 from proxy.simulator.counting import TokenCounter
 from proxy.simulator.desk import Asked
@@ -86,7 +86,7 @@ class ResponseShelf:
         body = {
             "id": f"resp_{answer.identity[:40]}",
             "object": "response.compaction",
-            "created_at": 0,
+            "created_at": CREATED,
             "output": [item],
             "usage": usage_object(answer.usage),
         }

@@ -65,16 +65,17 @@ def _take(job: _Job, draft: Draft, *, begins: bool) -> None:
     # A job without an error says `{"code": null, "message": null}` or null.
     if job.status == "failed":
         read_error(bytes(job.error), draft)
-    draft.charges = tuple(_charge(job.id, used) for used in job.per_model_usage or ())
+    draft.charges = tuple(_charge(used) for used in job.per_model_usage or ())
     if draft.charges:
+        draft.billing_id = job.id
         draft.usage = Usage.total(charge.usage for charge in draft.charges)
 
 
-def _charge(job: str | None, used: _ModelUsage) -> Charge:
+def _charge(used: _ModelUsage) -> Charge:
     usage = Usage.from_totals(
         input_tokens=used.prompt_tokens, output_tokens=used.completion_tokens, cache_read=used.cached_tokens
     )
-    return Charge(usage=usage, model=used.model_name, id=f"{job}/{used.model_name}" if job else None)
+    return Charge(usage=usage, model=used.model_name)
 
 
 READER: Final = Reader("openai_jobs/1", read)

@@ -120,7 +120,7 @@ def test_an_evaluation_says_what_each_model_consumed() -> None:
         {"model_name": name, "prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 4} for name in ("a", "b")
     ]
     done = get("/v1/evals/e/runs/evalrun_1", run | {"status": "completed", "per_model_usage": used})
-    assert [(charge.model, charge.id) for charge in done.charges] == [("a", "evalrun_1/a"), ("b", "evalrun_1/b")]
+    assert ([charge.model for charge in done.charges], done.billing_id) == (["a", "b"], "evalrun_1")
     assert done.usage is not None
     assert (done.usage.input_tokens, done.usage.cache_read) == (20, 8)
 
