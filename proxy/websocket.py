@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -339,8 +338,3 @@ def _header_size(header: bytes) -> int | None:
     second = header[1]
     length = second & 0x7F
     return 2 + (8 if length == 127 else 2 if length == 126 else 0) + (4 if second & 0x80 else 0)
-
-
-def text_frames(texts: Iterable[bytes]) -> bytes:
-    """Return each text as one unmasked, unfragmented frame."""
-    return b"".join(encode_frame(Opcode.TEXT, text) for text in texts)

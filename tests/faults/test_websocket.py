@@ -357,6 +357,7 @@ def test_a_session_on_which_nothing_passes_is_closed(own_stage: Stage) -> None:
         assert client.ear.is_over.wait(15)
         *_, last = FrameParser().feed(bytes(client.ear.data))
         assert last.close_code == 1001
+    assert server.ears[0].is_over.wait(10)
     (goodbye,) = FrameParser().feed(bytes(server.ears[0].data))
     assert goodbye.close_code == 1001
     assert own_stage.row()["outcome"] == "timeout"

@@ -19,14 +19,19 @@ stands in the first hundred bytes, what it consumed behind the output."""
 
 _COUNTS: Final = re.compile(rb'"(?:usage|usageMetadata|tool_usage)"\s*:\s*\{')
 """What was consumed, in the words of OpenAI and Gemini."""
-_SESSION: Final = re.compile(rb'"type"\s*:\s*"(?:transcription_)?session\.')
-"""The settings of a session, with the models that it uses."""
+_EVENTS: Final = re.compile(rb'"type"\s*:\s*"(?:(?:transcription_)?session\.(?!output_|input_)|response\.created")')
+"""The settings of a session, with the models that it uses; and that a response began, should its end never come."""
+
+
+def may_count(data: bytes) -> bool:
+    """Say whether bytes from the server may hold the end of a message that says what was consumed."""
+    return b'"usage' in data
 
 
 def noted(message: Message) -> bytes:
     """Return the frame to keep of a message; empty: none."""
     if message.opcode is not Opcode.TEXT and message.opcode is not Opcode.BINARY:
         return b""  # Gemini sends its JSON in binary frames.
-    if not any(_COUNTS.search(part) for part in (message.head, message.tail)) and not _SESSION.search(message.head):
+    if not any(_COUNTS.search(part) for part in (message.head, message.tail)) and not _EVENTS.search(message.head):
         return b""
     return encode_frame(Opcode.TEXT, message.head + message.tail)

@@ -28,7 +28,7 @@ from proxy.gateway.socket.handshake import (
     switching_head,
 )
 from proxy.gateway.socket.meter import Needed, meter_for
-from proxy.gateway.socket.notes import HEAD_BYTES, TAIL_BYTES, noted
+from proxy.gateway.socket.notes import HEAD_BYTES, TAIL_BYTES, may_count, noted
 from proxy.gateway.socket.toll import Toll
 from proxy.gateway.tape import FLUSH_BYTES, Tape
 from proxy.records import Outcome
@@ -59,6 +59,8 @@ class SocketRelay(Relay):
     _server_said_goodbye: bool = False
     _toll: Toll | None = None
     """Holds back what a limit of the key depends on; None: nothing does."""
+    _is_compressed: bool = False
+    """What the server says can only be understood inflated."""
     _upstream_is_full: bool = False
     _keeps: int = 0
     """Bytes of each message of the client that must be read."""
@@ -140,6 +142,7 @@ class SocketRelay(Relay):
         except ValueError:
             self._from_server.problem = self._from_client.problem = "extension"
             return
+        self._is_compressed = deflate is not None
         self._from_server = FrameParser(deflate=deflate, keep_head=HEAD_BYTES, keep_tail=TAIL_BYTES)
         self._from_client = FrameParser(deflate=compression_of(head, is_server=False), keep_head=self._keeps)
 
@@ -247,20 +250,32 @@ class SocketRelay(Relay):
         if self.is_over or not data:
             return
         now = self._last_byte_at = self._service.now()
-        self._client.write(data)
-        self._tape.tap_frames(data, now)
-        for message in self._from_server.feed(data):
-            self._take(message)
+        if self._is_compressed or may_count(data):
+            # The client may go by what it reads here: it must survive us from then on.
+            if self._observe(data, now):
+                self._tape.flush_response()
+            self._client.write(data)
+        else:
+            self._client.write(data)
+            self._observe(data, now)
         if self._toll is not None and not self._toll.is_covered():
             self._pass_on(self._toll)
 
-    def _take(self, message: Message) -> None:
+    def _observe(self, data: bytes, now: float) -> bool:
+        """Tap bytes of the upstream; say whether they end a message that says what was consumed."""
+        self._tape.tap_frames(data, now)
+        counts = [self._take(message) for message in self._from_server.feed(data)]
+        return True in counts
+
+    def _take(self, message: Message) -> bool:
+        note = noted(message)
         if message.opcode is Opcode.CLOSE:
             self._server_said_goodbye = True
-        elif self._tape.response.is_cut and (note := noted(message)):
+        elif note and self._tape.response.is_cut:
             self._tape.note(note)
         if self._toll is not None:
             self._toll.said(message)
+        return bool(note)
 
     # --- endings -----------------------------------------------------------------------------------------------
 

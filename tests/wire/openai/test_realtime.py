@@ -195,6 +195,12 @@ def test_wherever_the_capture_ends_every_response_of_a_long_session_is_billed(li
     assert "response_unfinished" not in reading.problems
 
 
+def test_a_response_cut_off_beyond_the_limit_leaves_the_session_unaccounted() -> None:
+    reading = read(make_session([], [*LONG[:-1], created("cut"), audio("A" * 4000)], limit=1000))
+    assert len(reading.charges) == 12
+    assert reading.problems == ("response_cut", "response_unfinished")
+
+
 def test_what_is_kept_of_a_long_session_beyond_the_limit_is_small() -> None:
     exchange = make_session([], LONG, limit=1000)
     assert exchange.response.size > 150_000
