@@ -266,7 +266,7 @@ class Gate:
             provider=route.target.provider,
             is_free=route.target.is_free,
             endpoint=route.operation.endpoint if route.operation is not None else "other",
-            input_bytes=input_bytes - peek.file_bytes if peek is not None else input_bytes,
+            input_bytes=input_bytes - hidden.picture_bytes - (peek.file_bytes if peek is not None else 0),
             max_output_tokens=peek.max_output_tokens if peek is not None else None,
             choices=peek.choices if peek is not None else 1,
             is_streaming=peek is not None and peek.is_streaming and _is_generation(route),

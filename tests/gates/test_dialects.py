@@ -338,3 +338,55 @@ def test_what_is_billed_by_other_units_is_bounded_where_it_can_be(
         units,
         is_bounded,
     )
+
+
+PICTURE = "iVBORw0KGgo" + "A" * 300_000 + "=="
+WITH_PICTURE = {
+    "chat": (CHAT, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}}),
+    "responses": (RESPONSES, {"type": "input_image", "image_url": f"data:image/webp;base64,{PICTURE}"}),
+    "messages": (
+        MESSAGES,
+        {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": PICTURE}},
+    ),
+    "gemini": (GEMINI, {"inlineData": {"mimeType": "image/png", "data": PICTURE}}),
+    "gemini, as its SDK writes it": (GEMINI, {"inline_data": {"data": PICTURE, "mime_type": "image/png"}}),
+}
+
+
+@pytest.mark.parametrize("kind", WITH_PICTURE)
+def test_a_picture_in_the_body_counts_as_a_picture_and_not_as_text(kind: str) -> None:
+    operation, part = WITH_PICTURE[kind]
+    body = encoded({"model": "m", "messages": [{"role": "user", "content": [part]}]})
+    hidden = unseen(body, operation, seen(body, operation))
+    assert hidden.picture_bytes >= len(PICTURE)
+    assert len(body) - hidden.picture_bytes < 300
+    assert 0 < hidden.tokens <= PICTURE_TOKENS
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text", "text": f"data:image/png;base64,{PICTURE}"},
+        {"type": "text", "text": f'"image_url": {{"url": "data:image/png;base64,{PICTURE}"}}'},
+        {"type": "text", "text": f'"media_type": "image/png", "data": "{PICTURE}"'},
+        {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PICTURE}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "not base64! " * 100}},
+    ],
+)
+def test_text_that_looks_like_a_picture_counts_as_text(part: dict[str, Any]) -> None:
+    body = encoded({"model": "m", "messages": [{"role": "user", "content": [part]}]})
+    for operation in (CHAT, MESSAGES):
+        assert unseen(body, operation, seen(body, operation)).picture_bytes == 0
+
+
+def test_many_beginnings_of_pictures_are_looked_through_in_linear_time() -> None:
+    body = (
+        b'{"model":"m","messages":['
+        + b'"url":"data:image/png;base64,' * 100_000
+        + b'"data":"'
+        + b"A" * 3_000_000
+        + b"]}"
+    )
+    started = time.process_time()
+    unseen(body, CHAT, Peek(None, False, None, None, 1, None, None, False))
+    assert time.process_time() - started < 5

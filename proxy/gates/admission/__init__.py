@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from proxy.gates.admission import anthropic, bedrock, form, gemini, ollama, openai
+from proxy.gates.admission.marks import without_pictures
 from proxy.gates.admission.members import Decisive
 from proxy.gates.admission.peek import CONTEXT_TOKENS, PICTURE_TOKENS, TOOL_CALLS, Peek, Unseen
 from proxy.gates.admission.values import MAX_COUNT
@@ -77,6 +78,12 @@ def unseen(body: bytes, operation: Operation | None, seen: Peek) -> Unseen:
     """Return an upper bound of what a request can consume beyond its own bytes and its own output."""
     if seen.file_bytes or seen.file_tokens:
         return Unseen(seen.file_tokens)
+    text = without_pictures(body)
+    found = _unseen(text, operation, seen)
+    return found if text is body else msgspec.structs.replace(found, picture_bytes=len(body) - len(text))
+
+
+def _unseen(body: bytes, operation: Operation | None, seen: Peek) -> Unseen:
     if operation is None or operation.dialect == "openai":
         return openai.unseen(body, operation, seen)
     if operation.dialect == "anthropic":

@@ -52,6 +52,8 @@ class Unseen(msgspec.Struct, frozen=True):
     """Input: pictures, files, conversations, what tools read."""
     tool_calls: int = 0
     """Runs of tools by the provider."""
+    picture_bytes: int = 0
+    """Of the request's own bytes those that are pictures, whose tokens are among `tokens`."""
 
 
 WHOLE_CONTEXT: Final = Unseen(CONTEXT_TOKENS)
