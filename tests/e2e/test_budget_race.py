@@ -78,6 +78,7 @@ def billed(simulator: Simulator) -> int:
 
 @pytest.mark.timeout(1200 if IS_LONG else 240)
 @pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.case(39)
 def test_a_thousand_callers_never_pass_a_cap(
     start_simulator: StartSimulator, start_glassline: StartGlassline, workers: int
 ) -> None:

@@ -182,6 +182,7 @@ def test_responses_over_one_socket_are_billed_one_by_one(glassline: Glassline, s
     assert (row["endpoint"], row["model"]) == ("responses_socket", "gpt-4o-mini-2024-07-18")
 
 
+@pytest.mark.case(33)
 def test_lanes_that_run_at_the_same_time_are_told_apart(glassline: Glassline, simulator: Simulator) -> None:
     with socket_to(glassline, "/v1/responses") as connection:
         for lane, model in (("a", "gpt-4o-mini"), ("b", "gpt-4o"), ("a", "gpt-4o-mini")):
@@ -235,6 +236,7 @@ def test_a_long_session_is_priced_exactly_even_when_the_gateway_is_killed(
     assert row["input_tokens"] == sum(billed)
 
 
+@pytest.mark.case(33)
 def test_compression_agreed_between_the_ends_is_read_as_well(glassline: Glassline, simulator: Simulator) -> None:
     with socket_to(glassline, "/v1/responses") as connection:
         assert connection.response is not None
@@ -246,6 +248,7 @@ def test_compression_agreed_between_the_ends_is_read_as_well(glassline: Glasslin
     assert cost(glassline) == [sum(map(mini_nano_usd, consumed(simulator)))]
 
 
+@pytest.mark.case(34)
 def test_a_key_in_the_subprotocol_is_ours_and_the_chosen_protocol_is_echoed(
     start_glassline: StartGlassline, start_simulator: StartSimulator
 ) -> None:
@@ -288,6 +291,7 @@ def settled(glassline: Glassline) -> dict[str, int]:
     return account(glassline)
 
 
+@pytest.mark.case(34)
 def test_a_used_up_budget_refuses_before_the_upgrade_with_plain_json(
     start_glassline: StartGlassline, simulator: Simulator
 ) -> None:

@@ -304,6 +304,7 @@ def test_hostile_numbers_never_crash_and_never_overspend(glassline: Glassline, f
     assert me["budgets"][0]["spent_usd"] + me["budgets"][0]["reserved_usd"] <= 5
 
 
+@pytest.mark.case(20)
 def test_a_slow_reader_is_held_back_by_the_wire_and_not_by_memory(
     glassline: Glassline, upstream: ScriptedUpstream
 ) -> None:

@@ -95,6 +95,7 @@ def both_ways(stage: Stage, sent: list[bytes], served: list[bytes]) -> dict[str,
     return row
 
 
+@pytest.mark.case(33)
 def test_every_kind_of_frame_passes_both_ways_as_it_is(stage: Stage) -> None:
     def frames(mask: bytes | None) -> list[bytes]:
         return [
@@ -126,6 +127,7 @@ def test_what_is_no_frame_at_all_passes_as_well(stage: Stage, seed: int) -> None
     both_ways(stage, [chance.randbytes(chance.randrange(1, 5000))], [chance.randbytes(chance.randrange(1, 5000))])
 
 
+@pytest.mark.case(33)
 def test_frames_of_sixteen_megabytes_pass_both_ways_in_bounded_memory(stage: Stage) -> None:
     before = memory_kb(stage)
     sent = encode_frame(Opcode.BINARY, os.urandom(16 * MEGABYTE), mask=MASK)
@@ -142,6 +144,7 @@ def memory_kb(stage: Stage) -> int:
 
 
 @pytest.mark.parametrize("code", [1000, 1008, 1011, 4000])
+@pytest.mark.case(33)
 def test_the_close_code_and_the_reason_of_the_server_reach_the_client(stage: Stage, code: int) -> None:
     def then(connection: Connection, ear: Ear) -> None:
         ear.wait_for(len(answer))
@@ -275,6 +278,7 @@ def test_frames_sent_before_the_upgrade_was_granted_are_not_lost(stage: Stage) -
         assert bytes(server.ears[-1].data) == early
 
 
+@pytest.mark.case(33)
 def test_the_handshake_passes_end_to_end_with_protocol_and_extensions(stage: Stage) -> None:
     offered = "permessage-deflate; client_max_window_bits"
     chosen = b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover"

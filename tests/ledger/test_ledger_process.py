@@ -137,6 +137,7 @@ def test_a_cap_for_a_hundred_admits_exactly_a_hundred_of_a_thousand(ledger_proce
     assert {entry.exchange for entry in read_reservations(ledger_process.database)} == granted
 
 
+@pytest.mark.case(39)
 def test_whatever_was_granted_survives_a_kill(ledger_process: LedgerProcess) -> None:
     with Racers(ledger_process.socket, number=4, count=1500, limit=5000 * NEED) as racers:
         answers = racers.first_answers(100)

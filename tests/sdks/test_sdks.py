@@ -21,6 +21,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.mark.parametrize("name", [contract.name for contract in CORE])
+@pytest.mark.case(38)
 def test_an_sdk_sees_the_same_through_glassline_as_without_it(stage: Stage, name: str, tmp_path: Path) -> None:
     [contract] = [contract for contract in CORE if contract.name == name]
     report = run_contract(stage, contract, tmp_path)
