@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import apsw
 
-from proxy.reservations import BudgetLine
+from proxy.reservations import BudgetLine, Refused
 
 MAX_AMOUNT: Final = 10**16
 """nano-USD, ten million dollars: the most that one reservation or settlement can be. No configured limit is higher."""
@@ -148,7 +148,20 @@ class Accounts:
         row = self.by_id(account)
         return row if row.rolling_ms is None else self._expire(row, row.rolling_ms, now_ms)
 
-    def fits_at(self, row: AccountRow, nano_usd: int) -> int | None:
+    def refused(self, ticket: int, row: AccountRow, needed: int) -> Refused:
+        """Return the refusal of an amount that does not fit into this account."""
+        return Refused(
+            ticket,
+            "budget",
+            row.budget,
+            row.limit_nano_usd,
+            row.spent_nano_usd,
+            row.reserved_nano_usd,
+            needed,
+            self._fits_at(row, needed),
+        )
+
+    def _fits_at(self, row: AccountRow, nano_usd: int) -> int | None:
         """Return when a refused amount would fit; None: not foreseeable."""
         if nano_usd > row.limit_nano_usd or row.rolling_ms is None:
             return row.window_end_ms

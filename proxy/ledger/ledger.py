@@ -224,7 +224,7 @@ class Ledger:
         tight = [row for row in rows if _held(least, row) > row.room_nano_usd]
         if not tight:
             return None
-        return self._refused(request.ticket, min(tight, key=lambda row: row.room_nano_usd), need.nano_usd)
+        return self._accounts.refused(request.ticket, min(tight, key=lambda row: row.room_nano_usd), need.nano_usd)
 
     def _hold(self, request: Reserve, need: Demand, rows: Sequence[AccountRow], now_ms: int) -> int | None:
         nano_usd = min(need.nano_usd, MAX_AMOUNT)
@@ -279,7 +279,7 @@ class Ledger:
         aim = limit if is_near(more_for(limit), room) else next_cover(asked, standing.output_tokens or 0, limit)
         tokens = most_tokens(asked, aim, more_for, room)
         if tokens is None:
-            return self._refused(ticket, tightest, more_for(asked))
+            return self._accounts.refused(ticket, tightest, more_for(asked))
         more = more_for(tokens)
         for row in rows:
             self._hold_in(row.id, more)
@@ -349,18 +349,6 @@ class Ledger:
     def _remaining(self, exchange: str) -> int | None:
         rows = (self._accounts.by_id(account) for account, _ in self._lines(exchange))
         return min((row.room_nano_usd for row in rows if row.is_hard), default=None)
-
-    def _refused(self, ticket: int, row: AccountRow, needed: int) -> Refused:
-        return Refused(
-            ticket,
-            "budget",
-            row.budget,
-            row.limit_nano_usd,
-            row.spent_nano_usd,
-            row.reserved_nano_usd,
-            needed,
-            self._accounts.fits_at(row, needed),
-        )
 
 
 def _tightest_room(rows: Sequence[AccountRow]) -> int | None:

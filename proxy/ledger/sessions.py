@@ -82,7 +82,7 @@ class Sessions:
         # What has no price reserves nothing, but must not pass a budget that is used up.
         shortest = self._short(rows, standing, held, least, at_least=int(is_unpriced))
         if shortest is not None:
-            return self._refused(message.ticket, shortest, least)
+            return self._accounts.refused(message.ticket, shortest, least)
         has_room = self._short(rows, standing, held, whole, at_least=0) is None
         rooms = [row.room_nano_usd for row in rows if row.is_hard]
         holds_whole = whole == least or (has_room and is_near(whole - held, min(rooms, default=None)))
@@ -174,15 +174,3 @@ class Sessions:
                 self._connection.execute(
                     "INSERT INTO reservation_lines VALUES (?, ?, ?)", (message.exchange, row.id, end_ms)
                 )
-
-    def _refused(self, ticket: int, row: AccountRow, needed: int) -> Refused:
-        return Refused(
-            ticket,
-            "budget",
-            row.budget,
-            row.limit_nano_usd,
-            row.spent_nano_usd,
-            row.reserved_nano_usd,
-            needed,
-            self._accounts.fits_at(row, needed),
-        )
