@@ -59,9 +59,9 @@ cov: dev  ## run the tests with coverage and report what is missing
 docs: dev  ## check that the documentation says everything and that its links hold
 	$(PYTEST) tests/test_docs.py tests/test_repository.py $(ARGS)
 
-real: dev  ## against real servers with tiny random models: llama-cpp-python, transformers serve, LiteLLM (some GB, once)
+real: dev  ## against real servers with tiny random models: llama-cpp-python, transformers serve, LiteLLM (some GB, once); writes docs/real-servers.md
 	tests/real/prepare.sh
-	$(PYTEST) tests/real --timeout=600 $(ARGS)
+	GLASSLINE_REPORT=1 $(PYTEST) tests/real --timeout=600 $(ARGS)
 
 sdks: tools  ## every SDK, framework and command-line tool, straight and through Glassline; writes docs/compatibility.md (3 GB, once)
 	tests/sdks/prepare.sh all

@@ -207,8 +207,8 @@ def _own_tariff(override: Override) -> Tariff:
         version=CONFIG_VERSION,
         effective_date=override.effective_from.isoformat() if override.effective_from else None,
         multiplier=override.multiplier,
-        per_request_usd=override.per_request or Decimal(0),
-        free=override.free,
+        per_request_usd=Decimal(0) if override.free else override.per_request or Decimal(0),
+        free=override.free or override.is_flat,
     )
 
 

@@ -67,6 +67,12 @@ class Override(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.alias_of is not None or not self.prices
 
     @property
+    def is_flat(self) -> bool:
+        """A fee for each request is all there is to pay."""
+        named = (self.input, self.output, self.cache_read, self.cache_write, self.alias_of)
+        return self.per_request is not None and all(price is None for price in named)
+
+    @property
     def prices(self) -> dict[str, Decimal]:
         """The prices named by the rule, USD per million tokens, by the price table's key."""
         named = {
@@ -79,8 +85,7 @@ class Override(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "cache_write_12h_mtok": self.cache_write,
         }
         prices = {key: price for key, price in named.items() if price is not None}
-        if not prices and self.per_request is not None and self.alias_of is None:
-            # A flat fee: what is consumed costs nothing more.
+        if self.is_flat:
             return {"input_mtok": Decimal(0), "output_mtok": Decimal(0)}
         return prices
 

@@ -92,7 +92,7 @@ class Tariff:
     per_request_usd: Decimal = Decimal(0)
     """USD added once per request."""
     free: bool = False
-    """Known to cost nothing."""
+    """Whatever is consumed costs nothing: there is `per_request_usd`, or nothing at all."""
     filled: frozenset[str] = frozenset()
     """Keys of prices that do not come from the table."""
     filled_version: str = ""
@@ -133,7 +133,8 @@ def units_per_price(bucket: str) -> int:
 def charge(usage: Usage, tariff: Tariff) -> Cost:
     """Price a usage; the cost is unknown if any count that matters is unknown or has no price."""
     if tariff.free:
-        return _cost(tariff, Decimal(0), {})
+        fee = tariff.per_request_usd
+        return _cost(tariff, fee, {"request": fee} if fee else {})
     counts = usage.counts()
     reason = _unreadable(counts, tariff)
     amounts: dict[str, Decimal] = {}
@@ -154,7 +155,7 @@ def charge(usage: Usage, tariff: Tariff) -> Cost:
 
 def _unreadable(counts: Mapping[str, int | None], tariff: Tariff) -> str | None:
     """Say why this usage cannot be priced at all. None: it can."""
-    if tariff.prices and not counts:
+    if not counts:
         return "no usage reported"
     unknown = []
     for bucket, count in counts.items():

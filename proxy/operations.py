@@ -159,12 +159,14 @@ _ANTHROPIC: Final = (
     ),
     (_ANY, r"organizations(?:/.+)?", "administration", "nothing", False),
 )
+_GENERATORS: Final = "(?:models|tunedModels|endpoints)"
 _GEMINI: Final = (
-    ("POST", r"(?:models|tunedModels)/(?P<model>[^/:]+):generateContent", "generate_content", "tokens", False),
-    ("POST", r"(?:models|tunedModels)/(?P<model>[^/:]+):streamGenerateContent", "generate_content", "tokens", True),
-    ("POST", r"models/(?P<model>[^/:]+):(?:countTokens|computeTokens)", "count_tokens", "nothing", False),
+    # Vertex calls what somebody tuned or deployed an endpoint; who it is, the answer says.
+    ("POST", rf"{_GENERATORS}/(?P<model>[^/:]+):generateContent", "generate_content", "tokens", False),
+    ("POST", rf"{_GENERATORS}/(?P<model>[^/:]+):streamGenerateContent", "generate_content", "tokens", True),
+    ("POST", r"(?:models|endpoints)/(?P<model>[^/:]+):(?:countTokens|computeTokens)", "count_tokens", "nothing", False),
     ("POST", r"models/(?P<model>[^/:]+):(?:embedContent|batchEmbedContents)", "embeddings", "tokens", False),
-    ("POST", r"models/(?P<model>[^/:]+):predict", "predict", "units", False),
+    ("POST", r"(?:models|endpoints)/(?P<model>[^/:]+):predict", "predict", "units", False),
     ("POST", r"models/(?P<model>[^/:]+):predictLongRunning", "videos", "later", False),
     ("POST", r"models/(?P<model>[^/:]+):fetchPredictOperation", "videos", "nothing", False),
     ("POST", r"models/(?P<model>[^/:]+):(?:batchGenerateContent|asyncBatchEmbedContent)", "batches", "later", False),

@@ -206,6 +206,12 @@ def test_the_readme_shows_in_forty_lines_the_two_commands_a_snippet_and_what_one
     assert places == sorted(places)
 
 
+def test_the_readme_leads_to_every_document() -> None:
+    text = (ROOT / "README.md").read_text()
+    missing = [path.name for path in DOCUMENTS if path.parent.name == "docs" and f"(docs/{path.name})" not in text]
+    assert missing == []
+
+
 def test_the_snippet_of_the_readme_is_python() -> None:
     snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(snippets) == 1

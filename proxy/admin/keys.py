@@ -25,14 +25,10 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from proxy.clock import SYSTEM, Clock
 from proxy.config.schema import Budget, Name, RateLimits
 from proxy.errors import ClientError, EnvironmentUnusable
-from proxy.gates.keys import DynamicKey, digest_of, encode_snapshot
+from proxy.gates.keys import KEY_BYTES, KEY_PREFIX, DynamicKey, digest_of, encode_snapshot
 from proxy.migrations import migrate
 from proxy.pepper import load_pepper
 
-KEY_PREFIX: Final = "gl-"
-"""Lets people and secret scanners recognise a key of ours."""
-KEY_BYTES: Final = 32
-"""43 url-safe characters: as many random bits as the digest has."""
 MAX_KEYS: Final = 10_000
 """Gateways hold every key in memory and read the whole file after a change."""
 

@@ -22,7 +22,7 @@ from proxy.admin.shapes import account_shape
 from proxy.cli.records import json_line, now_ms
 from proxy.cli.settings import load_settings
 from proxy.cli.table import Cell, Column, Screen, count, duration, size
-from proxy.config import Config
+from proxy.config import Config, Upstream
 from proxy.config.prices import price_book
 from proxy.errors import ClientError, StoreError
 from proxy.gates.budgets import Budgets, shared_templates
@@ -30,7 +30,7 @@ from proxy.gates.keys import KeyPolicy, decode_snapshot, policy_of, policy_of_dy
 from proxy.ledger.accounts import AccountRow, Accounts
 from proxy.ledger.demand import demand
 from proxy.ledger.reading import read_accounts
-from proxy.providers import PROVIDERS
+from proxy.providers import PROVIDERS, costs_nothing
 from proxy.reservations import BudgetLine, Reserve
 from proxy.store import StoreReader
 from proxy.store import query as ask
@@ -179,7 +179,7 @@ def read_typical(config: Config, key: str, model: str | None) -> Typical:
     return Typical(
         model=wanted,
         provider=(settings.provider if settings else None) or (known.price_id if known else None),
-        is_free=bool(settings and settings.free),
+        is_free=costs_nothing(upstream, settings or Upstream()),
         endpoint=alike[0].endpoint if alike else "chat",
         request_bytes=round(statistics.median(row.request_bytes for row in alike)) if alike else 4000,
         is_streaming=bool(alike and alike[0].streaming),

@@ -46,7 +46,7 @@ def read_request(arguments: argparse.Namespace) -> KeyRequest:
         "name": arguments.name,
         "models": _listed(arguments.models),
         "upstreams": _listed(arguments.upstreams),
-        "budgets": [read_budget(text) for text in arguments.budget],
+        "budgets": [{**read_budget(text), "unbounded": arguments.unbounded} for text in arguments.budget],
         "rate_limits": {"requests_per_minute": arguments.rpm},
     }
     try:

@@ -136,6 +136,12 @@ def _add_keys(commands: Any) -> None:
     create.add_argument(
         "--budget", action="append", default=[], metavar="USD/WINDOW", help="such as 25/day; repeatable"
     )
+    create.add_argument(
+        "--unbounded",
+        choices=("deny", "allow"),
+        default="deny",
+        help="under these budgets, requests whose cost nobody can bound, such as batches (default: deny)",
+    )
     create.add_argument("--models", default="", metavar="GLOB,…", help="models it may use, such as 'gpt-5*,o3'")
     create.add_argument("--upstreams", default="", metavar="NAME,…", help="upstreams it may use")
     create.add_argument("--rpm", type=natural, metavar="N", help="requests per minute")

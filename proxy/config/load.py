@@ -67,7 +67,9 @@ def parse_config(text: str, *, name: str = "config.yaml", environment: Mapping[s
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" line {mark.line + 1}" if mark else ""
-        raise ConfigError([f"{name}:{where} {error.problem}"]) from error
+        line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+        hint = "; inside braces, ${VAR} needs quotes" if re.search(r"\{.*[^\"']\$\{", line) else ""
+        raise ConfigError([f"{name}:{where} {error.problem}{hint}"]) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError([f"{name}: not YAML: {type(error).__name__}"]) from error
     if tree is None:

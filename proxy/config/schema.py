@@ -120,7 +120,7 @@ class Aws(_Section):
     @model_validator(mode="after")
     def _can_sign(self) -> Self:
         if find_spec("botocore") is None:
-            raise ValueError("needs botocore, which signs: pip install 'glassline[bedrock]'")
+            raise ValueError("needs botocore, which signs: in the checkout, .venv/bin/pip install 'glassline[bedrock]'")
         if (self.access_key is None) != (self.secret_key is None):
             raise ValueError("`access_key` and `secret_key` go together")
         if self.access_key is not None and self.profile is not None:
@@ -135,7 +135,7 @@ class Upstream(_Section):
     api_key: OptionalSecret = None
     wire: Literal["openai", "anthropic", "gemini", "azure", "bedrock", "vertex", "ollama", "none"] | None = None
     auth: Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"] | None = None
-    region: str | None = Field(None, pattern=r"^[a-z0-9-]{2,32}$")
+    region: str | None = None
     aws: Aws | None = None
     provider: str | None = None
     allow_private: bool = False
@@ -153,6 +153,13 @@ class Upstream(_Section):
         if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value):
             raise ValueError("must be http://host[:port][/path] or https://…, without query, fragment or user")
         return value.rstrip("/")
+
+    @field_validator("region")
+    @classmethod
+    def _is_region(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[a-z0-9-]{2,32}", value):
+            raise ValueError("must be a region as the provider writes it, such as us-east-1")
+        return value
 
     @model_validator(mode="after")
     def _has_one_credential(self) -> Self:

@@ -8,6 +8,7 @@ from the next request on.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -21,6 +22,11 @@ from proxy.gates.budgets import BudgetTemplate, key_templates
 from proxy.gates.globs import Globs
 from proxy.reservations import RateRule
 
+KEY_PREFIX: Final = "gl-"
+"""Lets people and secret scanners recognise a key of ours."""
+KEY_BYTES: Final = 32
+"""43 url-safe characters: as many random bits as the digest has."""
+_MADE: Final = re.compile(rb"gl-[A-Za-z0-9_-]{43}")
 MAX_CREDENTIAL: Final = 8192
 """Bytes; longer ones are no keys of ours and are not worth a digest."""
 
@@ -128,6 +134,11 @@ class KeyRing:
 
     def _add(self, digest: bytes, policy: KeyPolicy) -> None:
         self._by_digest[digest] = (digest, policy)
+
+
+def is_made_here(credential: bytes) -> bool:
+    """Say whether a credential looks like a key made at run time, in force or not: no provider could use it."""
+    return _MADE.fullmatch(credential) is not None
 
 
 def digest_of(credential: bytes, pepper: bytes) -> bytes:

@@ -58,9 +58,14 @@ class Claims(msgspec.Struct, frozen=True):
 _NOTHING: Final = Claims()
 
 
-def read_claims(head: RequestHead) -> Claims:
-    """Read what the headers say. Raises BadRequest for nonsense in a header of ours."""
+def read_claims(head: RequestHead, secret: bytes = b"") -> Claims:
+    """Read what the headers say. Raises BadRequest for nonsense in a header of ours.
+
+    `secret`: the caller's key, crossed out wherever it is said: some name their users by it.
+    """
     lowered = head.lowered
+    if secret:
+        lowered = {name: value.replace(secret, b"***") for name, value in lowered.items()}
     attempt = _attempt(lowered)
     said = _Said()
     said.take_own(lowered)

@@ -116,7 +116,7 @@ class ClientConnection(asyncio.Protocol):
             opening, length = gateway.openings.find(buffer[: end + 4])
         except BadRequest as error:
             self._buffer = b""
-            gateway.answer_unrecorded(self, error.code, error.status, str(error))
+            gateway.answer_unrecorded(self, error.code, error.status, str(error), error.envelope)
             return
         self._buffer = b""
         self.deadline = _FOREVER

@@ -28,12 +28,36 @@ _KEY_PROTOCOL: Final = b"openai-insecure-api-key."
 TICKET: Final = b"glassline_ticket"
 """Field of the query by which a client goes on with an upload whose address we gave it."""
 _IN_QUERY: Final = frozenset(
-    (TICKET, b"key", b"api_key", b"api-key", b"apikey", b"access_token", b"x-amz-credential", b"x-amz-security-token")
+    (
+        TICKET,
+        b"key",
+        b"$key",  # Google's system parameters have two spellings each
+        b"api_key",
+        b"api-key",
+        b"apikey",
+        b"subscription-key",  # Azure API Management
+        b"access_token",
+        b"oauth_token",
+        b"x-amz-credential",
+        b"x-amz-security-token",
+    )
 )
-_MASKED_IN_QUERY: Final = _IN_QUERY | {b"x-amz-signature", b"sig", b"signature", b"token", b"client_secret"}
+_MASKED_IN_QUERY: Final = _IN_QUERY | {
+    b"x-amz-signature",
+    b"x-goog-signature",
+    b"sig",
+    b"signature",
+    b"token",
+    b"auth_token",
+    b"authorization",
+    b"client_secret",
+    b"password",
+}
 _SECRET_NAME: Final = re.compile(
-    rb"(?:^|-)(?:(?:proxy-)?authorization|api-?key|(?:access|auth|security|refresh)-?token|secret|set-cookie|cookie)$"
+    rb"(?:^|-)(?:(?:proxy-)?authorization|(?:api|auth|access|functions|subscription)-?key|token|"
+    rb"(?:access|auth|security|refresh)token|secret|password|set-cookie|cookie)$"
 )
+"""Names of headers that hold a secret, `-` for `_`."""
 _BETWEEN_WORDS: Final = re.compile(rb"[\s,]+")
 _MAX_WORDS: Final = 16
 _URL_SAFE: Final = re.compile(rb"[-_]")
@@ -53,9 +77,9 @@ def _all_credentials(head: RequestHead) -> Iterator[bytes]:
         if key in CREDENTIALS or key in OWN_CREDENTIALS:
             yield from _spellings(value)
         elif key == _SUBPROTOCOLS:
-            yield from (each[len(_KEY_PROTOCOL) :] for each in _tokens(value) if each.startswith(_KEY_PROTOCOL))
+            yield from (each[len(_KEY_PROTOCOL) :] for each in _tokens(value) if _is_key_protocol(each))
     query = head.target.partition(b"?")[2]
-    for name, value in _pairs(query):
+    for name, value in query_fields(query):
         if name in _IN_QUERY:
             yield unquote_to_bytes(value.replace(b"+", b" ")).partition(b"/")[0]
             yield unquote_to_bytes(value)
@@ -87,7 +111,11 @@ def _tokens(value: bytes) -> list[bytes]:
     return [token.strip(b" \t") for token in value.split(b",")]
 
 
-def _pairs(query: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _is_key_protocol(token: bytes) -> bool:
+    return token.lower().startswith(_KEY_PROTOCOL)
+
+
+def query_fields(query: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Return the fields of a query: names as a server reads them, lower case; values as sent."""
     for field in query.split(b"&"):
         name, _, value = field.partition(b"=")
@@ -98,7 +126,7 @@ def read_ticket(target: bytes) -> str | None:
     """Return the ticket in a request target; None: there is none."""
     if TICKET not in target:
         return None
-    fields = dict(_pairs(target.partition(b"?")[2]))
+    fields = dict(query_fields(target.partition(b"?")[2]))
     return fields.get(TICKET, b"").decode("latin-1") or None
 
 
@@ -118,8 +146,8 @@ def without_credentials(name: bytes, value: bytes, secret: bytes) -> bytes | Non
     if name in CREDENTIALS or name in SIGNATURE:
         return None
     if name == _SUBPROTOCOLS:
-        value = b", ".join(token for token in _tokens(value) if not token.startswith(_KEY_PROTOCOL))
-        return value or None
+        kept = (token for token in _tokens(value) if not (_is_key_protocol(token) or _repeats(token, secret)))
+        return b", ".join(kept) or None
     return None if _repeats(value, secret) else value
 
 
@@ -127,12 +155,17 @@ def _repeats(value: bytes, secret: bytes) -> bool:
     return bool(secret) and secret in value
 
 
+def is_told(target: bytes, secret: bytes) -> bool:
+    """Say whether a path and query tell the caller's key, as they are or as a server decodes them."""
+    return _repeats(target, secret) or _repeats(unquote_to_bytes(target), secret)
+
+
 def target_without_credentials(target: bytes) -> bytes:
     """Return path and query without the fields of the query that carry a key."""
     path, mark, query = target.partition(b"?")
     if not mark:
         return target
-    kept = [field for field in query.split(b"&") if next(_pairs(field))[0] not in _IN_QUERY]
+    kept = [field for field in query.split(b"&") if next(query_fields(field))[0] not in _IN_QUERY]
     return path + mark + b"&".join(kept) if kept else path
 
 
@@ -149,7 +182,9 @@ def credential_line(auth: str, secret: bytes) -> bytes:
 def mask_query(query: bytes) -> bytes:
     """Return `query` with every key in it crossed out, all else as it was."""
     return b"&".join(
-        field.partition(b"=")[0] + b"=***" if next(_pairs(field))[0] in _MASKED_IN_QUERY and b"=" in field else field
+        field.partition(b"=")[0] + b"=***"
+        if b"=" in field and next(query_fields(field))[0] in _MASKED_IN_QUERY
+        else field
         for field in query.split(b"&")
     )
 
@@ -171,9 +206,10 @@ def mask_headers(headers: HeaderList, secret: bytes = b"") -> tuple[tuple[bytes,
 def _mask_header(name: bytes, value: bytes, secret: bytes) -> bytes:
     if name == _SUBPROTOCOLS:
         return b", ".join(
-            _KEY_PROTOCOL + b"***" if token.startswith(_KEY_PROTOCOL) else token for token in _tokens(value)
+            _KEY_PROTOCOL + b"***" if _is_key_protocol(token) else _masked(token) if _repeats(token, secret) else token
+            for token in _tokens(value)
         )
-    hides = _SECRET_NAME.search(name) or _repeats(value, secret)
+    hides = _SECRET_NAME.search(name.replace(b"_", b"-")) or _repeats(value, secret)
     if hides or (name.startswith(FAMILIES) and find_alias(name) is None):
         return _masked(value)
     return value

@@ -14,10 +14,10 @@ from proxy.errors import BadRequest
 from proxy.gates.admission import Peek, Unseen, confusing_field, must_be_readable, unseen
 from proxy.gates.admission import peek as read_peek
 from proxy.gates.budgets import Budgets
-from proxy.gates.keys import KeyPolicy, KeyRing
+from proxy.gates.keys import KeyPolicy, KeyRing, is_made_here
 from proxy.gates.refusal import explain
 from proxy.gates.session import NAMED_IN_MESSAGES, confusing_member, models_named
-from proxy.gateway.credentials import credential_line
+from proxy.gateway.credentials import credential_line, query_fields
 from proxy.gateway.framing import RequestHead
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route, Target
@@ -29,6 +29,11 @@ _SPENDS_NOTHING: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
 """Methods that make no provider generate anything; any other may, so any other is judged."""
 _OVERRIDES: Final = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
 """Headers by which some servers take a GET for a POST."""
+_OVERRIDES_IN_QUERY: Final = _OVERRIDES | {b"_method", b"$httpmethod", b"$httpheaders", b"$ct", b"$req"}
+"""The same as fields of the query; Google's name the method, the headers, the type and the body.
+
+cloud.google.com/apis/docs/system-parameters, seen 2026-11-21.
+"""
 _MINTS: Final = frozenset({"realtime_secrets", "administration"})
 """What these hand out lets a caller go to the provider without us, so to a limit they are worth its whole budget."""
 _ELSEWHERE: Final = _MINTS | {"realtime_calls", "live_sessions"}
@@ -56,12 +61,13 @@ class Gate:
     def find_key(self, credentials: Iterable[bytes]) -> tuple[KeyPolicy | None, bytes]:
         """Return the policy of the key among what a request presents, and that key; None: nobody configured one.
 
-        Raises BadRequest for two keys: which of them an upstream would charge is not ours to know.
+        A key that was made here and is no longer in force is returned without a policy. Raises BadRequest for two keys: which of them an upstream would charge is not ours to know.
         """
-        found = [(policy, secret) for secret in credentials if (policy := self._keys.find(secret)) is not None]
+        presented = tuple(credentials)
+        found = [(policy, secret) for secret in presented if (policy := self._keys.find(secret)) is not None]
         if len({policy.name for policy, _ in found}) > 1:
             raise BadRequest("the request presents two different keys")
-        return found[0] if found else (None, b"")
+        return found[0] if found else (None, next(filter(is_made_here, presented), b""))
 
     def issue_ticket(self, policy: KeyPolicy, upstream: str, target: bytes, now_s: int) -> str:
         """Return what lets the holder of a key go on to `target` of an upstream without showing the key again."""
@@ -71,10 +77,10 @@ class Gate:
         """Return the policy of the key to which `ticket` was given for this target; None: it was given for none."""
         return self._keys.redeem(ticket, upstream.encode() + b" " + target, now_s)
 
-    def judge_caller(self, policy: KeyPolicy | None, upstream: str) -> Refusal | None:
-        """Decide from the credential and the upstream alone."""
+    def judge_caller(self, policy: KeyPolicy | None, upstream: str, secret: bytes = b"") -> Refusal | None:
+        """Decide from the credential and the upstream alone; `secret`: the key that the caller presents."""
         if policy is None:
-            if self._is_virtual:
+            if self._is_virtual or secret:  # one that was revoked is no business of a provider's
                 return Refusal("invalid_key", 401, "Incorrect API key provided.")
             return None
         if not policy.allows_upstream(upstream):
@@ -116,7 +122,7 @@ class Gate:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
         if not self._is_gated(policy):
             return None
-        if not _OVERRIDES.isdisjoint(head.lowered):
+        if _overrides_method(head):
             return Refusal("bad_request", 400, "a limit of this key needs to know the method: do not override it")
         if not self._needs_body(policy, route, head.method):
             return None
@@ -326,6 +332,14 @@ class Gate:
         if policy is None or not (self._is_virtual or policy.is_dynamic):
             return None
         return credential_line(target.auth, target.api_key) if target.api_key is not None else b""
+
+
+def _overrides_method(head: RequestHead) -> bool:
+    """Say whether a request asks to be taken for another one; some servers take `_` for `-`."""
+    if any(b"method" in name and name.replace(b"_", b"-") in _OVERRIDES for name in head.lowered):
+        return True
+    _, mark, query = head.target.partition(b"?")
+    return bool(mark) and any(name in _OVERRIDES_IN_QUERY for name, _ in query_fields(query))
 
 
 def _is_generation(route: Route) -> bool:

@@ -18,6 +18,7 @@ from proxy.gateway.claims import Claims, read_claims
 from proxy.gateway.credentials import (
     TICKET,
     is_signed,
+    is_told,
     read_credentials,
     read_ticket,
     recorded_headers,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 MAX_OPENINGS: Final = 1024
 """Heads that are remembered: some 4 KB each. Callers with a new trace id each time simply take the longer way."""
+MAX_REMEMBERED_BYTES: Final = 8 * 1024
+"""A longer head is read each time: anybody may send one, and each is kept in five forms."""
 _LENGTH: Final = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,18})(?=\r\n)")
 
 
@@ -95,6 +98,8 @@ class Openings:
         length = opening.head.content_length
         if TICKET in head or is_upgrade(opening.head):
             return opening, length  # The one expires, the other has a key that never comes again.
+        if len(head) > MAX_REMEMBERED_BYTES:
+            return opening, length
         if match is None and length is not None:
             return opening, length  # A spelling that cannot be cut out.
         if len(self._known) >= MAX_OPENINGS:
@@ -109,8 +114,16 @@ class Openings:
             raise BadRequest("the request head is too large", status=431, code="too_large")
         method = WEBSOCKET if is_upgrade(head) else head.method.decode("latin-1")
         route = self._router.find(head.target, method, speaks=speaker(head.lowered))
-        claims = read_claims(head)
+        try:
+            return self._understand(head, route)
+        except BadRequest as error:
+            if route is not None:
+                error.envelope = route.envelope
+            raise
+
+    def _understand(self, head: RequestHead, route: Route | None) -> Opening:
         policy, secret = self._gate.find_key(read_credentials(head))
+        claims = read_claims(head, secret)
         ticket = read_ticket(head.target)
         if policy is None and route is not None and ticket is not None:
             target = target_without_credentials(route.upstream_path)
@@ -122,15 +135,16 @@ class Openings:
         path, host = route.upstream_path, route.target.host_header
         if credential is not None:
             path = target_without_credentials(path)
-            if secret and secret in path:
+            if is_told(path, secret):
                 raise BadRequest("a key must not stand in the path")
         write_head = partial(request_head, head, path=path, host=host, credential=credential, secret=secret)
+        refusal = self._gate.judge_caller(policy, route.target.name, secret)
         return Opening(
             head=head,
             route=route,
             policy=policy,
             claims=claims,
-            refusal=self._gate.judge_caller(policy, route.target.name) or _judge_signature(head, route, credential),
+            refusal=refusal or _judge_signature(head, route, credential),
             window_bytes=self._body_bytes if signer else self._gate.window_for(policy, route, head.method),
             upstream_head=write_head(),
             identity_head=write_head(identity_encoding=True),
@@ -154,7 +168,7 @@ def _judge_signature(head: RequestHead, route: Route, credential: bytes | None) 
 
 def _begin(head: RequestHead, route: Route, policy: KeyPolicy | None, claims: Claims, secret: bytes) -> Begin:
     tags = dict(claims.tags)
-    tags.update(route.tags)
+    tags.update((_hidden(name, secret), _hidden(value, secret)) for name, value in route.tags)
     if policy is not None:
         tags.update(policy.tags)
     return Begin(
@@ -165,7 +179,7 @@ def _begin(head: RequestHead, route: Route, policy: KeyPolicy | None, claims: Cl
         provider=route.target.provider,
         is_free=route.target.is_free,
         method=head.method.decode("ascii"),
-        path=route.recorded_path,
+        path=_hidden(route.recorded_path, secret),
         headers=recorded_headers(head.headers, secret),
         key=policy.name if policy is not None else None,
         user=claims.user,
@@ -179,3 +193,7 @@ def _begin(head: RequestHead, route: Route, policy: KeyPolicy | None, claims: Cl
         attempt=claims.attempt,
         no_store=claims.no_store,
     )
+
+
+def _hidden(text: str, secret: bytes) -> str:
+    return text.replace(secret.decode("latin-1"), "***") if secret else text

@@ -21,6 +21,8 @@ _SLASHED_NAME: Final = re.compile(
 )
 """Names of models that contain a slash: ARNs of Bedrock, `owner/model` of open ones. SDKs encode it, as they should."""
 _DOTS: Final = re.compile(rb"%2[fF]\.|\.\.")
+MAX_TAGS: Final = 64
+"""In a path, as in headers."""
 _TAG: Final = re.compile(r"[^:/]{1,64}:[^/]{1,256}")
 _VERSION: Final = re.compile(r"v\d+(?:alpha|beta)?\d*")
 _VERBS: Final = (
@@ -71,6 +73,8 @@ def split_tags(path: str) -> tuple[tuple[tuple[str, str], ...], str]:
         if not slash or not _TAG.fullmatch(tag):
             raise BadRequest("a tag is written /t/<name>:<value>/")
         name, _, value = unquote(tag).partition(":")
+        if not name or len(tags) >= MAX_TAGS:
+            raise BadRequest(f"a tag has a name, and a request has at most {MAX_TAGS} of them in its path")
         tags.append((name, value))
         path = "/" + rest
     return tuple(tags), path

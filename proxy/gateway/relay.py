@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BadRequest, BadResponse, JournalUnavailable, LedgerUnavailable, UpstreamError
 from proxy.gates.admission import Peek
-from proxy.gateway.framing import LAST_CHUNK, ResponseHead, encode_chunks
+from proxy.gateway.framing import LAST_CHUNK, ResponseHead, encode_chunks, has_no_body
 from proxy.gateway.heads import own_response, response_head
 from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
 from proxy.gateway.meter import Allowance
 from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, body_of, headers_of, spelled, stream_error
-from proxy.gateway.rewrite import ResultsRewriter, return_path, rewrite_head
+from proxy.gateway.rewrite import ResultsRewriter, return_path, rewrite_head, takes_its_key_along
 from proxy.gateway.routing import Route
 from proxy.gateway.tape import FLUSH_BYTES, Tape
 from proxy.records import Outcome
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _ERROR_BYTES: Final = 64 * 1024
 """An error response to an edited request is held back up to this size, to see whether the edit caused it."""
+_REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _DONE: Final = b"[DONE]"
 _POOL_GRACE_S: Final = 1.0
 """Beyond the time to connect, for a connection of a full pool to become free."""
@@ -307,7 +308,13 @@ class Relay:
     def _rewrite(self, head: ResponseHead) -> None:
         """Turn the addresses to which the client's SDK would go on past us."""
         path = return_path(self._head, self._route, is_tls=self._client.is_tls)
-        self._tape.end_mutated += rewrite_head(head, path, self._ticket_for if self._opening.is_lent else None)
+        is_lent = self._opening.is_lent
+        self._tape.end_mutated += rewrite_head(
+            head,
+            path,
+            self._ticket_for if is_lent else None,
+            withholds=is_lent and head.status in _REDIRECTS and takes_its_key_along(self._head),
+        )
         if self._rewrites_body and head.content_type.startswith(b"application/json") and not head.is_encoded:
             self._stripper = ResultsRewriter(path)
 
@@ -409,7 +416,7 @@ class Relay:
             self._client.break_off(is_framed=self._is_framed_out and self._pending_head is None)
 
     def _is_framed_or_empty(self) -> bool:
-        return self._is_framed_out or (self._response is not None and self._response.status in (204, 304))
+        return self._is_framed_out or (self._response is not None and has_no_body(self.method, self._response.status))
 
     def pause_response(self) -> None:
         """Stop reading from the upstream: the client takes no more."""

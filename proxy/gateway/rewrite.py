@@ -32,6 +32,7 @@ _KEY: Final = b'"results_url"'
 _RESULTS_PATH: Final = re.compile(r"/messages/batches/[^/]+/results")
 _MAX_HELD: Final = 16 * 1024
 """Bytes of an unfinished address; a longer one is none."""
+_CARRIED: Final = (b"x-api-key", b"api-key", b"x-goog-api-key", b"x-glassline-key")
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -58,9 +59,7 @@ class ReturnPath:
             return None
         path, root = parts.path, self.root
         if parts.netloc:
-            if (parts.scheme, parts.hostname) != (self.origin.scheme, self.origin.host.lower()) or parts.username:
-                return None
-            if (port or _PORTS.get(parts.scheme)) != self.origin.port:
+            if parts.hostname != self.origin.host.lower() or parts.username or not self._is_port(parts.scheme, port):
                 return None
         elif parts.scheme or not path.startswith("/") or self.mount == self.mounted:
             return None
@@ -69,6 +68,16 @@ class ReturnPath:
         if path != self.mounted and not path.startswith(self.mounted + "/"):
             return None
         return root + urlunsplit(("", "", self.mount + path[len(self.mounted) :], parts.query, parts.fragment))
+
+    def _is_port(self, scheme: str, port: int | None) -> bool:
+        """Say whether an address with this scheme and port is the upstream's.
+
+        A server behind somebody who ends TLS for it calls itself `http`; without a scheme, ours holds.
+        """
+        if scheme not in ("", *_PORTS):
+            return False
+        named = port or _PORTS[scheme or self.origin.scheme]
+        return named == self.origin.port or (port is None and self.origin.port == _PORTS[self.origin.scheme])
 
     def turn_results(self, address: str) -> str | None:
         """Return our address for the results of a batch, wherever they are; None: it is something else."""
@@ -95,13 +104,26 @@ def return_path(head: RequestHead, route: Route, *, is_tls: bool) -> ReturnPath:
     return ReturnPath(root, route.mount, route.mounted, route.target.origin, batches)
 
 
+def takes_its_key_along(head: RequestHead) -> bool:
+    """Say whether the client would send its key to wherever a redirect leads.
+
+    HTTP clients take `Authorization` away when the host changes (httpx, requests, fetch), and no other header.
+    """
+    return any(name in head.lowered for name in _CARRIED)
+
+
 def rewrite_head(
-    head: ResponseHead, path: ReturnPath, ticket_for: Callable[[bytes], str] | None = None
+    head: ResponseHead,
+    path: ReturnPath,
+    ticket_for: Callable[[bytes], str] | None = None,
+    *,
+    withholds: bool = False,
 ) -> tuple[str, ...]:
     """Turn the addresses in the lines that will be relayed; return the names of the edits.
 
     Google's SDK sends a file to the address it was told without any key, since the address is secret. Where callers
-    need a key, `ticket_for` makes one for the upstream's path and query.
+    need a key, `ticket_for` makes one for the upstream's path and query. `withholds`: a redirect to another host loses
+    its address, since the client would take our key there.
     """
     edits: list[str] = []
 
@@ -109,7 +131,10 @@ def rewrite_head(
         address = match[3].decode("latin-1").rstrip(" \t")
         ours = path.turn(address)
         if ours is None:
-            return match[0]
+            if not (withholds and _EDITS.get(match[2].lower()) and _is_elsewhere(address)):
+                return match[0]
+            edits.append("location_withheld")
+            return b""
         edit = _EDITS.get(match[2].lower(), "upload_url")
         edits.append(edit)
         if ticket_for is not None and edit == "upload_url":
@@ -118,6 +143,13 @@ def rewrite_head(
 
     head.kept = _HEADERS.sub(turned, head.kept)
     return tuple(dict.fromkeys(edits))
+
+
+def _is_elsewhere(address: str) -> bool:
+    try:
+        return bool(urlsplit(address).netloc)
+    except ValueError:
+        return True
 
 
 def _target(address: str) -> bytes:

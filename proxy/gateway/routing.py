@@ -24,11 +24,13 @@ from proxy.gateway.credentials import mask_query
 from proxy.gateway.paths import endpoint_of, join, judge_path, mounts, name_upstream, root_of, split_tags
 from proxy.gateway.signature import Signer
 from proxy.operations import DIALECTS_OF, Operation, find_operation
-from proxy.providers import PROVIDERS, row_for
+from proxy.providers import PROVIDERS, costs_nothing, row_for
 
 _PORTS: Final = {"http": 80, "https": 443}
 _LOCATION: Final = re.compile(r"/locations/([a-z]{2,14}-[a-z]{4,10}[0-9]{1,2})/")
 """Google's regions are named after a continent and a direction: europe-west9."""
+_MAX_REMEMBERED_BYTES: Final = 1024
+"""Of a path and query. Longer ones are rare, unless somebody wants our memory full."""
 _MAX_REGIONS: Final = 64
 """More than Google has; each that is used costs connections and a TLS context."""
 
@@ -138,7 +140,7 @@ def _target(name: str, row: Upstream, config: Config) -> Target | None:
         host_header=origin.url.partition("://")[2].encode(),
         wire=wire,
         provider=row.provider or known.price_id,
-        is_free=row.free or (known.is_local and row.base_url is None),
+        is_free=costs_nothing(name, row),
         auth=row.auth or known.auth,
         api_key=secret.encode() if secret else None,
         signer=Signer(row.aws, row.region or known.default_region or "us-east-1") if row.aws is not None else None,
@@ -174,7 +176,7 @@ class Router:
         if cached is not None:
             return cached
         route = self._find(target, method, speaks)
-        if route is not None:
+        if route is not None and len(target) <= _MAX_REMEMBERED_BYTES:
             if len(self._cache) >= 1024:
                 self._cache.clear()
             self._cache[target, method, speaks] = route

@@ -24,7 +24,7 @@ from proxy.gateway.heads import own_response
 from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.refusal import Refusal, body_of, headers_of
 from proxy.gateway.relay import Relay
-from proxy.gateway.routing import Route, Router, Target
+from proxy.gateway.routing import Router, Target
 from proxy.gateway.socket.handshake import is_upgrade
 from proxy.gateway.socket.relay import SocketRelay
 from proxy.gateway.spill import Spill
@@ -134,11 +134,13 @@ class Gateway:
         if head.target in (b"/healthz", b"/readyz"):
             self._answer_probe(client, head)
         elif self.is_draining:
-            self.answer_unrecorded(client, "draining", 503, "the proxy is stopping", route)
+            self.answer_unrecorded(
+                client, "draining", 503, "the proxy is stopping", route.envelope if route else "openai"
+            )
         elif head.target == b"/-/me":
             self._answer_me(client, head, opening.policy)
         elif route is None or template is None:
-            self.answer_unrecorded(client, "not_found", 404, "no upstream is called so; use /v1/… or /<upstream>/…")
+            self.answer_unrecorded(client, "not_found", 404, "the path names no upstream; use /v1/… or /<upstream>/…")
         elif is_upgrade(head):
             return SocketRelay(self, client, opening, route, Tape(self, template), length)
         else:
@@ -146,12 +148,11 @@ class Gateway:
         return None
 
     def answer_unrecorded(
-        self, client: ClientConnection, code: str, status: int, message: str, route: Route | None = None
+        self, client: ClientConnection, code: str, status: int, message: str, envelope: str = "openai"
     ) -> None:
-        """Answer what never became an exchange, and close; `route`: where it would have gone, if that is known."""
+        """Answer what never became an exchange, and close; `envelope`: how the client expects an error to be spelled."""
         self._bad_requests += 1
         refusal = Refusal(code, status, message)
-        envelope = route.envelope if route is not None else "openai"
         body = body_of(refusal, envelope, "")
         client.write(own_response(status, headers_of(refusal, envelope), body, b"connection: close\r\n"))
         client.exchange_over(keep_alive=False)
@@ -168,7 +169,7 @@ class Gateway:
 
         def answer(balances: Answer | LedgerUnavailable | None) -> None:
             accounts = balances.accounts if isinstance(balances, Balances) else ()
-            body = msgspec.json.encode(self.gate.describe(policy, accounts))
+            body = b"" if head.method == b"HEAD" else msgspec.json.encode(self.gate.describe(policy, accounts))
             client.write(own_response(200, b"content-type: application/json\r\n", body, b""))
             client.exchange_over(keep_alive=head.keep_alive)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from typing import Any, Final
+from urllib.parse import quote, unquote_to_bytes
 
 from proxy.config.schema import Aws
 from proxy.errors import UpstreamError
@@ -41,7 +42,7 @@ class Signer:
         from botocore.awsrequest import AWSRequest
 
         method, target, headers = _split(head)
-        request = AWSRequest(method=method, url=origin + target, headers=headers, data=body)
+        request = AWSRequest(method=method, url=origin + _canonical(target), headers=headers, data=body)
         SigV4Auth(self._credentials(), SERVICE, self._region).add_auth(request)
         added = ((name, value) for name, value in request.headers.items() if name not in headers)
         return b"".join(f"{name}: {value}\r\n".encode() for name, value in added)
@@ -80,6 +81,17 @@ def _find_credentials(aws: Aws) -> Any:
         return lambda: given
     session = Session(profile=aws.profile)
     return session.get_credentials
+
+
+def _canonical(target: str) -> str:
+    """Return `target` with its query encoded as AWS encodes what it received; botocore signs a query as it stands."""
+    path, mark, query = target.partition("?")
+    fields = (field.partition("=") for field in query.split("&") if field)
+    return path + mark + "&".join(f"{_encoded(name)}={_encoded(value)}" for name, _, value in fields)
+
+
+def _encoded(text: str) -> str:
+    return quote(unquote_to_bytes(text), safe="-_.~")
 
 
 def _split(head: bytes) -> tuple[str, str, dict[str, str]]:

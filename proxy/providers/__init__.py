@@ -13,10 +13,20 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
-from proxy.config.schema import Config
+from proxy.config.schema import Config, Upstream
 from proxy.errors import ConfigError
 
-__all__ = ["GENERIC", "PROVIDERS", "Auth", "IncludeUsage", "Provider", "Wire", "check_upstreams", "row_for"]
+__all__ = [
+    "GENERIC",
+    "PROVIDERS",
+    "Auth",
+    "IncludeUsage",
+    "Provider",
+    "Wire",
+    "check_upstreams",
+    "costs_nothing",
+    "row_for",
+]
 
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key", "none"]
 """How a provider wants its key: `Authorization: Bearer`, or the header of that name; none: it wants no key."""
@@ -286,6 +296,11 @@ def row_for(name: str, wire: str | None) -> Provider:
     url = known.base_url if known is not None else None
     price_id = known.price_id if known is not None else None
     return replace(alike, base_url=url, price_id=price_id, is_local=known is not None and known.is_local)
+
+
+def costs_nothing(name: str, upstream: Upstream) -> bool:
+    """Say whether an upstream's requests are free: by the operator's word, or a built-in local server where it stands."""
+    return upstream.free or (row_for(name, upstream.wire).is_local and upstream.base_url is None)
 
 
 def check_upstreams(config: Config) -> None:

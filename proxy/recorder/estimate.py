@@ -38,12 +38,12 @@ def estimated_usage(exchange: Exchange, reading: Reading) -> Usage | None:
     return Usage.from_totals(input_tokens=input_tokens, output_tokens=_output_tokens(reading, model))
 
 
-def _input_tokens(exchange: Exchange, endpoint: str, model: str) -> int:
-    counted = None
-    if exchange.request.is_whole:
-        body = decode(exchange.request.head, content_codings(exchange.begin.headers)).data
-        counted = _counted(body, endpoint, model)
-    return -(-exchange.request.size // _BYTES_PER_TOKEN) if counted is None else counted
+def _input_tokens(exchange: Exchange, endpoint: str, model: str) -> int | None:
+    """Count the request. None: it cannot be read, or refers to what is not in it."""
+    if not exchange.request.is_whole:
+        return -(-exchange.request.size // _BYTES_PER_TOKEN)
+    body = decode(exchange.request.head, content_codings(exchange.begin.headers)).data
+    return _counted(body, endpoint, model)
 
 
 def _counted(body: bytes, endpoint: str, model: str) -> int | None:

@@ -8,7 +8,7 @@ from proxy.config import Config
 from proxy.recorder.bills import Bills
 from proxy.recorder.bodies import kept_bodies, no_bodies
 from proxy.recorder.tally import Tallier
-from proxy.recorder.verdict import UNKNOWN, Verdict, billing_ids, judge, may_have_cost
+from proxy.recorder.verdict import UNKNOWN, Verdict, judge, may_have_cost, shown_ids
 from proxy.records import Exchange, Reading, TokenTimes
 from proxy.store import Record, Settlement, Totals
 
@@ -25,7 +25,7 @@ class Interpreter:
     def record(self, exchange: Exchange) -> Record:
         """Return the record of an exchange. Whatever is raised is the fault of this exchange alone."""
         reading = wire.read(exchange)
-        paid = self._bills.paid_by_others(exchange.begin, billing_ids(reading))
+        paid = self._bills.paid_by_others(exchange.begin, shown_ids(reading))
         verdict = judge(exchange, reading, self._book, paid)
         self._bills.note(exchange.begin, verdict.bills, verdict.pending_id)
         times = wire.token_times(exchange, reading)

@@ -15,6 +15,7 @@ import msgspec
 
 from pricing import Cost, PriceBook, Usage
 from proxy.config import Config
+from proxy.providers import costs_nothing
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.verdict import Pricer, Terms
 from proxy.records import Begin, Body, Charge, End, Exchange, Timeline, join_headers
@@ -84,7 +85,7 @@ class Reviser:
     def _reprice(self, row: Row) -> Revision:
         usage = _decoded(row["usage_buckets"], Usage)
         charges = _decoded(row["charges"], tuple[Charge, ...]) or ()
-        if usage is None or row["pending_id"] is not None:
+        if row["pending_id"] is not None:
             return unchanged(row)
         pricer = Pricer(self._book, row["provider"], row["started_at"], is_free=self._is_free(row))
         cost = pricer.cost(_terms(row), usage, charges)
@@ -111,7 +112,7 @@ class Reviser:
         """Say whether the upstream costs nothing: by today's configuration, or as it was when it is no longer there."""
         upstream = self._upstreams.get(row["upstream"])
         if upstream is not None:
-            return bool(upstream.free)
+            return costs_nothing(row["upstream"], upstream)
         return bool(row["is_free"]) or row["cost_model"] == _EVERYTHING
 
     def _exchange(self, row: Row, request: StoredBody, response: StoredBody) -> Exchange:

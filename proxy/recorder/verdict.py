@@ -26,6 +26,9 @@ NOT_BILLED: Final = Cost(nano_usd=0, source="table")
 UNKNOWN: Final = Cost(nano_usd=None, source="unknown", reason="no usage")
 PENDING: Final = Cost(nano_usd=None, source="unknown", reason="billed later")
 """The provider goes on: what it costs stands in a later answer."""
+_ALL_OF_IT: Final = Settlement(None, None, None, is_estimate=True)
+_UNSEEN: Final = Charge(usage=Usage(input_uncached=None, output_text=None))
+"""Stands for the lines of a list that were not kept, so that what was kept is a lower bound, also when repriced."""
 NOTHING_PAID: Final[Mapping[str, str]] = MappingProxyType({})
 _READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 """Methods that make no provider work for money, whatever the path."""
@@ -54,22 +57,52 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge(exchange: Exchange, reading: Reading, book: PriceBook, paid: Mapping[str, str] = NOTHING_PAID) -> Verdict:
     """Decide what an exchange consumed and cost.
 
-    `paid`: of the ids in `billing_ids(reading)` those that another exchange paid, with that exchange's id.
+    `paid`: of the ids in `shown_ids(reading)` those that another exchange paid, with that exchange's id.
     """
     outcome = final_outcome(exchange, reading)
     operation = operation_of(exchange)
     if is_certainly_free(exchange) or _is_free_by_rule(exchange, reading, operation):
         return _free(outcome, NOT_BILLED)
     if _is_pending(reading, operation):
-        settlement = Settlement(None, None, None, is_estimate=True)
-        return Verdict(
-            outcome, None, Totals(), "none", PENDING, settlement, pending_id=reading.billing_id or reading.response_id
-        )
+        return _pending(reading, paid, outcome)
+    if _is_partly_listed(exchange, reading, operation) and not _is_cut(reading):
+        return Verdict(outcome, None, Totals(), "none", PENDING, _ALL_OF_IT)
     due = due_charges(reading, paid)
     if reading.usage is not None and not due:
-        payer = next(iter(paid.values()))
-        return _free(outcome, Cost(nano_usd=0, source="table", reason=f"billed with {payer}"))
+        # Who paid by reading it held no reservation, so what this one holds is spent at the price of the whole.
+        whole = _priced(exchange, reading, operation, due_charges(reading, NOTHING_PAID), book, outcome)
+        return _billed_with(next(iter(paid.values())), outcome, whole.settlement)
+    if _is_partly_listed(exchange, reading, operation):
+        due = (*due, _UNSEEN)
     return _priced(exchange, reading, operation, due, book, outcome)
+
+
+def _pending(reading: Reading, paid: Mapping[str, str], outcome: Outcome) -> Verdict:
+    id_ = _pending_id(reading)
+    if id_ is not None and id_ in paid:
+        # It was over, and was read, before the answer that began it.
+        return _billed_with(paid[id_], outcome, _ALL_OF_IT)
+    return Verdict(outcome, None, Totals(), "none", PENDING, _ALL_OF_IT, pending_id=id_)
+
+
+def _pending_id(reading: Reading) -> str | None:
+    return reading.billing_id or reading.response_id
+
+
+def _billed_with(payer: str, outcome: Outcome, settlement: Settlement) -> Verdict:
+    cost = Cost(nano_usd=0, source="table", reason=f"billed with {payer}")
+    return Verdict(outcome, None, Totals(), "none", cost, settlement)
+
+
+def _is_partly_listed(exchange: Exchange, reading: Reading, operation: Operation | None) -> bool:
+    """Say whether the bills of a batch are listed line by line, and not all of them could be seen."""
+    is_list = operation is not None and operation.billing == "nothing" and reading.processing == "batch"
+    return is_list and bool(reading.charges) and (exchange.end.outcome != "completed" or _is_cut(reading))
+
+
+def _is_cut(reading: Reading) -> bool:
+    """Say whether more was relayed than is here to be read; what was not relayed will be fetched again."""
+    return any(problem == "response_cut" or problem.startswith("response_encoding") for problem in reading.problems)
 
 
 def _free(outcome: Outcome, cost: Cost) -> Verdict:
@@ -86,7 +119,8 @@ def _priced(
 ) -> Verdict:
     usage, source = _usage(exchange, reading, due)
     charges = due if source == "provider" and reading.charges else ()
-    cost = UNKNOWN if usage is None else price(exchange, reading, usage, charges, book)
+    is_consumed = usage is not None or _consumed(exchange, operation)
+    cost = price(exchange, reading, usage, charges, book) if is_consumed or exchange.begin.is_free else UNKNOWN
     nano_usd = cost.nano_usd
     is_unfinished = UNFINISHED in reading.problems
     if is_unfinished or (source != "provider" and _may_hide_more(exchange, reading, book)):
@@ -100,7 +134,7 @@ def _priced(
         cost,
         Settlement(nano_usd, totals.input, totals.output, is_estimate=is_unfinished or source != "provider"),
         charges=charges,
-        is_unpriced=cost.nano_usd is None and (usage is not None or _consumed(exchange, operation)),
+        is_unpriced=cost.nano_usd is None and is_consumed,
         bills=_paid_with(usage, due, reading),
     )
 
@@ -114,6 +148,12 @@ def operation_of(exchange: Exchange) -> Operation | None:
 def billing_ids(reading: Reading) -> tuple[str, ...]:
     """Return the ids under which the provider bills what was read, each once."""
     return () if reading.is_pending else _ids(due_charges(reading, NOTHING_PAID))
+
+
+def shown_ids(reading: Reading) -> tuple[str, ...]:
+    """Return the ids that another exchange may have paid: those billed here, or the one awaited."""
+    awaited = _pending_id(reading) if reading.usage is None else None
+    return billing_ids(reading) or (() if awaited is None else (awaited,))
 
 
 def due_charges(reading: Reading, paid: Mapping[str, str]) -> tuple[Charge, ...]:
@@ -155,8 +195,10 @@ def is_certainly_free(exchange: Exchange) -> bool:
     return end.response_head_us is not None and end.status is not None and not _is_success(exchange)
 
 
-def price(exchange: Exchange, reading: Reading, usage: Usage, charges: Sequence[Charge], book: PriceBook) -> Cost:
-    """Return what the usage cost: its parts where there are some, else the whole."""
+def price(
+    exchange: Exchange, reading: Reading, usage: Usage | None, charges: Sequence[Charge], book: PriceBook
+) -> Cost:
+    """Return what the usage cost: its parts where there are some, else the whole. None: nobody said what it was."""
     begin = exchange.begin
     pricer = Pricer(book, begin.provider, begin.started_at_ms, is_free=begin.is_free)
     return pricer.cost(terms_of(reading), usage, charges)
@@ -194,8 +236,14 @@ class Pricer:
         self._at = datetime.fromtimestamp(started_at_ms / 1000, UTC)
         self._is_free = is_free
 
-    def cost(self, terms: Terms, usage: Usage, charges: Sequence[Charge]) -> Cost:
-        """Return the cost of the charges, or of the usage as a whole when there are none."""
+    def cost(self, terms: Terms, usage: Usage | None, charges: Sequence[Charge]) -> Cost:
+        """Return the cost of the charges, or of the usage as a whole when there are none.
+
+        A usage that nobody knows has a cost only where none depends on it: it is free, or there is a flat fee.
+        """
+        if usage is None:
+            cost = self._cost_of(terms, Charge(usage=Usage()))
+            return UNKNOWN if cost.nano_usd is None else cost
         if not charges or usage.reported_cost_nano_usd is not None:
             return self._cost_of(terms, Charge(usage=usage))
         return combined(self._cost_of(terms, charge) for charge in charges)
@@ -238,20 +286,44 @@ def _consumed(exchange: Exchange, operation: Operation | None) -> bool:
 
 def _usage(exchange: Exchange, reading: Reading, due: Sequence[Charge]) -> tuple[Usage | None, UsageSource]:
     if reading.usage is not None and (_says_enough(reading.usage) or exchange.begin.is_free):
-        if not reading.charges or reading.usage.reported_cost_nano_usd is not None:
+        if reading.usage.reported_cost_nano_usd is not None:
             return reading.usage, "provider"
+        if not reading.charges:
+            return _with_what_was_seen(exchange, reading, reading.usage)
         return Usage.total(charge.usage for charge in due), "provider"
     if not is_answered(exchange):
         return None, "none"
     usage = estimated_usage(exchange, reading)
     if usage is not None:
+        said = reading.usage
+        if said is not None and said.input_tokens is not None and usage.output_text is not None:
+            usage = msgspec.structs.replace(said, output_text=usage.output_text)  # The input is known.
         return usage, "estimated"
     # Something was said, though not enough for a price: its parts are a lower bound.
     return reading.usage, "none" if reading.usage is None else "provider"
 
 
+def _with_what_was_seen(exchange: Exchange, reading: Reading, usage: Usage) -> tuple[Usage, UsageSource]:
+    """Return a usage with at least the output that was seen.
+
+    What a stream says before its end are running totals, and Anthropic's begins with one token of output: whoever
+    leaves early must not get the rest for nothing.
+    """
+    is_open = reading.is_streaming and (reading.has_ended is False or reading.error_type is not None)
+    made = usage.output_tokens
+    seen = estimated_usage(exchange, reading) if is_open and made is not None and not exchange.begin.is_free else None
+    if seen is None or made is None or not isinstance(usage.output_text, int):
+        return usage, "provider"
+    if 0 < (seen.output_tokens or 0) <= made:
+        return usage, "provider"
+    more = max((seen.output_tokens or 0) - made, 0)
+    return msgspec.structs.replace(usage, output_text=usage.output_text + more), "estimated"
+
+
 def _says_enough(usage: Usage) -> bool:
-    """Say whether the totals are there; None in a remainder means that the provider's figure was unusable."""
+    """Say whether the totals or the cost are there; None in a remainder means that the provider's figure was unusable."""
+    if usage.reported_cost_nano_usd is not None:
+        return True
     return usage.input_uncached is not None and usage.output_text is not None
 
 

@@ -70,8 +70,8 @@ def both(*filters: Filter) -> Filter:
 def _compile(field: str, value: str, *, is_negated: bool) -> Filter:
     if field not in _FIELDS:
         near = get_close_matches(field, _FIELDS, n=1)
-        hint = f", perhaps {near[0]}?" if near else ""
-        raise FilterError(f"there is no field `{field}`{hint} Fields: {_names()}")
+        hint = f", perhaps `{near[0]}`" if near else ""
+        raise FilterError(f"there is no field `{field}`{hint}; fields: {_names()}")
     column, compiler = _FIELDS[field]
     condition = compiler(field, column, value)
     # What has no value at all is not equal either: `-user:ann` finds requests without a user.

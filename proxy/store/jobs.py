@@ -297,4 +297,8 @@ def _where(task: Task) -> tuple[str, list[Value]]:
     return " AND ".join(conditions), values
 
 
-_ABOUT: Final[Mapping[Kind, str]] = {"reprice": "usage_buckets IS NOT NULL", "reread": "dispatched_us IS NOT NULL"}
+_ABOUT: Final[Mapping[Kind, str]] = {
+    # Without a usage there may be a flat fee, and what is free costs nothing whatever it was.
+    "reprice": "(usage_buckets IS NOT NULL OR is_unpriced OR cost_source = 'override')",
+    "reread": "dispatched_us IS NOT NULL",
+}

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, ParamSpec
 
+import msgspec
+
 from pricing import Usage
 from proxy.records import Charge, Reading, ToolCall
 
@@ -86,7 +88,7 @@ class Draft:
             is_streaming=self.is_streaming,
             usage=self.usage,
             usage_raw=self.usage_raw,
-            charges=self.charges,
+            charges=tuple(_storable_charge(charge) for charge in self.charges),
             billing_id=_name(self.billing_id),
             is_pending=self.is_pending,
             service_tier=_name(self.service_tier),
@@ -134,6 +136,18 @@ def _storable(text: str | None, limit: int | None = None) -> str | None:
     except UnicodeEncodeError:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def _storable_charge(charge: Charge) -> Charge:
+    return msgspec.structs.replace(
+        charge,
+        model=_name(charge.model),
+        id=_name(charge.id),
+        service_tier=_name(charge.service_tier),
+        speed=_name(charge.speed),
+        region=_name(charge.region),
+        variant=_name(charge.variant),
+    )
 
 
 def _storable_call(call: ToolCall) -> ToolCall:

@@ -83,6 +83,8 @@ class Bills:
 
     charges: list[Charge] = field(default_factory=list)
     raws: list[bytes] = field(default_factory=list)
+    own_ids: set[str] = field(default_factory=set)
+    """Of parts that are billed once for all responses, such as a sandbox."""
     open_responses: set[str] = field(default_factory=set)
     """Responses that began and did not say yet what they consumed."""
 

@@ -16,7 +16,10 @@ from proxy.wire.sse import Event, SseParser
 _EXTENSIONS: Final = b"sec-websocket-extensions"
 
 
-_LATE_MEMBERS: Final = (b"usage", b"service_tier", b"tool_usage", b"svg_usage")
+_LATE_MEMBERS: Final = (
+    *(b"usage", b"service_tier", b"tool_usage", b"svg_usage"),
+    *(b"usageMetadata", b"modelVersion", b"responseId"),
+)
 """Members that stand near the end of an answer, after pictures and texts of any length."""
 
 

@@ -124,6 +124,14 @@ def test_a_redirect_is_passed_on_and_never_followed_with_a_key(guarded: Stage) -
         answer = exchange(guarded.glassline.port, post(CHAT_PATH, BODY, key=VIRTUAL))
         assert (answer.status, elsewhere.connections) == (307, 0)
         assert b"location: " + location in answer.head
+        # No HTTP client takes `Authorization` to another host, but every one takes this header.
+        carrying = post("/openai/chat/completions", BODY, key="x").replace(
+            b"Authorization: Bearer x", b"x-api-key: " + VIRTUAL.encode()
+        )
+        answer = exchange(guarded.glassline.port, carrying)
+        assert (answer.status, b"location" in answer.head, elsewhere.connections) == (307, False, 0)
+        [row] = guarded.glassline.wait_for_rows(1, "mutated LIKE '%location_withheld%'")
+        assert row["status"] == 307
 
 
 @pytest.mark.case(40)

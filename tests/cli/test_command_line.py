@@ -95,6 +95,24 @@ def test_check_prints_one_line_for_each_mistake(tmp_path: Path, capsys: pytest.C
     assert lines[1] == "config.yaml: upstreams.openai.base_ur: unknown key; did you mean `base_url`?"
 
 
+def test_check_says_how_a_variable_stands_inside_braces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("keys:\n  - {name: app, key: ${APP_KEY}, models: [gpt-5]}\n")
+    assert main(["check"]) == 78
+    assert capsys.readouterr().err.rstrip().endswith("; inside braces, ${VAR} needs quotes")
+    (tmp_path / "config.yaml").write_text(
+        'keys:\n  - {name: app, key: "${APP_KEY:-sk-glassline-01}", models: [gpt-5]}\n'
+    )
+    assert main(["check"]) == 0
+
+
+def test_check_shows_how_a_region_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.yaml").write_text("upstreams: {bedrock: {region: US East}}\n")
+    assert main(["check"]) == 78
+    assert "upstreams.bedrock.region: must be a region" in capsys.readouterr().err
+    (tmp_path / "config.yaml").write_text("upstreams: {bedrock: {region: eu-central-1}}\n")
+    assert main(["check"]) == 0
+
+
 def test_check_finds_an_admin_port_that_others_could_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.yaml").write_text("admin: {host: 0.0.0.0}\n")
     for command in ("check", "serve"):

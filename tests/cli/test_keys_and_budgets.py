@@ -112,6 +112,16 @@ def test_an_unknown_key_is_named_with_those_that_exist(configured: Path, capsys:
     assert "keys: search-team" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("option", "unbounded"), [([], "deny"), (["--unbounded", "allow"], "allow")])
+def test_a_key_made_at_run_time_may_be_allowed_what_nobody_can_bound(
+    configured: Path, capsys: Capture, option: list[str], unbounded: str
+) -> None:
+    assert main(["keys", "create", "batcher", "--budget", "5/day", *option, "-c", str(configured)]) == 0
+    capsys.readouterr()
+    assert main(["keys", "list", "--json", "-c", str(configured)]) == 0
+    assert [each["unbounded"] for each in json.loads(capsys.readouterr().out)["budgets"]] == [unbounded]
+
+
 def test_a_key_is_printed_once_alone_and_works_in_the_explanation(configured: Path, capsys: Capture) -> None:
     options = ["--budget", "25/day", "--budget", "$1.50/2h", "--models", "gpt-4o*,o3", "--rpm", "60"]
     assert main(["keys", "create", "bob", *options, "-c", str(configured)]) == 0

@@ -23,7 +23,7 @@ from proxy.recorder import run as record
 from proxy.recorder import take_lock
 from proxy.store import SqliteStore
 from tests.harness.process import clean_environment, wait_until
-from tests.recorder.builders import ANSWER_NANO_USD, START_MS, make_begin, make_record, write_chat
+from tests.recorder.builders import ANSWER_NANO_USD, START_MS, make_begin, make_end, make_record, write_chat
 
 Capture = pytest.CaptureFixture[str]
 DEARER = """
@@ -111,6 +111,41 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(data_dir: Path, conf
     assert costs(data_dir) == [ANSWER_NANO_USD] * 150
     assert value(data_dir, "SELECT group_concat(price_version) FROM exchanges") == before
     assert value(data_dir, "SELECT count(*) FROM jobs") == (0,)
+
+
+def test_a_local_server_where_it_stands_stays_free_when_it_is_priced_again(data_dir: Path, capsys: Capture) -> None:
+    fill(data_dir, 3, upstream="ollama", provider=None, is_free=True)
+    assert costs(data_dir) == [0] * 3
+    config = data_dir.parent / "config.yaml"
+    config.write_text("upstreams: {ollama: {allow_private: true}}\n")
+    _, total = revised(capsys, "reprice", "-c", str(config), "--data-dir", str(data_dir))
+    assert (total["requests"], total["changed"], costs(data_dir)) == (3, 0, [0] * 3)
+
+
+@pytest.mark.parametrize(("price", "nano_usd"), [("per_request: 0.01", 10_000_000), ("free: true", 0)])
+def test_what_never_said_what_it_consumed_can_be_given_a_flat_fee_afterwards(
+    data_dir: Path, capsys: Capture, price: str, nano_usd: int
+) -> None:
+    data_dir.mkdir()
+    request = b'{"model":"of-ours","input":"Hello","previous_response_id":"resp_1"}'
+    begins = [make_begin(path=path) for path in ("/audio/speech", "/responses")]
+    records = [make_record(each, make_end(b"?", request), request=request, response=b"?") for each in begins]
+    assert records[1].usage is None
+    store = SqliteStore(data_dir / "records.db")
+    store.write(records, {})
+    store.close()
+    assert costs(data_dir) == [None, None]
+    config = data_dir.parent / "config.yaml"
+    config.write_text(f"pricing: {{overrides: [{{model: of-ours, {price}}}]}}\n")
+    place = ("-c", str(config), "--data-dir", str(data_dir))
+    _, total = revised(capsys, "reprice", *place)
+    assert (total["changed"], total["unpriced_before"], total["unpriced_after"]) == (2, 2, 0)
+    assert costs(data_dir) == [nano_usd, nano_usd]
+    config.write_text("{}\n")
+    revised(capsys, "reprice", *place)
+    assert costs(data_dir) == [None, None]
+    last = value(data_dir, "SELECT is_unpriced, cost_source, cost_reason FROM exchanges ORDER BY seq DESC")
+    assert last == (1, "unknown", "no usage")
 
 
 def test_repricing_changes_the_costs_and_once_more_changes_nothing(

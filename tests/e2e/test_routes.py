@@ -258,6 +258,59 @@ def test_a_limited_key_is_found_behind_junk_in_every_place(guarded: Glassline, u
         assert json.loads(got.body)["error"]["details"]["error_code"] == "enforced_spend_limit_reached"
 
 
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/v1/chat/completions", {"error"}),
+        ("/anthropic/v1/messages", {"type", "error", "request_id"}),
+        ("/bedrock/model/m/converse", {"message"}),
+    ],
+)
+def test_a_bad_request_is_refused_in_the_clients_own_words_too(
+    guarded: Glassline, upstream: ScriptedUpstream, path: str, names: set[str]
+) -> None:
+    request = post(path, BODY, key=VIRTUAL, headers=("x-glassline-timeout: soon",))
+    got, sent = ask(guarded, upstream, request, with_length(b"{}"))
+    assert (got.status, sent) == (400, b"")
+    assert set(json.loads(got.body)) == names
+
+
+def test_a_head_that_ends_an_answer_keeps_the_connection(guarded: Glassline, upstream: ScriptedUpstream) -> None:
+    lines = f"Host: a\r\nAuthorization: Bearer {VIRTUAL}\r\n"
+    for first, answer in (
+        ("/v1/models", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+        ("/v1/models", b"HTTP/1.1 200 OK\r\n\r\n"),
+        ("/-/me", b""),
+    ):
+        pipelined = f"HEAD {first} HTTP/1.1\r\n{lines}\r\nGET /healthz HTTP/1.1\r\n{lines}Connection: close\r\n\r\n"
+        got, _ = ask(guarded, upstream, pipelined.encode(), answer)
+        heads = got.raw.split(b"\r\n\r\n")
+        assert heads[1].startswith(b"HTTP/1.1 200 OK\r\n"), got.raw
+        assert heads[2] == b"ok\n"
+
+
+def test_a_virtual_key_is_in_no_file_wherever_its_owner_wrote_it(
+    guarded: Glassline, upstream: ScriptedUpstream
+) -> None:
+    secret = VIRTUAL.encode()
+    unknown = post("/v1/chat/completions", BODY, key="junk", headers=(f"x_api_key: {VIRTUAL}", f"token: {VIRTUAL}"))
+    said = (
+        f"x-glassline-user: {VIRTUAL}",
+        f"Referer: http://a/{VIRTUAL}",
+        f"Cookie: {VIRTUAL}",
+        "x-glassline-session: said",
+    )
+    known = post(f"/t/key:{VIRTUAL}/v1/chat/completions", BODY, key=VIRTUAL, headers=said)
+    assert ask(guarded, upstream, unknown, with_length(b"{}"))[0].status == 401
+    got, sent = ask(guarded, upstream, known, with_length(b"{}"))
+    assert (got.status, secret in sent) == (200, False)
+    row = recorded(guarded, "said")
+    assert row["user"] == "***"
+    for file in guarded.data_dir.rglob("*"):
+        assert not file.is_file() or secret not in file.read_bytes(), file
+    assert VIRTUAL not in guarded.stderr
+
+
 def test_two_keys_at_once_are_refused(guarded: Glassline, upstream: ScriptedUpstream) -> None:
     request = post("/v1/chat/completions", BODY, key=VIRTUAL, headers=(f"x-api-key: {POOR}",))
     got, sent = ask(guarded, upstream, request, with_length(b"{}"))

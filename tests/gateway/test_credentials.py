@@ -140,7 +140,13 @@ def test_two_different_keys_are_refused_since_one_could_spend_under_the_others_n
 
 
 def test_a_key_that_would_leave_within_the_path_is_refused() -> None:
-    for target in (b"/v1/files/" + KEY, b"/v1/files?after=" + KEY):
+    encoded = b"%%%02x" % KEY[0] + KEY[1:]
+    for target in (
+        b"/v1/files/" + KEY,
+        b"/v1/files?after=" + KEY,
+        b"/v1/files/" + encoded,
+        b"/v1/files?after=" + encoded,
+    ):
         with pytest.raises(BadRequest, match="in the path"):
             opened(b"Authorization: Bearer " + KEY, target=target)
 
@@ -188,7 +194,73 @@ def test_what_is_recorded_shows_four_characters_of_a_long_secret_and_none_of_a_s
     }
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"x_api_key",
+        b"api_key",
+        b"Ocp-Apim-Subscription-Key",
+        b"x-functions-key",
+        b"x-api-token",
+        b"token",
+        b"x-auth-key",
+    ],
+)
+def test_a_key_in_a_header_that_nobody_asked_for_is_not_recorded(name: bytes) -> None:
+    assert recorded_headers([(name, KEY)]) == ((name, b"***cdef"),)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"x-glassline-user: " + KEY,
+        b"x-glassline-tags: key=" + KEY,
+        b'x-litellm-spend-logs-metadata: {"user_api_key":"' + KEY + b'"}',
+        b"baggage: user.id=" + KEY,
+        b"x-agent-session-id: " + KEY,
+        b"Sec-WebSocket-Protocol: realtime, mine." + KEY,
+    ],
+)
+def test_the_callers_key_is_crossed_out_of_all_that_it_says(said: bytes) -> None:
+    """Some name their users, sessions and tags by the key they have."""
+    found = opened(said, b"Authorization: Bearer " + KEY, target=b"/t/k:" + KEY + b"/v1/chat/completions")
+    assert found.template is not None
+    begin = found.template.fill("id", 0, is_reserved=False, mutated=())
+    assert b"***" in begin
+    assert KEY not in begin
+    assert KEY not in found.upstream_head
+
+
+@pytest.mark.parametrize("line", [b"Authorization: Bearer ", b"x-api-key: ", b"x-glassline-key: "])
+def test_a_key_that_was_revoked_goes_to_no_provider(line: bytes) -> None:
+    revoked = b"gl-" + b"a" * 43
+    found = opened(line + revoked, b"x-glassline-user: " + revoked, config=parse_config(""))
+    assert found.refusal is not None
+    assert found.refusal.code == "invalid_key"
+    assert found.template is not None
+    assert revoked not in found.template.fill("id", 0, is_reserved=False, mutated=())
+
+
+def test_a_providers_key_that_begins_like_ours_passes() -> None:
+    assert opened(b"Authorization: Bearer gl-" + b"a" * 40, config=parse_config("")).refusal is None
+
+
+@pytest.mark.parametrize("token", [b"OpenAI-Insecure-API-Key.", b"mine."])
+def test_a_key_within_another_subprotocol_stays_here(token: bytes) -> None:
+    lines = (b"Authorization: Bearer " + KEY, b"Sec-WebSocket-Protocol: realtime, " + token + KEY)
+    assert b"\r\nSec-WebSocket-Protocol: realtime\r\n" in opened(*lines).upstream_head
+
+
+def test_long_heads_are_not_remembered_since_anybody_may_send_them() -> None:
+    gate = Gate(LENDING, KeyRing(LENDING.keys, (), b"p" * 32), Budgets(), owner="test")
+    openings = Openings(gate, Router(build_targets(LENDING), "openai"), LENDING.limits)
+    for line, is_kept in ((b"x: y", True), (b"x: " + b"y" * 10_000, False)):
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line
+        assert (openings.find(head)[0] is openings.find(head)[0]) is is_kept
+
+
 def test_a_masked_query_keeps_all_but_the_secrets() -> None:
+    assert mask_query(b"$key=s&oauth_token=s&%24key=s&x=y") == b"$key=***&oauth_token=***&%24key=***&x=y"
     assert mask_query(b"key=s&alt=sse&&b&API_KEY=s&k%65y=s&sig=s&key") == (
         b"key=***&alt=sse&&b&API_KEY=***&k%65y=***&sig=***&key"
     )

@@ -232,6 +232,26 @@ def test_a_method_in_a_header_is_refused_under_limits_only() -> None:
     assert Desk().ask(path, {}, method="GET", content_type=disguised) is None
 
 
+@pytest.mark.parametrize(
+    ("query", "header"),
+    [
+        ("$httpMethod=POST&$req=%7B%7D", ""),
+        ("alt=sse&%24httpMethod=POST", ""),
+        ("$httpHeaders=X-HTTP-Method-Override:POST", ""),
+        ("$ct=application/json", ""),
+        ("_method=POST", ""),
+        ("X-HTTP-Method-Override=POST", ""),
+        ("alt=sse", "X_HTTP_Method-Override: POST"),
+    ],
+)
+def test_a_method_in_the_query_or_in_disguise_is_no_way_round_a_limit(query: str, header: str) -> None:
+    content_type = f"{JSON}\r\n{header}" if header else JSON
+    path = f"/v1beta/models/gemini-2.5-pro:generateContent?{query}"
+    for key in ({"models": ["gpt-5*"]}, {"budgets": [BUDGET]}):
+        assert refusal(Desk(**key).ask(path, {}, method="GET", content_type=content_type)) == BAD
+    assert Desk().ask(path, {}, method="GET", content_type=content_type) is None
+
+
 BILLED = {
     "openai": ("chat/completions", "responses", "embeddings", "images/edits", "audio/speech", "batches", "videos"),
     "anthropic": ("messages", "messages/batches"),

@@ -54,12 +54,17 @@ US = b"http://proxy.local:8080"
         (b"/openai/realtime/calls", b"/v1/realtime/calls/rtc_1", b"/openai/realtime/calls/rtc_1"),
         (b"/house/chat/completions", b"http://127.0.0.1:9000/api/v1/elsewhere#part", US + b"/house/elsewhere#part"),
         (b"/groq/openai/v1/x", b"https://API.groq.com/openai/v1/y", US + b"/groq/openai/v1/y"),
+        # A server behind another's TLS calls itself http; followed, the key would cross the net in the clear.
+        (b"/openai/x", b"http://api.openai.com/v1/x/", US + b"/openai/x/"),
+        (b"/openai/x", b"//api.openai.com/v1/x/", US + b"/openai/x/"),
         # What leads back to us as it stands, and what is not the upstream's API.
         (b"/v1/realtime/calls", b"/v1/realtime/calls/rtc_1", None),
         (b"/openai/x", b"/v2/x", None),
         (b"/openai/x", b"/v1x", None),
         (b"/openai/x", b"relative", None),
-        (b"/openai/x", b"http://api.openai.com/v1/x", None),
+        (b"/openai/x", b"http://api.openai.com:8080/v1/x", None),
+        (b"/openai/x", b"ftp://api.openai.com/v1/x", None),
+        (b"/openai/x", b"//elsewhere.example/v1/x", None),
         (b"/openai/x", b"https://api.openai.com:8443/v1/x", None),
         (b"/openai/x", b"https://api.openai.com.evil.example/v1/x", None),
         (b"/openai/x", b"https://u@api.openai.com/v1/x", None),

@@ -270,6 +270,18 @@ def test_tags_are_taken_off_the_path(router: Router) -> None:
     assert route.upstream_path == b"/v1/models"
 
 
+@pytest.mark.parametrize("tags", [b"/t/a:b" * 65, b"/t/%3Aa:b", b"/t/a%3Ab", b"/t/:b", b"/t/a:"])
+def test_a_tag_without_a_name_and_tags_without_end_are_refused(router: Router, tags: bytes) -> None:
+    with pytest.raises(BadRequest, match="a tag"):
+        router.find(tags + b"/v1/models", "GET")
+
+
+def test_long_paths_are_not_remembered_since_anybody_may_send_them(router: Router) -> None:
+    for query, is_kept in ((b"a=b", True), (b"a" * 2000, False)):
+        target = b"/v1/files?" + query
+        assert (router.find(target, "GET") is router.find(target, "GET")) is is_kept
+
+
 def test_nobody_answers_for_an_unknown_name(router: Router) -> None:
     assert router.find(b"/nobody/v1/models", "GET") is None
     assert router.find(b"/", "GET") is None

@@ -72,7 +72,16 @@ def signed(
     return head + added + b"\r\n" + body
 
 
-@pytest.mark.parametrize("target", [MODEL, b"/model/m/invoke?b=2&a=%20x&a", b"/model/a.b-c_d~1%3A0/converse-stream"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        MODEL,
+        b"/model/m/invoke?b=2&a=%20x&a",
+        b"/model/a.b-c_d~1%3A0/converse-stream",
+        b"/async-invoke?submitTimeAfter=2026-01-01T00:00:00Z&next=%7ea%2fb=&&x",
+        b"/model/m'(*)!$,@|/invoke?",
+    ],
+)
 @pytest.mark.parametrize("body", [b"", b'{"messages":[]}', "ä€".encode() * 1000])
 def test_a_signature_holds(target: bytes, body: bytes) -> None:
     head = b"POST %b HTTP/1.1\r\nHost: bedrock-runtime.us-east-1.amazonaws.com\r\n" % target

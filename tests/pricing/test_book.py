@@ -178,6 +178,17 @@ def test_a_flat_fee_is_the_whole_cost(now: datetime) -> None:
     assert cost_with(Override(model="flat", per_request=Decimal("0.25")), now, "flat").nano_usd == 250_000_000
 
 
+@pytest.mark.parametrize("usage", [Usage(), Usage(images=3), Usage(input_uncached=None), Usage(web_searches=2)])
+def test_a_flat_fee_is_the_whole_cost_whatever_was_consumed(now: datetime, usage: Usage) -> None:
+    book = PriceBook([Override(model="dall-e-3", per_request=Decimal("0.04"))])
+    cost = book.cost(usage, models=["dall-e-3"], provider="openai", at=now)
+    assert (cost.nano_usd, cost.source, cost.components) == (40_000_000, "override", {"request": 40_000_000})
+
+
+def test_a_free_model_has_no_flat_fee(now: datetime) -> None:
+    assert cost_with(Override(model="*", free=True, per_request=Decimal(1)), now).nano_usd == 0
+
+
 def test_an_override_of_another_provider_does_not_apply(now: datetime) -> None:
     assert cost_with(Override(model="*", provider="azure", free=True), now).nano_usd == 450_000
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from proxy.recorder.bills import Bills
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.jobs import Jobs
 from proxy.recorder.revise import Reviser
-from proxy.records import Exchange
+from proxy.records import Body, Charge, Exchange
 from proxy.store import Record, SqliteStore
 from proxy.store.jobs import Task
 from tests.recorder.builders import START_MS, interpreter, make_begin, make_end, make_exchange
@@ -258,3 +259,79 @@ def test_rereading_an_answer_that_was_not_understood_pays_what_was_awaited(desk:
     assert desk.rows()["post"]["cost_reason"] == "billed with seen"
     assert desk.store.settlements(["post"])["post"].nano_usd == NANO_USD
     assert desk.store.bills.payers("openai", ["resp_1"]) == {"resp_1": "seen"}
+
+
+def test_background_work_that_was_read_before_its_beginning_is_recorded_awaits_nothing(desk: Desk) -> None:
+    """A stream that is left open until the response was retrieved elsewhere."""
+    desk.record(retrieved("resp_1", "seen"))
+    (posted,) = desk.record(created("resp_1", "post", background=True, is_reserved=True))
+    assert (posted.pending_id, posted.cost.nano_usd, posted.cost.reason) == (None, 0, "billed with seen")
+    assert posted.settlement is not None
+    assert posted.settlement.nano_usd is None, "all that was reserved is spent: the reader held no reservation"
+    assert desk.total() == NANO_USD
+
+
+def test_a_reservation_is_spent_although_somebody_else_read_the_response_first(desk: Desk) -> None:
+    """Or a budget would be passed by: hold the end of a stream back, and retrieve the response meanwhile."""
+    desk.record(retrieved("resp_1", "seen"))
+    (posted,) = desk.record(created("resp_1", "post", is_reserved=True))
+    assert (posted.cost.nano_usd, posted.cost.reason) == (0, "billed with seen")
+    assert posted.settlement is not None
+    assert (posted.settlement.nano_usd, posted.settlement.is_estimate) == (NANO_USD, False)
+    assert desk.total() == NANO_USD
+
+
+def accepted_batch() -> Exchange:
+    answer = json.dumps({"id": "msgbatch_1", "type": "message_batch", "processing_status": "in_progress"}).encode()
+    where = {"wire": "anthropic", "upstream": "anthropic", "provider": "anthropic"}
+    begin = make_begin(id="post", path="/v1/messages/batches", is_reserved=True, **where)
+    return make_exchange(begin, make_end(answer, b"{}"), request=b"{}", response=answer)
+
+
+def test_results_that_were_left_early_pay_nothing_until_they_are_fetched_whole(desk: Desk) -> None:
+    whole = downloaded("again", results("one", "two", "three"))
+    body = results("one", "two", "three").partition(b"\n")[0]
+    left = downloaded("left", body)
+    left = msgspec.structs.replace(left, end=msgspec.structs.replace(left.end, outcome="client_closed"))
+    _, early, late = desk.record(accepted_batch(), left, whole)
+    assert (early.cost.nano_usd, early.cost.reason, early.bills, early.resolves) == (None, "billed later", (), ())
+    assert (late.cost.nano_usd, late.resolves) == (3 * (1000 * 3000 + 100 * 15000) // 2, ("post",))
+    settlement = desk.store.settlements(["post"])["post"]
+    assert settlement.nano_usd == late.cost.nano_usd, "not the price of the first line alone"
+
+
+def test_results_of_which_only_the_ends_were_kept_have_no_known_cost(desk: Desk) -> None:
+    lines = results(*(f"line-{number}" for number in range(100)))
+    cut = downloaded("cut", lines)
+    head = Body(lines[:2000], len(lines), cut.response.sha256, lines[-2000:])
+    _, record = desk.record(accepted_batch(), msgspec.structs.replace(cut, response=head))
+    assert 1 < len(record.charges) < 100
+    assert (record.cost.nano_usd, record.cost.reason, record.is_unpriced) == (None, "input tokens unknown", True)
+    assert record.cost.components, "a lower bound"
+    settlement = desk.store.settlements(["post"])["post"]
+    assert (settlement.nano_usd, settlement.is_estimate) == (None, True), "all that was reserved is spent"
+    (row,) = desk.store._connection.execute("SELECT charges FROM exchanges WHERE id = 'cut'")
+    kept = msgspec.json.decode(str(row[0]), type=tuple[Charge, ...])
+    assert any(charge.usage.input_tokens is None for charge in kept), "nor will it be known when it is priced again"
+
+
+def video(name: str, method: str, path: str, status: str, id_: str = "video_1", **begin: Any) -> Exchange:
+    job = {"id": id_, "object": "video", "status": status, "model": "sora-2", "seconds": "4", "size": "720x1280"}
+    started = make_begin(id=name, method=method, path=path, **begin)
+    answer = json.dumps(job).encode()
+    return make_exchange(started, make_end(answer, b"{}"), request=b"{}", response=answer)
+
+
+def test_a_video_that_failed_gives_its_reservation_back(desk: Desk) -> None:
+    desk.record(video("post", "POST", "/videos", "queued", is_reserved=True))
+    (seen,) = desk.record(video("seen", "GET", "/videos/video_1", "failed"))
+    assert (seen.cost.nano_usd, seen.is_unpriced, seen.resolves) == (0, False, ("post",))
+    settlement = desk.store.settlements(["post"])["post"]
+    assert (settlement.nano_usd, settlement.is_estimate) == (0, False)
+
+
+def test_an_id_that_is_no_text_can_be_stored_and_is_billed_once(desk: Desk) -> None:
+    odd = "video_\ud800\0"
+    first, again = desk.record(*(video(name, "GET", "/videos/x", "completed", id_=odd) for name in ("a", "b")))
+    assert first.cost.nano_usd
+    assert (again.cost.nano_usd, again.cost.reason) == (0, "billed with a")

@@ -75,6 +75,17 @@ def test_a_stream_of_claude_that_broke_off_keeps_its_input_and_estimates_nothing
     assert record.totals.output == count_text(SAID, CLAUDE)
 
 
+@pytest.mark.parametrize(
+    "more", [{"previous_response_id": "resp_1"}, {"input": [{"type": "item_reference", "id": "i"}]}]
+)
+def test_a_request_that_refers_to_what_is_not_in_it_has_no_estimate_and_no_cost(more: dict[str, Any]) -> None:
+    request = {"model": "gpt-4o-mini", "input": "And then?"} | more
+    output = [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": SAID}]}]
+    answer = {"id": "resp_2", "object": "response", "status": "completed", "model": "gpt-4o-mini", "output": output}
+    made = answered("openai", "openai", "/responses", request, answer)
+    assert (made.usage, made.cost.nano_usd, made.is_unpriced) == (None, None, True)
+
+
 def test_an_answer_that_cannot_be_read_has_no_estimate_of_its_output_and_no_cost() -> None:
     request = {"model": CLAUDE, "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}]}
     record = answered("anthropic", "anthropic", "/v1/messages", request, b"\x00\x01 nonsense")

@@ -173,8 +173,8 @@ def test_a_free_upstream_costs_nothing_even_when_it_was_cut_off() -> None:
     made = record(begin={"is_free": True, "provider": None})
     assert (made.cost.nano_usd, made.cost.source, settled(made)) == (0, "override", (0, False))
     aborted = record(b"", begin={"is_free": True, "provider": None}, outcome="client_closed", status=200)
-    assert settled(aborted)[0] in (0, None)
-    assert aborted.cost.nano_usd in (0, None)
+    assert settled(aborted)[0] == 0
+    assert aborted.cost.nano_usd == 0
 
 
 def test_what_has_no_tokens_has_no_usage_and_counts_as_no_gap_in_the_prices() -> None:
@@ -208,3 +208,46 @@ def test_the_facts_alone_make_a_record_of_any_exchange() -> None:
     facts = interpreter().facts(exchange)
     assert (facts.reading.reader, facts.usage_source, facts.cost.nano_usd) == ("none", "none", None)
     assert settled(facts) == (None, True)
+
+
+def test_a_cost_that_the_provider_reports_without_tokens_is_believed() -> None:
+    answer = json.dumps({"model": "x/y", "choices": [], "usage": {"cost": 0.5}}).encode()
+    made = record(answer, begin={"provider": "openrouter"})
+    assert (made.cost.nano_usd, made.cost.source, made.is_unpriced) == (500_000_000, "provider", False)
+    assert settled(made) == (500_000_000, False)
+
+
+def message_stream(*events: dict[str, Any], **end: Any) -> Record:
+    usage = {"input_tokens": 100, "output_tokens": 1}
+    start = {"type": "message_start", "message": {"model": "claude-sonnet-4-5", "content": [], "usage": usage}}
+    text = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "word " * 500}}
+    body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in (start, text, *events))
+    request = b'{"model":"claude-sonnet-4-5","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    begin = {"path": "/v1/messages", "wire": "anthropic", "upstream": "anthropic", "provider": "anthropic"}
+    return record(body, request=request, begin=begin, headers=SSE_HEADERS, **end)
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome"),
+    [
+        ((), "client_closed"),
+        ((), "completed"),
+        (({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}},), "completed"),
+    ],
+)
+def test_a_message_that_breaks_off_costs_what_was_seen_of_it_and_not_the_one_token_it_began_with(
+    last: tuple[dict[str, Any], ...], outcome: str
+) -> None:
+    made = message_stream(*last, outcome=outcome)
+    assert made.usage_source == "estimated"
+    assert made.totals.input == 100, "as the provider said"
+    assert made.totals.output is not None
+    assert made.totals.output >= 500
+    assert settled(made)[1] is True
+
+
+def test_a_message_that_ends_costs_what_the_provider_says() -> None:
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 480}}
+    made = message_stream(end, {"type": "message_stop"})
+    assert (made.usage_source, made.totals.input, made.totals.output) == ("provider", 100, 480)
+    assert settled(made) == (100 * 3000 + 480 * 15000, False)

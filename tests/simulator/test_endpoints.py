@@ -252,6 +252,8 @@ def test_azure_names_deployments_and_speaks_of_filters(provider: Simulator) -> N
         assert b"content_filter_results" in raw.content
         chunks = list(client.chat.completions.create(model="our-chat", messages=messages, stream=True))
         assert (chunks[0].choices, chunks[-1].choices[0].finish_reason) == ([], "stop")
+        stored = client.get("/deployments/our-chat/chat/completions", cast_to=httpx.Response)
+        assert stored.json()["data"] == []
         assert "prompt_filter_results" in (chunks[0].model_extra or {})
         assert client.embeddings.create(model="text-embedding-3-small", input="x").data
         heard = client.audio.transcriptions.create(model="whisper-1", file=sound(1))

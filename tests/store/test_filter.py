@@ -70,7 +70,7 @@ def test_a_filter_finds_what_it_says(reader: StoreReader, text: str, expected: s
 
 
 def test_an_unknown_field_is_named_with_the_ones_that_exist() -> None:
-    with pytest.raises(FilterError, match=r"no field `modl`, perhaps model\?.*latency, .*status"):
+    with pytest.raises(FilterError, match=r"no field `modl`, perhaps `model`; fields: .*latency, .*status"):
         parse_filter("modl:x")
 
 

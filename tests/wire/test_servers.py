@@ -250,3 +250,12 @@ def test_googles_thoughts_may_stand_in_the_total_alone(
     reading = wire.read(make_exchange({}, {"choices": [], "usage": usage}, provider=provider, wire="gemini"))
     assert reading.usage is not None
     assert (reading.usage.output_tokens, reading.usage.reasoning_tokens) == (output, reasoning)
+
+
+def test_a_breakdown_that_lacks_a_part_is_not_priced_as_the_whole() -> None:
+    parts = [{"model": "m", "usage": {"prompt_tokens": 3, "completion_tokens": 2}}, {"model": "odd"}]
+    answer = {"usage": {"prompt_tokens": 9, "completion_tokens": 4}, "usage_breakdown": {"models": parts}}
+    reading = wire.read(make_exchange({}, answer, provider="groq"))
+    assert reading.charges == ()
+    assert reading.usage is not None
+    assert (reading.usage.input_tokens, reading.usage.output_tokens) == (9, 4)

@@ -83,7 +83,7 @@ def _filtered(reply: Reply) -> Reply:
     if isinstance(reply, Stream):
         return replace(reply, events=_filtered_events(reply.events))
     body = msgspec.json.decode(reply.body)
-    for choice in body["choices"]:
+    for choice in body.get("choices", ()):  # a list of stored completions has none
         choice["content_filter_results"] = _SEVERITIES
     return replace(reply, body=msgspec.json.encode(body | {"prompt_filter_results": _PROMPT_RESULTS}))
 

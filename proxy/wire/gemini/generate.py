@@ -60,6 +60,8 @@ def _read_stream(transcript: Transcript, draft: Draft) -> None:
         answer = _ANSWER.decode(event.data, lost)
         draft.saw_output(event.end_offset, choices.take(answer))
         _take_rest(answer, draft, usage)
+    # The last answer may hold a picture that is longer than what is kept of an end.
+    _take_rest(_ANSWER.from_members([*transcript.members_of_tail()], lost), draft, usage)
     note_lost(draft, "event", lost)
     _finish(choices, usage, draft)
     draft.has_ended = choices.has_ended or draft.error_type is not None

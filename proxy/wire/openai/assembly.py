@@ -84,6 +84,10 @@ class Assembly(ABC, Generic[P]):
                 draft.saw_output(event.end_offset, self._take(piece))
                 if piece.object == "error" or (event.name == b"error" and draft.error_type is None):
                     read_error(event.data, draft)
+        if not self._usage:
+            # The last event may be longer than what is kept of an end.
+            for member in self._transcript.members_of_tail():
+                self.take_extras(msgspec.Raw(member.text if member.key == "usage" else b""), msgspec.Raw())
         note_lost(draft, "event", lost)
         self._finish()
         reasons = self.finish_reasons().values()
@@ -91,7 +95,7 @@ class Assembly(ABC, Generic[P]):
 
     def take_extras(self, usage: msgspec.Raw, error: msgspec.Raw) -> None:
         """Add a usage and an error. The last usage counts: who sends one with every chunk sends running totals."""
-        if (raw := bytes(usage)) not in _ABSENT:
+        if (raw := bytes(usage)) not in _ABSENT and not (raw == b"{}" and self._usage):
             self._usage = raw
         if (raw := bytes(error)) not in _ABSENT:
             read_error(raw, self.draft)

@@ -88,6 +88,8 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
     delta: _Message | None = None
     message: _Message | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    """Moonshot: of the whole answer, in the last chunk of a stream."""
 
 
 class _PartUsage(msgspec.Struct):
@@ -154,6 +156,7 @@ class _Answer(Assembly[_Completion]):
         self._breakdown = piece.usage_breakdown or self._breakdown
         output = Output.NONE
         for position, choice in enumerate(piece.choices or ()):
+            self.take_extras(choice.usage, msgspec.Raw())
             output = max(output, self._take_choice(position, choice))
         return output
 
@@ -174,9 +177,10 @@ class _Answer(Assembly[_Completion]):
             read_usage(bytes(each.usage), part, self.provider)
             if part.usage is not None:
                 charges.append(Charge(usage=part.usage, model=each.model))
-        if charges:
-            self.draft.charges = tuple(charges)
-            self.draft.usage = Usage.total(charge.usage for charge in charges)
+        parts = Usage.total(charge.usage for charge in charges)
+        # Parts that make up less lack one, and the whole must not be priced as the others.
+        if charges and _covers(parts, self.draft.usage):
+            self.draft.charges, self.draft.usage = tuple(charges), parts
 
     def _take_choice(self, position: int, choice: _Choice) -> Output:
         index = position if choice.index is None else choice.index
@@ -211,6 +215,14 @@ class _Answer(Assembly[_Completion]):
             self._tool_calls.take(index, None, None, function.name, function.arguments)
             has_output |= bool(function.name or function.arguments)
         return has_output
+
+
+def _covers(parts: Usage, whole: Usage | None) -> bool:
+    """Say whether parts make up the whole, as far as the whole is known."""
+    if whole is None:
+        return True
+    pairs = ((parts.input_tokens, whole.input_tokens), (parts.output_tokens, whole.output_tokens))
+    return all(total is None or (part is not None and part >= total) for part, total in pairs)
 
 
 READER: Final = Reader("openai_chat/1", read)

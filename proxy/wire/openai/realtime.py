@@ -211,6 +211,8 @@ class _Session:
             # What failed is not billed; what was cancelled may be, and says so when it was counted.
             if bytes(response.usage)[:1] == b"{" or response.status == "failed":
                 self._bills.open_responses.discard(name)
+            else:
+                self._bills.open_responses.add(name)
 
     def _take_item(self, item: _Item) -> None:
         self._written.append(item.text)
@@ -220,7 +222,10 @@ class _Session:
     def _take_transcription(self, event: _Event) -> None:
         self._heard.append(event.transcript or "")
         model = self._transcription_model
-        self._bill(bytes(event.usage), model or "unknown", event.item_id and f"{event.item_id}/transcription")
+        name = event.item_id and f"{event.item_id}/transcription"
+        self._bill(bytes(event.usage), model or "unknown", name)
+        if bytes(event.usage)[:1] != b"{":
+            self._bills.open_responses.add(name or "transcription")
 
     def _bill(self, raw: bytes, model: str | None, id_: str | None) -> None:
         if raw[:1] != b"{":

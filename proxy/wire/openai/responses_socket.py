@@ -170,6 +170,10 @@ def _bill(reading: Draft, bills: Bills) -> None:
         return
     whole = Charge(usage=usage)
     for charge in reading.charges or (whole,):
+        if charge.id is not None:
+            if charge.id in bills.own_ids:
+                continue
+            bills.own_ids.add(charge.id)
         bills.add(
             msgspec.structs.replace(
                 charge,

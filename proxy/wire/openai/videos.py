@@ -60,8 +60,9 @@ def _take(video: _Video, draft: Draft) -> None:
     seconds = number(video.seconds)
     if video.status in _UNFINISHED:
         draft.is_pending = True
-    elif video.status == "completed" and seconds is not None:
-        draft.usage = Usage(video_ms=round(seconds * 1000))
+    elif video.status == "failed" or (video.status == "completed" and seconds is not None):
+        # That nothing was made has to be said as well: somebody awaits it.
+        draft.usage = Usage(video_ms=round(seconds * 1000) if seconds and video.status == "completed" else 0)
         draft.charges = (Charge(usage=draft.usage, id=video.id, variant=video.size),)
         draft.billing_id = video.id
 

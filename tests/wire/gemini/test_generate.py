@@ -225,3 +225,17 @@ def test_claude_on_vertex_is_read_as_anthropic() -> None:
     assert (reading.endpoint, reading.model, reading.output_text) == ("messages", "claude-sonnet-4-5-20250929", "Hi")
     assert reading.usage is not None
     assert reading.usage.output_tokens == 2
+
+
+@pytest.mark.parametrize("layout", [None, events, array])
+def test_a_picture_longer_than_what_is_kept_does_not_hide_what_it_cost(layout: Any) -> None:
+    made = [{"modality": "IMAGE", "tokenCount": 1290}]
+    usage = {"promptTokenCount": 7, "candidatesTokenCount": 1290, "totalTokenCount": 1297}
+    picture = {"inlineData": {"mimeType": "image/png", "data": "A" * 50_000}}
+    drawn = answer(picture, finish="STOP", usageMetadata=usage | {"candidatesTokensDetails": made})
+    body = drawn if layout is None else layout(answer({"text": "Here"}), drawn)
+    path = {None: PLAIN, events: f"{STREAM}?alt=sse", array: STREAM}[layout]
+    reading = read(body, path=path, capture_limit=2000)
+    assert reading.usage is not None
+    assert (reading.usage.input_tokens, reading.usage.output_image) == (7, 1290)
+    assert reading.model == "gemini-2.5-flash"

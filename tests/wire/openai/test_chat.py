@@ -275,3 +275,27 @@ def test_token_times_come_from_the_pieces_that_completed_the_events() -> None:
     times = ((len(role) + 3, 100), (len(role + first) - 1, 200), (len(role + first) + 5, 300), (10_000, 400))
     exchange = make_exchange(STREAMING, role + first + last, times=times)
     assert token_times(exchange, read(exchange)) == (300, 300, 400)
+
+
+def test_usage_inside_the_last_choice_is_that_of_the_answer() -> None:
+    """As Moonshot streams it."""
+    chunk = delta({}, finish_reason="stop")
+    chunk["choices"][0]["usage"] = USAGE
+    reading = read_stream(delta({"content": "x"}), chunk)
+    assert reading.usage is not None
+    assert (reading.usage.input_tokens, reading.usage.output_tokens) == (5, 7)
+
+
+def test_an_empty_usage_does_not_undo_the_one_before() -> None:
+    reading = read_stream(delta({}, finish_reason="stop", usage=USAGE), {"choices": [], "usage": {}})
+    assert reading.usage is not None
+    assert (reading.usage.input_tokens, reading.usage.output_tokens) == (5, 7)
+
+
+def test_the_usage_of_a_last_event_longer_than_what_is_kept_of_an_end_is_found() -> None:
+    """As Perplexity's, which holds what was searched."""
+    spoken = [delta({"content": "w" * 50}) for _ in range(50)]
+    body = sse(*spoken, {"choices": [], "search_results": "x" * 5000, "usage": USAGE})
+    reading = read(make_exchange(STREAMING, body, capture_limit=1000))
+    assert reading.usage is not None
+    assert (reading.usage.input_tokens, reading.usage.output_tokens) == (5, 7)

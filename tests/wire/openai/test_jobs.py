@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pricing import Usage
 from proxy.records import Reading, ToolCall
 from proxy.wire import read
 from tests.wire.exchanges import make_exchange
@@ -73,7 +74,7 @@ def test_a_video_is_billed_by_its_seconds_when_somebody_sees_it_completed() -> N
     (charge,) = done.charges
     assert (charge.usage.video_ms, charge.variant, charge.id) == (8000, "1280x720", "video_1")
     failed = get("/v1/videos/video_1", video | {"status": "failed", "error": {"code": "moderation", "message": "no"}})
-    assert (failed.is_pending, failed.usage, failed.error_type) == (False, None, "moderation")
+    assert (failed.is_pending, failed.usage, failed.error_type) == (False, Usage(video_ms=0), "moderation")
 
 
 def test_a_run_is_billed_once_under_its_id() -> None:

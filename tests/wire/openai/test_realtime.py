@@ -235,3 +235,16 @@ def test_an_unusable_count_is_unknown_and_never_nothing(counts: dict[str, Any]) 
     reading = read(make_session([], [session(), created("r"), done("r", usage=USAGE | counts)]))
     assert reading.usage is not None
     assert None in (reading.usage.input_tokens, reading.usage.output_tokens)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "response.done", "response": {"id": "resp_9", "status": "completed", "usage": None}},
+        {"type": "conversation.item.input_audio_transcription.completed", "item_id": "item_9", "transcript": "hi"},
+    ],
+)
+def test_what_ended_without_a_usage_is_unknown_and_not_free(event: dict[str, Any]) -> None:
+    reading = read(make_session([], [event]))
+    assert reading.usage is None
+    assert "response_unfinished" in reading.problems

@@ -145,3 +145,18 @@ def test_a_session_without_a_response_consumed_nothing() -> None:
 def test_bytes_in_the_middle_of_a_session_never_raise(data: bytes, at: int) -> None:
     wire = wire_of(LONG)
     assert "reader" not in read_session([data], [wire[:at] + data + wire[at:]]).problems
+
+
+def test_a_sandbox_that_several_responses_run_code_in_is_billed_once() -> None:
+    ran = [{"type": "code_interpreter_call", "container_id": "cntr_1"}]
+    finished: list[Said] = [
+        {
+            "type": "response.completed",
+            "response": {"id": f"resp_{n}", "status": "completed", "output": ran, "usage": usage(n), "store": True},
+        }
+        for n in (1, 2)
+    ]
+    reading = read_session([], [*finished, GOODBYE])
+    assert [charge.id for charge in reading.charges] == ["resp_1", "cntr_1", "resp_2"]
+    assert reading.usage is not None
+    assert reading.usage.containers == 1
