@@ -35,6 +35,7 @@ LIST_PRICE = frozenset({"", "auto", "default", "standard", "standard_only", "on_
 
 ANYWHERE = frozenset({"", "global", "not_available", "default"})
 """Names of no region in particular, for which the list price holds."""
+_ANY_REGION = "*"
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     variants: dict[str, dict[str, Decimal]] = {}
     """Prices that depend on what was ordered, such as quality and size of a picture, by its name."""
     regions: dict[str, Decimal] = {}
-    """Factor on the prices of tokens, by the region in which inference ran."""
+    """Factor on the prices of tokens, by the region in which inference ran; `*`: any that has no factor of its own."""
     cache_write_12h_per_input: Decimal | None = None
     """Price of a twelve-hour cache write as a factor of the input price."""
     free: bool = False
@@ -211,7 +212,8 @@ class Listing:
         """Return the factor on the prices of tokens. None: nobody knows it."""
         if not self.is_regional or region in ANYWHERE:
             return Decimal(1)
-        return next((gap.regions[region] for gap in self.gaps if region in gap.regions), None)
+        found = (gap.regions.get(region, gap.regions.get(_ANY_REGION)) for gap in self.gaps)
+        return next((factor for factor in found if factor is not None), None)
 
     def _has_variant(self, at: datetime, key: str, value: str) -> bool:
         return self.is_own and any(

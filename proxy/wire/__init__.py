@@ -7,6 +7,7 @@ capture in `tests/captures/` and one line in the table. Nothing here may change 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -109,6 +110,7 @@ _OTHERS: Final[Mapping[str, Reader]] = MappingProxyType(
     }
 )
 """Who reads the errors of operations that have no reader of their own, by dialect."""
+_LOCATION: Final = re.compile(r"/projects/[^/?]+/locations/([a-zA-Z0-9-]{1,64})/")
 _UNREAD: Final = Reader("none", lambda _transcript, _draft: None)
 
 
@@ -118,11 +120,17 @@ def read(exchange: Exchange) -> Reading:
     operation = find_operation(begin.wire, exchange.method, begin.path)
     if operation is None:
         return Reading(reader="none", endpoint="other")
-    draft = Draft(model_requested=operation.model)
+    draft = Draft(model_requested=operation.model, region=_location(begin.path))
     fallback = _OTHERS.get(operation.dialect, _UNREAD)
     reader = _READERS.get((operation.dialect, operation.endpoint), fallback)
     draft.attempt("reader", _read, reader, operation, exchange, draft)
     return draft.finish(reader.name, operation.endpoint)
+
+
+def _location(path: str) -> str | None:
+    """Return the place that a path of Google's names: what runs there may have a price of its own."""
+    match = _LOCATION.search(path)
+    return match[1].lower() if match else None
 
 
 def token_times(exchange: Exchange, reading: Reading) -> TokenTimes:

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.wire.lenient import closing_bracket
 from proxy.wire.sse import Event
-from proxy.wire.transcript import Transcript
+from proxy.wire.transcript import MOST_EVENTS, Transcript
 
 _BETWEEN: Final = re.compile(rb"[ \t\r\n,\[\]\x1e\xef\xbb\xbf]*+")
 """What may stand between objects; RFC 7464 puts a record separator before each."""
@@ -28,7 +28,7 @@ def objects(transcript: Transcript) -> Iterator[Event]:
 
 
 def _objects(text: bytes, position: int, offset: int) -> Iterator[Event]:
-    while True:
+    for _ in range(MOST_EVENTS):
         if between := _BETWEEN.match(text, position):
             position = between.end()
         if position >= len(text):

@@ -18,9 +18,10 @@ from proxy.records import SWITCHING_PROTOCOLS, Charge
 from proxy.websocket import Deflate, FrameParser, Message, Opcode, read_extensions
 from proxy.wire.draft import Draft
 from proxy.wire.lenient import last_member
-from proxy.wire.transcript import Transcript
+from proxy.wire.transcript import MOST_EVENTS, Transcript
 
 _DATA: Final = frozenset({Opcode.TEXT, Opcode.BINARY})
+_SLICE: Final = 1 << 20
 _NOTHING: Final = Usage.from_totals(input_tokens=0, output_tokens=0)
 UNFINISHED: Final = "response_unfinished"
 """The problem of a reading that lacks the usage of a response that had begun."""
@@ -46,7 +47,7 @@ def is_upgraded(transcript: Transcript) -> bool:
 def from_server(transcript: Transcript, draft: Draft) -> Iterator[Note]:
     """Yield what the server said."""
     parser = FrameParser(deflate=_deflate(transcript, draft, is_server=True))
-    for message in parser.feed(transcript.response):
+    for message in _first(parser, transcript.response, draft):
         yield _note(message, message.end_offset)
     if parser.problem is not None:
         draft.problems.add(f"response_frames_{parser.problem}")
@@ -57,10 +58,22 @@ def from_server(transcript: Transcript, draft: Draft) -> Iterator[Note]:
 def from_client(transcript: Transcript, draft: Draft) -> Iterator[Note]:
     """Yield what the client said, as far as it was kept."""
     parser = FrameParser(deflate=_deflate(transcript, draft, is_server=False))
-    for message in parser.feed(transcript.request):
+    for message in _first(parser, transcript.request, draft):
         yield _note(message, message.end_offset)
     if parser.problem is not None:
         draft.problems.add(f"request_frames_{parser.problem}")
+
+
+def _first(parser: FrameParser, body: bytes, draft: Draft) -> Iterator[Message]:
+    """Yield the messages of a body, of absurdly many the first: what the others consumed is then unknown."""
+    seen = 0
+    for start in range(0, len(body), _SLICE):
+        found = parser.feed(body[start : start + _SLICE])
+        yield from found
+        seen += len(found)
+        if seen > MOST_EVENTS and start + _SLICE < len(body):
+            draft.problems.add(UNFINISHED)
+            return
 
 
 def _deflate(transcript: Transcript, draft: Draft, *, is_server: bool) -> Deflate | None:

@@ -23,6 +23,12 @@ _LATE_MEMBERS: Final = (
 """Members that stand near the end of an answer, after pictures and texts of any length."""
 
 
+MOST_EVENTS: Final = 300_000
+"""Events or messages of one exchange that are looked at: hours of speech have fewer, and a second or two is enough."""
+_SLICE: Final = 1 << 20
+_END: Final = 64 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """The readable side of an exchange."""
@@ -112,12 +118,24 @@ class Transcript:
         return not start.startswith((b"{", b"[", b"<", b'"'))
 
     def events(self) -> Iterator[Event]:
-        """Yield the events of a response stream; where its middle was not kept, events are missing."""
-        parser = SseParser()
-        yield from parser.feed(self.response)
-        if self.response_tail:
-            parser = SseParser(start=self.tail_start, is_torn=True)
-            yield from parser.feed(self.response_tail)
+        """Yield the events of a response stream; where its middle was not kept, events are missing.
+
+        Of a stream with absurdly many events the first are read, and those at the very end, where usage stands.
+        """
+        body, tail, tail_start = self.response, self.response_tail, self.tail_start
+        parser, seen = SseParser(), 0
+        for start in range(0, len(body), _SLICE):
+            found = parser.feed(body[start : start + _SLICE])
+            seen += len(found)
+            yield from found
+            if seen > MOST_EVENTS and not tail:
+                tail_start = max(start + _SLICE, len(body) - _END)
+                tail = body[tail_start:]
+            if seen > MOST_EVENTS:
+                break
+        if tail:
+            parser = SseParser(start=tail_start, is_torn=True)
+            yield from parser.feed(tail)
         yield from parser.close()
 
     def read_request(self, decoder: LenientDecoder[T], draft: Draft) -> T:

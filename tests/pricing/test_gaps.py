@@ -127,3 +127,23 @@ def test_the_minute_of_a_request_decides_where_prices_change_by_the_hour(book: P
         for hour, minute in ((0, 29), (0, 30), (16, 29), (16, 30))
     ]
     assert costs == [135_000_000, 270_000_000, 270_000_000, 135_000_000]
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "factor"),
+    [
+        ("claude-sonnet-4-5@20250929", "europe-west1", "1.1"),
+        ("claude-sonnet-4-5@20250929", "eu", "1.1"),
+        ("claude-sonnet-4-5@20250929", "global", "1"),
+        ("claude-3-haiku@20240307", "us-east5", "1"),
+        ("gemini-3.5-flash", "us-central1", "1.1"),
+        ("gemini-2.5-flash", "us-central1", "1"),
+    ],
+)
+def test_on_vertex_a_place_of_ones_own_choice_costs_more_of_the_newer_models(
+    book: PriceBook, model: str, region: str, factor: str
+) -> None:
+    usage = Usage.from_totals(input_tokens=1_000_000, output_tokens=100_000)
+    listed, there = cost(book, usage, model, "google"), cost(book, usage, model, "google", region=region)
+    assert listed.nano_usd is not None
+    assert there.nano_usd == listed.nano_usd * Decimal(factor)

@@ -304,3 +304,21 @@ def test_ten_megabytes_of_anything_take_seconds_at_most(body: bytes) -> None:
     reading = read(make_exchange({}, body))
     assert time.perf_counter() - start < 20  # under 2 s here; anything quadratic would take hours
     assert "reader" not in reading.problems
+
+
+def test_a_stream_of_absurdly_many_events_is_read_in_bounded_time_and_its_end_still_counts() -> None:
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":7}}\n\n' + DONE
+    body = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n' + b"data:1\n\n" * 4_000_000 + usage
+    started = time.process_time()
+    reading = read(make_exchange({"model": "m", "stream": True}, body))
+    assert time.process_time() - started < 15
+    assert reading.usage is not None
+    assert (reading.usage.input_tokens, reading.usage.output_tokens, reading.output_text) == (9, 7, "x")
+
+
+def test_what_stands_at_a_cut_of_the_reading_is_read_once() -> None:
+    body = b"".join(
+        b'data: {"choices":[{"index":0,"delta":{"content":"%d "}}]}\n\n' % number for number in range(60_000)
+    )
+    reading = read(make_exchange({"model": "m", "stream": True}, body + DONE))
+    assert reading.output_text == "".join(f"{number} " for number in range(60_000))

@@ -228,6 +228,8 @@ class _Session:
             self._bills.open_responses.add(name or "transcription")
 
     def _bill(self, raw: bytes, model: str | None, id_: str | None) -> None:
+        if id_ is not None and id_ in self._bills.own_ids:
+            return  # said twice
         if raw[:1] != b"{":
             return
         lost: set[str] = set()
@@ -235,6 +237,8 @@ class _Session:
         if lost:
             self._draft.problems.add("usage")
         self._bills.add(Charge(usage=usage, model=model or self._draft.model_requested, id=id_), raw)
+        if id_ is not None:
+            self._bills.own_ids.add(id_)
 
 
 def _usage(said: _Usage) -> Usage:

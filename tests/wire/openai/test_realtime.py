@@ -248,3 +248,9 @@ def test_what_ended_without_a_usage_is_unknown_and_not_free(event: dict[str, Any
     reading = read(make_session([], [event]))
     assert reading.usage is None
     assert "response_unfinished" in reading.problems
+
+
+def test_a_response_whose_end_is_said_twice_is_billed_once() -> None:
+    once, twice = (read(make_session([], [session(), created("r1"), *[done("r1")] * n, GOODBYE])) for n in (1, 2))
+    assert twice.usage == once.usage
+    assert len(twice.charges) == 1
