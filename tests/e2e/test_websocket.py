@@ -443,6 +443,23 @@ def test_a_provider_that_breaks_off_in_a_response_leaves_it_unpriced(
     assert after["spent_nano_usd"] > 0, "what may have been billed is spent"
 
 
+@pytest.mark.case(33)
+def test_a_provider_that_is_killed_breaks_the_session_and_what_it_counted_before_is_billed(
+    glassline: Glassline, simulator: Simulator
+) -> None:
+    with socket_to(glassline, "/v1/realtime?model=gpt-realtime") as connection:
+        hear(connection, "session.created")
+        say(connection, type="response.create")
+        hear(connection, "response.done")
+        simulator.wait_for_truth(1, "consumed")
+        simulator.kill_group(signal.SIGKILL)
+        assert until_closed(connection).code == 1006, "no close frame was invented"
+    (row,) = glassline.wait_for_rows(1)
+    assert row["outcome"] in ("upstream_reset", "truncated")
+    assert row["output_tokens"] == consumed(simulator)[0]["output_tokens"]
+    assert row["cost_usd"] > 0
+
+
 def test_a_refusal_of_the_provider_comes_through_as_it_is(glassline: Glassline) -> None:
     with pytest.raises(InvalidStatus) as refused:
         socket_to(glassline, "/v1/realtime?model=gpt-realtime", headers={"x-simulate": "status=429"})
