@@ -16,7 +16,6 @@ from proxy.gates.admission import Peek
 from proxy.gateway.framing import LAST_CHUNK, ResponseHead, encode_chunks, has_no_body
 from proxy.gateway.heads import own_response, response_head
 from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
-from proxy.gateway.meter import Allowance
 from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, body_of, headers_of, spelled, stream_error
 from proxy.gateway.rewrite import ResultsRewriter, return_path, rewrite_head, takes_its_key_along
@@ -61,8 +60,6 @@ class Relay:
     _is_edited: bool = False
     """What is sent upstream differs from what the client sent."""
     _remaining_nano: int | None = None
-    _allowance: Allowance | None = None
-    """How much output the reservation covers; None: all of it."""
     _stripper: Stripper | ResultsRewriter | None = None
     """What changes the response's bytes on their way."""
     _rewrites_body: bool = False
@@ -199,13 +196,14 @@ class Relay:
             if isinstance(answer, Granted):
                 self._service.ledger.release(self._tape.id)
         elif isinstance(answer, Granted):
-            self._remaining_nano = answer.remaining_nano_usd
-            if answer.output_tokens is not None:
-                self._allowance = Allowance(answer.output_tokens, self._peek.choices if self._peek is not None else 1)
-            self._dispatch()
+            self._granted(answer)
         else:
             self._tape.is_reserved = False
             self.refuse(self._refusal_of(answer))
+
+    def _granted(self, answer: Granted) -> None:
+        self._remaining_nano = answer.remaining_nano_usd
+        self._dispatch()
 
     def _refusal_of(self, answer: Answer | LedgerUnavailable) -> Refusal:
         return (
@@ -260,9 +258,7 @@ class Relay:
             else:
                 framing = b"content-length: %d\r\n\r\n" % (self._content_length or 0)
         opening = self._opening
-        # What is stripped or metered must be readable.
-        must_read = self._is_edited or self._allowance is not None or self._rewrites_body
-        first = opening.identity_head if must_read else opening.upstream_head
+        first = opening.identity_head if self._must_read() else opening.upstream_head
         if opening.signer is not None:
             try:
                 first += opening.signer.sign(first, self._route.target.origin.url, b"".join(body))
@@ -271,6 +267,10 @@ class Relay:
                 self.connect_failed(str(error))
                 return
         connection.write(b"".join((first, framing, *body)))
+
+    def _must_read(self) -> bool:
+        """Say whether the answer must come without content coding."""
+        return self._is_edited or self._rewrites_body
 
     def connect_failed(self, reason: str) -> None:
         """Answer for an upstream that cannot be reached."""
@@ -302,8 +302,6 @@ class Relay:
         if head.has_addresses or self._rewrites_body:
             self._rewrite(head)
         self._start_response(head)
-        if self._allowance is not None:
-            self._begin_metering(self._allowance, head)
 
     def _rewrite(self, head: ResponseHead) -> None:
         """Turn the addresses to which the client's SDK would go on past us."""
@@ -343,10 +341,7 @@ class Relay:
             self._hold_error(pieces)
             return
         now = self._last_byte_at = self._service.now()
-        if self._allowance is not None:
-            self._pass_covered(self._allowance, pieces)
-            return
-        if pieces and pieces[-1][-16:].rstrip().endswith(_DONE):
+        if looks_like_the_end(pieces):
             # The client may take this for the end: what it has seen must survive us from now on.
             self._tape.tap(pieces, now)
             self._tape.flush_response()
@@ -373,7 +368,7 @@ class Relay:
 
     def flush_head(self) -> None:
         """Send a response head whose body has not begun."""
-        if self._pending_head is not None and (self._allowance is None or not self._allowance.is_blind):
+        if self._pending_head is not None:
             self._write(b"")
 
     def response_ended(self, pieces: list[bytes]) -> None:
@@ -384,9 +379,6 @@ class Relay:
             if self._resend_original():
                 return
             pieces = self._release_error()
-        if self._allowance is not None:
-            self._end_metered(self._allowance, pieces)
-            return
         self._tape.tap(pieces, self._service.now())
         self._end(pieces)
 
@@ -424,9 +416,9 @@ class Relay:
             self._upstream.pause()
 
     def resume_response(self) -> None:
-        """Read from the upstream again, unless something of it waits to be covered."""
+        """Read from the upstream again."""
         self._last_byte_at = self._service.now()
-        if self._upstream is not None and (self._allowance is None or not self._allowance.is_holding):
+        if self._upstream is not None:
             self._upstream.resume()
 
     # --- an edited request that the upstream may object to -----------------------------------------------------
@@ -441,7 +433,6 @@ class Relay:
 
     def _release_error(self) -> list[bytes]:
         held, self._held_error = self._held_error or [], None
-        self._allowance = None  # an error is billed by nobody
         if self._response is not None:
             self._start_response(self._response)
         return held
@@ -461,90 +452,6 @@ class Relay:
         self._window = [original]
         self._connect()
         return True
-
-    # --- a hard budget and a running stream --------------------------------------------------------------------
-
-    def _begin_metering(self, allowance: Allowance, head: ResponseHead) -> None:
-        if head.status >= 300:  # what is no answer is billed by nobody
-            self._allowance = None
-            return
-        allowance.begin(head.content_type, is_encoded=head.is_encoded)
-        if allowance.is_blind:
-            self._ask_for_more(allowance)
-
-    def _pass_covered(self, allowance: Allowance, pieces: list[bytes]) -> None:
-        """Relay what the reservation covers; the rest waits until it covers more."""
-        if self.is_over:
-            return
-        self._tap_metered(allowance, pieces)
-        covered = allowance.take(pieces)
-        if covered:
-            self._write_body(covered)
-        self._ask_for_more(allowance)
-
-    def _tap_metered(self, allowance: Allowance, pieces: list[bytes]) -> None:
-        """Record what came, before anything of it may be taken for the end. What nobody may see yet can still change."""
-        if not allowance.is_blind:
-            self._tape.tap(pieces, self._service.now())
-            if pieces and pieces[-1][-16:].rstrip().endswith(_DONE):
-                self._tape.flush_response()
-
-    def _end_metered(self, allowance: Allowance, pieces: list[bytes]) -> None:
-        if self.is_over:
-            return
-        self._tap_metered(allowance, pieces)
-        covered = allowance.take(pieces) + allowance.close()
-        if not allowance.is_holding:
-            self._allowance = None
-            self._end(covered)
-            return
-        allowance.is_ended = True
-        if covered:
-            self._write_body(covered)
-        self._ask_for_more(allowance)
-
-    def _ask_for_more(self, allowance: Allowance) -> None:
-        needed = allowance.tokens_to_ask()
-        if allowance.refusal is not None and allowance.is_holding:
-            self._stop_metered(allowance, allowance.refusal)
-            return
-        if allowance.is_holding:
-            self.pause_response()
-        if needed is not None:
-            self._service.ledger.extend(self._tape.id, needed, self._extended)
-
-    def _extended(self, answer: Answer | LedgerUnavailable) -> None:
-        allowance = self._allowance
-        if self.is_over or allowance is None:
-            return
-        if not isinstance(answer, Granted):
-            allowance.refusal = self._refusal_of(answer)
-            if allowance.is_holding or allowance.is_blind:
-                self._stop_metered(allowance, allowance.refusal)
-            return
-        was_blind = allowance.is_blind
-        covered = allowance.grant(answer.output_tokens)
-        if was_blind:
-            self._tape.tap(covered, self._service.now())
-        if answer.output_tokens is None:
-            self._allowance = None
-        if allowance.is_ended and not allowance.is_holding:
-            self._allowance = None
-            self._end(covered)
-            return
-        if covered:
-            self._write_body(covered)
-        self._ask_for_more(allowance)
-        if self._client.paused_since is None:
-            self.resume_response()
-
-    def _stop_metered(self, allowance: Allowance, refusal: Refusal) -> None:
-        """End a response that outgrew its budget: by an answer of our own if nothing of it was passed on."""
-        if allowance.is_blind and self._pending_head is not None:
-            self._response = self._pending_head = None
-            self.refuse(refusal)
-        else:
-            self._cut(refusal)
 
     def _cut(self, refusal: Refusal) -> None:
         """End a running stream with an error that its wire knows."""
@@ -723,6 +630,11 @@ class Relay:
         if self._service.is_draining or not self._head.keep_alive:
             return b"connection: close\r\n"
         return b"connection: keep-alive\r\n" if self._head.is_http_1_0 else b""
+
+
+def looks_like_the_end(pieces: list[bytes]) -> bool:
+    """Say whether a client may take these pieces for the end of a stream."""
+    return bool(pieces) and pieces[-1][-16:].rstrip().endswith(_DONE)
 
 
 def _header_safe(text: str) -> bytes:

@@ -21,6 +21,7 @@ from proxy.gateway.client import ClientConnection
 from proxy.gateway.framing import RequestHead
 from proxy.gateway.gate import Gate
 from proxy.gateway.heads import own_response
+from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.refusal import Refusal, body_of, headers_of
 from proxy.gateway.relay import Relay
@@ -144,7 +145,7 @@ class Gateway:
         elif is_upgrade(head):
             return SocketRelay(self, client, opening, route, Tape(self, template), length)
         else:
-            return Relay(self, client, opening, route, Tape(self, template), length)
+            return MeteredRelay(self, client, opening, route, Tape(self, template), length)
         return None
 
     def answer_unrecorded(

@@ -15,9 +15,9 @@ import msgspec
 
 from proxy.gates.admission import Peek
 from proxy.gateway.framing import ResponseHead
+from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, body_of
-from proxy.gateway.relay import Relay
 from proxy.gateway.routing import Route
 from proxy.gateway.socket.handshake import (
     UPGRADE_LINES,
@@ -50,7 +50,7 @@ _FIRST_OUTPUT: Final = 256
 """Tokens reserved before a session begins; its messages have more covered."""
 
 
-class SocketRelay(Relay):
+class SocketRelay(MeteredRelay):
     """One session between a client connection and an upstream connection."""
 
     is_upgraded: bool = False
