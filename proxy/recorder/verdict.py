@@ -30,6 +30,8 @@ _ALL_OF_IT: Final = Settlement(None, None, None, is_estimate=True)
 _UNSEEN: Final = Charge(usage=Usage(input_uncached=None, output_text=None))
 """Stands for the lines of a list that were not kept, so that what was kept is a lower bound, also when repriced."""
 NOTHING_PAID: Final[Mapping[str, str]] = MappingProxyType({})
+_SURELY_BEHIND: Final = 2
+"""A running total so many times below what was seen has stopped running; estimates err by half at most."""
 _READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 """Methods that make no provider work for money, whatever the path."""
 
@@ -314,8 +316,8 @@ def _with_what_was_seen(exchange: Exchange, reading: Reading, usage: Usage) -> t
     seen = estimated_usage(exchange, reading) if is_open and made is not None and not exchange.begin.is_free else None
     if seen is None or made is None or not isinstance(usage.output_text, int):
         return usage, "provider"
-    if 0 < (seen.output_tokens or 0) <= made:
-        return usage, "provider"
+    if 0 < (seen.output_tokens or 0) <= made * _SURELY_BEHIND:
+        return usage, "provider"  # A total that runs along is exact, and an estimate is not.
     more = max((seen.output_tokens or 0) - made, 0)
     return msgspec.structs.replace(usage, output_text=usage.output_text + more), "estimated"
 

@@ -89,7 +89,7 @@ def test_filters_and_times_narrow_the_list(recorded: Path, capsys: Capture) -> N
     assert main(["requests", "list", "-q", "colour:red", "--data-dir", str(recorded)]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "Fields: " in error
+    assert "fields: " in error
     assert main(["requests", "list", "--from", "yesterday", "--data-dir", str(recorded)]) == 1
     assert main(["cost", "--by", "colour", "--data-dir", str(recorded)]) == 1
 

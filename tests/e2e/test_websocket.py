@@ -225,6 +225,7 @@ def test_a_long_session_is_priced_exactly_even_when_the_gateway_is_killed(
             say(connection, type="input_audio_buffer.commit")
             say(connection, type="response.create")
             hear(connection, "response.done")
+        simulator.wait_for_truth(6, "consumed")
         billed = [usage["input_tokens"] for usage in consumed(simulator)]
         glassline.kill_group(signal.SIGKILL)
         assert until_closed(connection).code == 1006

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -249,7 +250,9 @@ def aborted_record(seen: Seen) -> None:
     demand(row["outcome"] == "client_closed", f"outcome {row['outcome']}")
     demand(row["usage_source"] in ("estimated", "provider"), f"usage from {row['usage_source']}")
     billed = truth["usage"]["output_tokens"]
-    demand(0 < (row["output_tokens"] or 0) <= billed, f"{row['output_tokens']} tokens, the provider bills {billed}")
+    # What the provider said is exact; an estimate errs on the safe side, by the margin of its tokenizer.
+    most = billed if row["usage_source"] == "provider" else billed * 1.5 + 8
+    demand(0 < (row["output_tokens"] or 0) <= most, f"{row['output_tokens']} tokens, the provider bills {billed}")
     demand(row["ttft_ms"] is not None, "no time to the first token")
 
 
@@ -259,10 +262,13 @@ def true_records(stage: Stage, contract: Contract, seen: Seen) -> None:
     for side in ("request", "response"):
         if side == "request" and any(row["mutated"] for row in seen.rows):
             continue
-        kept = sorted(digest(stage.body(row, side)) for row in seen.rows)
-        sent = sorted((truth[f"{side}_sha256"], truth[f"{side}_bytes"]) for truth in seen.truths)
+        # Who tries again may hang up on the error without reading it: then there is nothing to compare.
+        left = [row for row in seen.rows if side == "response" and row["outcome"] == "client_closed"]
+        kept = Counter(digest(stage.body(row, side)) for row in seen.rows if row not in left)
+        sent = Counter((truth[f"{side}_sha256"], truth[f"{side}_bytes"]) for truth in seen.truths)
         outcomes = [row["outcome"] for row in seen.rows]
-        demand(kept == sent, f"{side} bodies: recorded {kept}, the provider says {sent}; {outcomes}")
+        is_same = kept <= sent and kept.total() + len(left) == sent.total()
+        demand(is_same, f"{side} bodies: recorded {kept}, the provider says {sent}; {outcomes}")
     for row, truth in zip(seen.rows, seen.truths, strict=True):
         true_record(contract, row, truth)
 
@@ -274,7 +280,8 @@ def digest(body: bytes) -> tuple[str, int]:
 
 def true_record(contract: Contract, row: dict[str, Any], truth: dict[str, Any]) -> None:
     """Hold one row against the provider's account of the request."""
-    endings = ("completed", "client_closed") if contract.leaves_early else ("completed",)
+    may_leave = contract.leaves_early or truth["status"] >= 400
+    endings = ("completed", "client_closed") if may_leave else ("completed",)
     demand(row["status"] == truth["status"] and row["outcome"] in endings, f"{row['status']} {row['outcome']}")
     usage = truth["usage"]
     if usage is None or truth["status"] != 200:

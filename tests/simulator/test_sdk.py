@@ -308,7 +308,7 @@ def test_the_sdk_retries_a_rate_limit_and_says_so(provider: Simulator) -> None:
         client.chat.completions.create(
             model="gpt-4o", messages=MESSAGES, extra_headers={"x-simulate": "status=429; retry-after=0"}
         )
-    attempts = [line for line in provider.truth("done")[before:] if line["status"] == 429]
+    attempts = [line for line in provider.wait_for_truth(before + 2, "done")[before:] if line["status"] == 429]
     assert [line["x_request"]["x-stainless-retry-count"] for line in attempts] == ["0", "1"]
     assert len({line["request_sha256"] for line in attempts}) == 1
 
