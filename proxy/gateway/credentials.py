@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from proxy.gateway.dialects import FAMILIES, OWN_CREDENTIALS, find_alias
-from proxy.gateway.framing import PRIVATE_PREFIX, HeaderList, RequestHead
+from proxy.gateway.framing import ADDRESSES, PRIVATE_PREFIX, HeaderList, RequestHead
 
 CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-amz-security-token"))
 """Headers in which a provider's key arrives."""
@@ -43,6 +43,7 @@ _IN_QUERY: Final = frozenset(
     )
 )
 _MASKED_IN_QUERY: Final = _IN_QUERY | {
+    b"upload_id",
     b"x-amz-signature",
     b"x-goog-signature",
     b"sig",
@@ -212,6 +213,9 @@ def _mask_header(name: bytes, value: bytes, secret: bytes) -> bytes:
     hides = _SECRET_NAME.search(name.replace(b"_", b"-")) or _repeats(value, secret)
     if hides or (name.startswith(FAMILIES) and find_alias(name) is None):
         return _masked(value)
+    if name in ADDRESSES:
+        address, mark, query = value.partition(b"?")
+        return address + mark + mask_query(query)
     return value
 
 

@@ -120,7 +120,7 @@ class Tape:
         if response is not None:
             status = response.status
             head = response.lines
-            if response.sets_cookies:
+            if response.sets_cookies or response.has_addresses:
                 head = join_headers(mask_headers(list(split_headers(head))))
         elif refusal is not None:
             status = refusal.status

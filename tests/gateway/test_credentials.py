@@ -273,3 +273,16 @@ def test_no_header_and_no_query_is_too_strange_to_be_read(value: bytes, query: b
     assert len(mask_headers(head.headers)) == 2
     assert b"key=" not in target_without_credentials(b"/?key=" + query.partition(b"&")[0])
     mask_query(query)
+
+
+def test_the_secret_in_an_address_that_an_answer_gives_is_not_recorded() -> None:
+    given = [
+        (b"Location", b"https://elsewhere/x?key=AIzaSyA-0123456789&y=1"),
+        (b"x-goog-upload-url", b"https://upload/v1beta/files?upload_id=ABPnzm0123456789&upload_protocol=resumable"),
+        (b"Content-Location", b"/x?y=1"),
+    ]
+    assert mask_headers(given) == (
+        (b"Location", b"https://elsewhere/x?key=***&y=1"),
+        (b"x-goog-upload-url", b"https://upload/v1beta/files?upload_id=***&upload_protocol=resumable"),
+        (b"Content-Location", b"/x?y=1"),
+    )
