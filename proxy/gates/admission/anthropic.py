@@ -19,10 +19,10 @@ FIELDS: Final = frozenset(
 DECISIVE: Final = Decisive(FIELDS)
 _PICTURE_TOKENS: Final = 6_000
 """A picture is scaled down to 1,600 tokens, to 4,784 on the models with the finest sight (Anthropic's vision guide,
-seen 2026-11)."""
+from general knowledge, 2026-11)."""
 _TOOL_PROMPT: Final = 2_000
 """Input that Anthropic adds to a request with tools: up to 735 tokens for their use, more for a computer's (tool use
-guide, seen 2026-11)."""
+guide, from general knowledge, 2026-11)."""
 _MARKS: Final = Marks(
     (re.compile(rb'"type"\s*:\s*"image"'),),
     re.compile(rb'"type"\s*:\s*"(?:file|document|container_upload|search_result)"|"application/pdf"'),

@@ -25,8 +25,8 @@ _LONGEST_VALUE: Final = 4096
 """Bytes kept of a field; those that decide have a few."""
 _MOST_PARTS: Final = 200
 _BYTES_PER_AUDIO_TOKEN: Final = 50
-"""A token is 100 ms of sound going in (OpenAI's audio guide, seen 2026-11), counted twice to be safe. Of sound we
-take a millisecond to need a byte: 8 kbit/s is the least that MP3 knows."""
+"""A token is 100 ms of sound going in (OpenAI's audio guide, from general knowledge, 2026-11), counted twice to be
+safe. Of sound we take a millisecond to need a byte: 8 kbit/s is the least that MP3 knows."""
 
 
 @dataclass(frozen=True, slots=True)

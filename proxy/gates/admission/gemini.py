@@ -139,7 +139,7 @@ def _limit(configs: list[_Config]) -> int | None:
     """Return the tokens allowed for each candidate, thoughts included; None: no limit.
 
     Google's documentation does not say plainly whether thoughts count within `maxOutputTokens`, so a budget for them
-    is added (seen 2026-11).
+    is added (from general knowledge, 2026-11).
     """
     limit = largest(whole(raw) for config in configs for raw in (config.max_camel, config.max_snake))
     if limit is None:

@@ -57,19 +57,20 @@ LIMITS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "runs": ("max_completion_tokens",),
     "decisions": (),
 }
-"""Which fields an endpoint honours as a limit of output (OpenAI's API reference, seen 2026-11). A limit in any other
-field must not count: the upstream would ignore it."""
+"""Which fields an endpoint honours as a limit of output (OpenAI's API reference, from general knowledge, 2026-11). A
+limit in any other field must not count: the upstream would ignore it."""
 _ALL_LIMITS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 IMAGES: Final = frozenset({"images_generate", "images_edit"})
 AUDIO: Final = frozenset({"transcriptions", "translations"})
 BOUNDED_UNITS: Final = IMAGES | AUDIO | {"speech"}
 """Operations billed by other units than the token of which a request says how many there can be."""
 _IMAGE_TOKENS: Final = 8_192
-"""For one picture made: 6,240 tokens are the most in the list for gpt-image-1 (1024x1536, high; seen 2026-11)."""
+"""For one picture made: 6,240 tokens are the most in the list for gpt-image-1 (1024x1536, high; from general knowledge,
+2026-11)."""
 _PIXELS_PER_TOKEN: Final = 200
 """The same list has 252 at high quality; sizes beyond it are taken to grow alike."""
 _PARTIAL_TOKENS: Final = 100
-"""Each partial picture of a stream (OpenAI's image guide, seen 2026-11)."""
+"""Each partial picture of a stream (OpenAI's image guide, from general knowledge, 2026-11)."""
 _SIZE: Final = re.compile(r"(\d{1,5})x(\d{1,5})")
 _MARKS: Final = Marks(
     (re.compile(rb'"type"\s*:\s*"(?:image_url|input_image)"'), re.compile(rb'"image_url"\s*:')),

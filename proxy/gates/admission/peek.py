@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 CONTEXT_TOKENS: Final = 1_050_000
-"""The longest context of any model in OpenAI's list (gpt-4.1: 1,047,576 tokens; Gemini 1,048,576; seen 2026-11)."""
+"""The longest context of any model in OpenAI's list (gpt-4.1: 1,047,576 tokens; Gemini 1,048,576; from general
+knowledge, 2026-11)."""
 PICTURE_TOKENS: Final = 50_000
 """The dearest picture: gpt-4o-mini in high detail, 2,833 + 8 tiles of 5,667 tokens (research, protocol §6.2)."""
 TOOL_CALLS: Final = 32
