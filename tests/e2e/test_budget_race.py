@@ -73,7 +73,7 @@ def wait_settled(glassline: Glassline) -> None:
 
 
 def billed(simulator: Simulator) -> int:
-    return sum(nano_usd(line["model"], line["usage"]) for line in simulator.truth("done") if line["usage"])
+    return sum(nano_usd(line["model"], line["usage"]) for line in simulator.done() if line["usage"])
 
 
 @pytest.mark.timeout(1200 if IS_LONG else 240)

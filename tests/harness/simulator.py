@@ -42,6 +42,15 @@ class Simulator(Process):
 
         return wait_until(enough, f"{count} lines of the truth log", timeout_s=timeout_s)
 
+    def done(self, *, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+        """Return the `done` lines as soon as every request received has one: an answer may arrive before its line."""
+
+        def complete() -> list[dict[str, Any]] | None:
+            lines = self.truth("done")
+            return lines if {line["n"] for line in self.truth("received")} <= {line["n"] for line in lines} else None
+
+        return wait_until(complete, "every request to be done", timeout_s=timeout_s) if self.truth() else []
+
     def stop(self) -> None:
         """End it politely; fail when it does not end."""
         self.send_signal(signal.SIGTERM)

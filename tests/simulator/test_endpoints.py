@@ -27,7 +27,7 @@ def sound(seconds: int) -> tuple[str, bytes]:
 
 def last_usage(provider: Simulator, path: str) -> dict[str, Any]:
     """Return what the provider billed for the last request to a path."""
-    lines = [line for line in provider.truth("done") if line["path"].startswith(path)]
+    lines = [line for line in provider.done() if line["path"].startswith(path)]
     usage: dict[str, Any] = lines[-1]["usage"]
     return usage
 
@@ -195,7 +195,7 @@ def test_a_video_is_billed_when_it_is_done(provider: Simulator, client: openai.O
     assert client.videos.download_content(begun.id).content
     assert (begun.status, done.seconds, done.size) == ("queued", "8", "1280x720")
     assert last_usage(provider, f"/v1/videos/{begun.id}") is None
-    billed = [line["usage"] for line in provider.truth("done") if line["path"] == f"/v1/videos/{begun.id}"]
+    billed = [line["usage"] for line in provider.done() if line["path"] == f"/v1/videos/{begun.id}"]
     assert [usage["video_seconds"] for usage in billed if usage] == [8]
 
 
