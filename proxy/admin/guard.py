@@ -14,7 +14,6 @@ import base64
 import binascii
 import hmac
 import ipaddress
-import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -170,12 +169,6 @@ def knows_password(password: bytes, authorization: bytes | None) -> bool:
 def _only(fields: Mapping[bytes, list[bytes]], name: bytes) -> bytes | None:
     values = fields.get(name, [])
     return values[0] if len(values) == 1 else None
-
-
-def reachable_address(listener: socket.socket) -> str:
-    """Return `host:port` that a listening socket is bound to."""
-    host, port = listener.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Guard:

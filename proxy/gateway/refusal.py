@@ -15,7 +15,7 @@ import msgspec
 from proxy.gateway.envelopes import REQUEST_ID_HEADERS, STATUSES, bedrock_type, envelope_of, stream_exception
 
 if TYPE_CHECKING:
-    from proxy.operations import Operation
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ def stream_error(
     return b"data: " + body + b"\n\n"
 
 
-def socket_error(refusal: Refusal, operation: Operation | None, request_id: str) -> bytes:
+def socket_error(refusal: Refusal, dialect: str, request_id: str) -> bytes:
     """Return the text of the frame that tells a WebSocket's client why it is closed; b'': its API knows none.
 
     One shape for OpenAI's three: Realtime reads `error` and `event_id`, Responses and Live `status` as well
     (`ResponseWsError` of openai 3.52).
     """
-    if operation is not None and operation.dialect != "openai":
+    if dialect != "openai":
         return b""
     error = envelope_of(refusal, "openai", request_id)["error"]
     return msgspec.json.encode(

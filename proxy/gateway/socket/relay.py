@@ -17,7 +17,7 @@ from proxy.gates.admission import Peek
 from proxy.gateway.framing import ResponseHead
 from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening
-from proxy.gateway.refusal import Refusal, body_of
+from proxy.gateway.refusal import Refusal, socket_error
 from proxy.gateway.routing import Route
 from proxy.gateway.socket.handshake import (
     UPGRADE_LINES,
@@ -237,11 +237,8 @@ class SocketRelay(MeteredRelay):
 
     def _stop(self, refusal: Refusal) -> None:
         """End the session because of a limit."""
-        error = b""
-        if self._route.dialect == "openai":
-            body = body_of(refusal, "openai", self._tape.id)
-            shown = b'{"type":"error","event_id":"event_%b","status":%d,' % (self._tape.id.encode(), refusal.status)
-            error = encode_frame(Opcode.TEXT, shown + body[1:])
+        said = socket_error(refusal, self._route.dialect, self._tape.id)
+        error = encode_frame(Opcode.TEXT, said) if said else b""
         code = TOO_BIG if refusal.code == "too_large" else POLICY
         self._hang_up(code, refusal, "refused", error)
 

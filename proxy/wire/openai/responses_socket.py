@@ -7,7 +7,6 @@ Sources: types of openai 3.52 (`responses_client_event`, `responses_server_event
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -76,11 +75,6 @@ class Lanes:
         if kind in _ENDS:
             response.has_ended = True
             del self._open[lane]
-
-    def unanswered(self) -> Iterator[bytes]:
-        """Yield what was asked for and not answered at all."""
-        for asked in self._asked.values():
-            yield from asked
 
     def _next_asked(self, lane: str) -> bytes:
         waiting = self._asked.get(lane)
