@@ -56,7 +56,7 @@ def migration_files(directory: Traversable) -> dict[int, Traversable]:
 def applied_numbers(connection: apsw.Connection) -> set[int]:
     """Return the numbers of the migrations that the database holds."""
     known = connection.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migrations'")
-    if known.fetchone() is None:
+    if not known.fetchall():
         return set()
     return {int(str(number)) for (number,) in connection.execute("SELECT number FROM migrations")}
 

@@ -316,7 +316,7 @@ def _open(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(_BUSY_MS)
     try:
-        if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
             connection.pragma("page_size", _PAGE_BYTES)
             connection.pragma("auto_vacuum", 2)
         migrate(connection, files("proxy.store") / "migrations")
