@@ -10,7 +10,7 @@ TOOLS := $(CURDIR)/.cache/debian/usr/bin:$(CURDIR)/.cache/debian/usr/sbin
 PYTEST := PATH="$(TOOLS):$$PATH" $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench prices ui docker lock
+.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench prices ui docker lock audit sbom dist
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -89,5 +89,19 @@ lock: dev  ## resolve the lock files anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml $(LOCK_OPTIONS) --output-file requirements.lock
 	uv pip compile pyproject.toml $(LOCK_OPTIONS) --group dev --output-file requirements-dev.lock
 	uv pip compile $(LOCK_OPTIONS) --group build --output-file requirements-build.lock
+
+	printf 'cyclonedx-bom>=7\npip-audit>=2.10\n' | uv pip compile $(LOCK_OPTIONS) --output-file requirements-audit.lock -
+
+audit: dev  ## look up every locked package in the advisory database; fails when it cannot look
+	@.ci/audit
+
+sbom: dev  ## write docs/sbom.json (CycloneDX) and docs/licences.md from requirements.lock
+	@.ci/sbom
+
+dist: sbom  ## build the wheel, with the bill of materials and SHA256SUMS, into dist/
+	rm -rf dist && mkdir dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist .
+	cp docs/sbom.json requirements.lock dist/
+	cd dist && sha256sum * > SHA256SUMS
 
 LOCK_OPTIONS := --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11

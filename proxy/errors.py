@@ -11,6 +11,8 @@ GlasslineError
 ├─ JournalUnavailable  the record of a request cannot be kept
 ├─ LedgerUnavailable   budgets cannot be decided
 └─ StoreError          a database is newer, damaged or locked
+   ├─ StoreDamaged     its file is in disorder: no later attempt will succeed
+   └─ StoreReplaced    its file is not the one that was opened
 """
 
 from __future__ import annotations
@@ -72,3 +74,11 @@ class LedgerUnavailable(OurError):
 
 class StoreError(OurError):
     """A database is newer than this program, damaged or locked."""
+
+
+class StoreDamaged(StoreError):
+    """A database's file is in disorder: no later attempt will succeed."""
+
+
+class StoreReplaced(StoreError):
+    """A database's file is not the one that was opened: it must be opened anew."""

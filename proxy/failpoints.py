@@ -8,7 +8,9 @@ failpoints on a server that others can reach (`check_unexposed`).
 
 A rule is `name:action`, and then when: `:3` only the third time, `:3+` from the third time on, nothing: each time.
 Actions: `kill` (SIGKILL to this process), `exit` (at once, code 1), `raise` (FailpointError), `eio`, `enospc`
-(OSError), `sleep=SECONDS`. The number of passes is counted in each process by itself.
+(OSError), `sleep=SECONDS`. The number of passes is counted in each process by itself. Where the environment variable
+`GLASSLINE_FAILPOINTS_ONCE` names a directory, each rule acts only once, in whichever process comes first, and leaves a
+file of its name there: so a process that was killed and started again gets past the point.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from proxy.errors import EnvironmentUnusable
 
 VARIABLE: Final = "GLASSLINE_FAILPOINTS"
+ONCE: Final = "GLASSLINE_FAILPOINTS_ONCE"
 
 
 class FailpointError(RuntimeError):
@@ -36,10 +40,13 @@ class _Rule:
     first: int = 1
     is_open_ended: bool = True
     passes: int = 0
+    trace: Path | None = None
+    """The file that says that it has acted, and must not again; None: nothing limits it."""
 
     def hit(self) -> None:
         self.passes += 1
-        if self.passes == self.first or (self.is_open_ended and self.passes > self.first):
+        is_due = self.passes == self.first or (self.is_open_ended and self.passes > self.first)
+        if is_due and (self.trace is None or _is_first(self.trace)):
             self.action()
 
 
@@ -63,6 +70,9 @@ def arm(environment: Mapping[str, str]) -> bool:
         if not name or not separator:
             raise EnvironmentUnusable(f"{VARIABLE}: {rule!r} is not name:action")
         _ARMED[name.strip()] = _read_rule(how)
+    if directory := environment.get(ONCE):
+        for name, armed in _ARMED.items():
+            armed.trace = Path(directory) / name
     return bool(_ARMED)
 
 
@@ -71,6 +81,14 @@ def check_unexposed(hosts: Mapping[str, bool]) -> None:
     exposed = [host for host, is_loopback in hosts.items() if not is_loopback]
     if _ARMED and exposed:
         raise EnvironmentUnusable(f"{VARIABLE} is for tests, on loopback addresses only; others can reach {exposed[0]}")
+
+
+def _is_first(trace: Path) -> bool:
+    try:
+        os.close(os.open(trace, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _read_rule(how: str) -> _Rule:

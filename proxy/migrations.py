@@ -12,7 +12,8 @@ from typing import Final
 
 import apsw
 
-from proxy.errors import StoreError
+from proxy.errors import StoreDamaged, StoreError
+from proxy.failpoints import failpoint
 
 _FILE_NAME: Final = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _TABLE: Final = """
@@ -40,7 +41,9 @@ def migrate(connection: apsw.Connection, directory: Traversable) -> int:
         for number in sorted(files.keys() - applied):
             _apply(connection, number, files[number])
     except apsw.Error as error:
-        raise StoreError(f"the database cannot be migrated: {error}") from error
+        is_damaged = isinstance(error, apsw.CorruptError | apsw.NotADBError)
+        kind = StoreDamaged if is_damaged else StoreError
+        raise kind(f"the database cannot be migrated: {error}") from error
     return newest
 
 
@@ -67,7 +70,9 @@ def _apply(connection: apsw.Connection, number: int, file: Traversable) -> None:
         connection.execute(_TABLE)
         connection.execute(file.read_text(encoding="utf-8"))
         connection.execute("INSERT INTO migrations (number, name) VALUES (?, ?)", (number, file.name))
+        failpoint("migrations.before_commit")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+    failpoint("migrations.after_commit")

@@ -7,43 +7,32 @@ processes that start together agree on one value. Losing it invalidates every ke
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from pathlib import Path
 from typing import Final
 
+from proxy.encryption import read_file, sealed
 from proxy.errors import EnvironmentUnusable
+from proxy.files import write_whole
+from proxy.secrets import Secret
 
 PEPPER_BYTES: Final = 32
 """The block that HMAC-SHA256 mixes in whole; longer would be hashed down to this."""
+PURPOSE: Final = "pepper"
 
 
-def load_pepper(data_dir: Path) -> bytes:
+def load_pepper(data_dir: Path) -> Secret:
     """Return the pepper of `data_dir`, creating it when it is not there. Raises EnvironmentUnusable."""
     path = data_dir / "pepper"
     try:
         if not path.exists():
-            _create(path)
-        pepper = path.read_bytes()
+            with contextlib.suppress(FileExistsError):
+                write_whole(path, sealed(secrets.token_bytes(PEPPER_BYTES), PURPOSE), replaces=False)
+        pepper = read_file(path, PURPOSE)
     except OSError as error:
         raise EnvironmentUnusable(f"{path}: {error.strerror}") from error
     if len(pepper) != PEPPER_BYTES:
         raise EnvironmentUnusable(
             f"{path}: holds {len(pepper)} bytes instead of {PEPPER_BYTES}: restore it from a backup"
         )
-    return pepper
-
-
-def _create(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".pepper-{secrets.token_hex(8)}")
-    file = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, secrets.token_bytes(PEPPER_BYTES))
-        os.fsync(file)
-    finally:
-        os.close(file)
-    # link, unlike rename, never replaces: the first process wins and the others read what it wrote.
-    with contextlib.suppress(FileExistsError):
-        os.link(draft, path)
-    draft.unlink()
+    return Secret(pepper)

@@ -80,13 +80,15 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
     prompt_name: str | None = None
     prompt_version: str | None = None
     attempt: int = 1
-    """1, or more when the client's SDK says that it is retrying."""
+    """1, or more when the client's SDK says that it is retrying, or when we are."""
     is_reserved: bool = False
     """The ledger holds a reservation under this id that must be settled."""
     mutated: tuple[str, ...] = ()
     """The edits made to the relayed bytes, such as `include_usage`."""
     no_store: str = ""
     """What the caller asked not to keep: '', request, response or all."""
+    retry_of: str | None = None
+    """Id of the first attempt, when this is another one of our own; None: it is the first."""
 
     @property
     def biller(self) -> str:
@@ -97,13 +99,21 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
 class BeginTemplate:
     """A `Begin` whose per-request fields are left open, encoded ahead: a gateway sees the same caller again and again."""
 
-    __slots__ = ("_last", "_middle")
+    __slots__ = ("_last", "_middle", "begin")
 
     def __init__(self, begin: Begin) -> None:
         encode = msgspec.msgpack.encode
-        values = [getattr(begin, name) for name in Begin.__struct_fields__]
-        self._middle = b"".join(map(encode, values[2:-3]))
-        self._last = encode(values[-1])
+        names = Begin.__struct_fields__
+        values = [getattr(begin, name) for name in names]
+        first_open = names.index("is_reserved")
+        self.begin = begin
+        self._middle = b"".join(map(encode, values[2:first_open]))
+        self._last = b"".join(map(encode, values[first_open + 2 :]))
+
+    def again(self, retry_of: str) -> BeginTemplate:
+        """Return the template of another attempt of ours; `retry_of`: id of the first."""
+        begin = self.begin
+        return BeginTemplate(msgspec.structs.replace(begin, attempt=begin.attempt + 1, retry_of=retry_of))
 
     def fill(self, exchange_id: str, started_at_ms: int, *, is_reserved: bool, mutated: tuple[str, ...]) -> bytes:
         """Return the msgpack encoding of the `Begin` with these fields."""
@@ -193,7 +203,7 @@ class Body(msgspec.Struct, frozen=True):
     size: int
     """Bytes that passed."""
     sha256: bytes
-    """Of all bytes that passed, 32 bytes."""
+    """Of all bytes that passed, 32 bytes; empty: unknown."""
     tail: bytes = b""
     """The last bytes when the body was longer than the capture limit."""
 
@@ -201,6 +211,11 @@ class Body(msgspec.Struct, frozen=True):
     def is_whole(self) -> bool:
         """Say whether every byte was captured."""
         return self.size == len(self.head)
+
+    @property
+    def is_lost(self) -> bool:
+        """Say whether bytes passed of which nothing is known but their number: the journal was damaged there."""
+        return self.size > 0 and not self.sha256
 
 
 class Timeline(msgspec.Struct, frozen=True):

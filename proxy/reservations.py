@@ -57,7 +57,8 @@ class Reserve(msgspec.Struct, frozen=True, array_like=True, tag="reserve"):
     max_output_tokens: int | None
     """What the request allows for each choice; None: the model's own maximum."""
     choices: int
-    is_streaming: bool
+    is_sliced: bool
+    """It is a stream, and the budgets let streams begin with a slice of what they can cost, to grow as text passes."""
     tier: str | None
     """`service_tier` of the request."""
     lines: tuple[BudgetLine, ...]
@@ -113,6 +114,8 @@ class Cover(msgspec.Struct, frozen=True, array_like=True, tag="cover"):
     deny_unpriced: bool = False
     known: tuple[tuple[str | None, str | None, tuple[tuple[str, int], ...]], ...] = ()
     """What responses said that they consumed, in no other count: model, tier, buckets of `pricing.Usage`."""
+    is_sliced: bool = False
+    """The budgets let what is under way be covered bit by bit; else all that it can cost is held, or refused."""
 
 
 class Release(msgspec.Struct, frozen=True, array_like=True, tag="release"):
@@ -213,6 +216,8 @@ class Account(msgspec.Struct, frozen=True, array_like=True):
     spent_nano_usd: int
     reserved_nano_usd: int
     resets_at_ms: int | None
+    overrun_nano_usd: int = 0
+    """What providers billed beyond what had been reserved and beyond the limit."""
 
 
 class Balances(msgspec.Struct, frozen=True, array_like=True, tag="balances"):

@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from proxy.errors import EnvironmentUnusable
-from proxy.failpoints import VARIABLE, FailpointError, arm, check_unexposed, failpoint
+from proxy.failpoints import ONCE, VARIABLE, FailpointError, arm, check_unexposed, failpoint
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,22 @@ def test_a_process_can_be_made_to_die_at_a_point(action: str, code: int) -> None
     program = "import os; from proxy.failpoints import arm, failpoint; arm(os.environ); failpoint('here')"
     done = subprocess.run([sys.executable, "-c", program], env={**os.environ, VARIABLE: f"here:{action}"}, check=False)
     assert done.returncode == code
+
+
+def test_with_a_directory_each_rule_acts_once_whichever_process_comes_first(tmp_path: Path) -> None:
+    armed = {VARIABLE: "here:kill,there:raise", ONCE: str(tmp_path)}
+    program = "import os; from proxy.failpoints import arm, failpoint; arm(os.environ); failpoint('here')"
+    codes = [
+        subprocess.run([sys.executable, "-c", program], env={**os.environ, **armed}, check=False).returncode
+        for _ in range(3)
+    ]
+    assert codes == [-9, 0, 0]
+    arm(armed)
+    failpoint("here")
+    with pytest.raises(FailpointError):
+        failpoint("there")
+    failpoint("there")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "there"]
 
 
 @pytest.mark.parametrize("text", ["name", ":kill", "a:explode", "a:kill=1", "a:kill:0", "a:kill:x", "a:sleep=long"])

@@ -7,10 +7,11 @@ import pytest
 
 from proxy.errors import EnvironmentUnusable
 from proxy.pepper import load_pepper
+from proxy.secrets import Secret
 
 
 def test_everyone_who_comes_at_once_gets_the_same_pepper(tmp_path: Path) -> None:
-    start, found = threading.Barrier(16), list[bytes]()
+    start, found = threading.Barrier(16), list[Secret]()
 
     def come() -> None:
         start.wait()
@@ -22,8 +23,8 @@ def test_everyone_who_comes_at_once_gets_the_same_pepper(tmp_path: Path) -> None
     for thread in threads:
         thread.join()
     assert len(found) == 16
-    assert len(set(found)) == 1
-    assert len(found[0]) == 32
+    assert len({pepper.reveal() for pepper in found}) == 1
+    assert len(found[0].reveal()) == 32
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["pepper"]
     assert (tmp_path / "data" / "pepper").stat().st_mode & 0o777 == 0o600
 

@@ -1,32 +1,96 @@
-"""The admin application: the routes behind their guard."""
+"""The admin application: declared routes, behind the guard on the port, without one on the UNIX socket."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy.admin.guard import Access, Guard
+from proxy.admin.answers import error_answer
+from proxy.admin.audit import AuditLog
+from proxy.admin.authentication import Door, Stores, built_in_account
+from proxy.admin.database import AppDatabase
+from proxy.admin.declared import DeclaredRoute
+from proxy.admin.guard import Access, Doors, Guard
+from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
 from proxy.admin.keys import KeyStore
+from proxy.admin.people import People
 from proxy.admin.routes import Desk
+from proxy.admin.sessions import SessionStore
+from proxy.admin.tokens import TokenStore
+from proxy.admin.users import UserStore
+from proxy.config import Config
+from proxy.gates.failures import Failures
 
 
-def create_app(instruments: Instruments, keys: KeyStore) -> Starlette:
-    """Return the application without a guard: for the UNIX socket, which only its owner can open."""
-    return Starlette(routes=Desk(instruments, keys).routes(), exception_handlers={HTTPException: _no_route})
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything behind the admin port."""
+
+    keys: KeyStore
+    stores: Stores
+    door: Door
+    access: Access
+
+
+def build_house(config: Config, access: Access, database: AppDatabase) -> House:
+    """Return the stores of app.db and the door in front of them."""
+    stores = Stores(
+        UserStore(database, has_built_in=access.password is not None),
+        TokenStore(database),
+        SessionStore(database, idle_s=config.admin.session_idle, lifetime_s=config.admin.session_lifetime),
+        AuditLog(database),
+    )
+    failures = Failures(config.limits.failed_auth_per_minute)
+    door = Door(built_in_account(access, database.pepper), stores, failures, clock=database.clock)
+    keys = KeyStore(database, taken=[key.name for key in config.keys])
+    return House(keys, stores, door, access)
+
+
+def declared_routes(instruments: Instruments, house: House) -> list[DeclaredRoute]:
+    """Return every route of the admin port."""
+    desk = Desk(instruments, house.keys, house.door, house.stores)
+    return [*desk.routes(), *People(house.door, house.stores).routes()]
+
+
+def create_app(routes: Sequence[DeclaredRoute]) -> Starlette:
+    """Return the application; it serves nothing that is not declared, and nobody whom nobody has identified."""
+    if any(not isinstance(route, DeclaredRoute) for route in routes):
+        raise TypeError("every route declares its least role: use DeclaredRoute")
+    app = Starlette(routes=list(routes), exception_handlers={HTTPException: _no_route})
+    app.router.redirect_slashes = False
+    return app
+
+
+def guarded(app: ASGIApp, routes: Sequence[DeclaredRoute], house: House) -> ASGIApp:
+    """Return the application as the port serves it."""
+    doors = Doors(
+        frozenset(route.path for route in routes if route.least == "public"),
+        frozenset(route.path for route in routes if route.is_form),
+    )
+    return Guard(app, house.access, doors, house.door.identify)
+
+
+def for_owner(app: ASGIApp) -> ASGIApp:
+    """Return the application as the UNIX socket serves it: only the owner of the data directory can open that."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await app({**scope, "identity": LOCAL}, receive, send)
+
+    return serve
 
 
 async def _no_route(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette calls it
     if not isinstance(error, HTTPException):
         raise error
-    status, headers = error.status_code, error.headers
-    code, message = ("not_found", "no such page") if status == 404 else ("bad_method", "not with this method")
-    return JSONResponse({"error": {"code": code, "message": message}}, status, headers=headers)
-
-
-def guarded(app: ASGIApp, access: Access) -> ASGIApp:
-    """Return the application as the port serves it."""
-    return Guard(app, access)
+    known = {404: ("not_found", "no such page"), 405: ("bad_method", "not with this method")}
+    answer = error_answer(error.status_code, *known.get(error.status_code, ("bad_question", error.detail)))
+    answer.headers.update(error.headers or {})
+    return answer

@@ -1,4 +1,4 @@
-"""The keys of a data directory, whoever writes them now: the running admin process, asked over its socket, or we."""
+"""What app.db holds, whoever writes it now: the running admin process, asked over its socket, or we."""
 
 from __future__ import annotations
 
@@ -10,10 +10,29 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import httpx
+import msgspec
+from pydantic import BaseModel, SecretStr
 
+from proxy.admin.database import AppDatabase
 from proxy.admin.keys import KeyConflictError, KeyRequest, KeyStore, NewKey, StoredKey, UnknownKeyError
+from proxy.admin.tokens import (
+    NewToken,
+    StoredToken,
+    TokenConflictError,
+    TokenRequest,
+    TokenStore,
+    UnknownTokenError,
+)
 from proxy.admin.unix_socket import SOCKET_NAME, unix_address
-from proxy.errors import EnvironmentUnusable, StoreError
+from proxy.admin.users import (
+    StoredUser,
+    UnknownUserError,
+    UserChange,
+    UserConflictError,
+    UserRequest,
+    UserStore,
+)
+from proxy.errors import ClientError, EnvironmentUnusable, StoreError
 
 TIMEOUT_S: Final = 10.0
 _BASE: Final = "http://localhost"
@@ -36,11 +55,68 @@ class Keys(Protocol):
         ...
 
 
-class RemoteKeys:
-    """The keys, changed by the admin process."""
+class Users(Protocol):
+    """What can be done with users."""
+
+    def add(self, request: UserRequest) -> StoredUser:
+        """Make a user. Raises UserConflictError."""
+        ...
+
+    def all(self) -> list[StoredUser]:
+        """Return every user, by name."""
+        ...
+
+    def change(self, name: str, change: UserChange) -> StoredUser:
+        """Give a user another role or password. Raises UserConflictError, UnknownUserError."""
+        ...
+
+    def remove(self, name: str) -> StoredUser:
+        """Remove a user. Raises UserConflictError, UnknownUserError."""
+        ...
+
+
+class Tokens(Protocol):
+    """What can be done with tokens."""
+
+    def create(self, request: TokenRequest) -> NewToken:
+        """Make a token. Raises TokenConflictError."""
+        ...
+
+    def all(self) -> list[StoredToken]:
+        """Return every token ever made, oldest first."""
+        ...
+
+    def revoke(self, name: str) -> StoredToken:
+        """End a token. Raises UnknownTokenError."""
+        ...
+
+
+class _Remote:
+    """The admin process, asked."""
+
+    missing: type[ClientError]
+    conflict: type[ClientError]
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
+
+    def _ask(self, method: str, path: str, body: bytes = b"") -> Any:
+        try:
+            answer = self._client.request(method, path, content=body, headers=_JSON)
+        except httpx.HTTPError as error:
+            raise StoreError(f"the running Glassline does not answer: {error}") from error
+        if answer.is_success:
+            return answer.json()
+        message = answer.json()["error"]["message"]
+        if answer.status_code in (400, 404, 409):
+            raise {404: self.missing, 409: self.conflict}.get(answer.status_code, ClientError)(message)
+        raise StoreError(message)
+
+
+class RemoteKeys(_Remote):
+    """The keys, changed by the admin process."""
+
+    missing, conflict = UnknownKeyError, KeyConflictError
 
     def create(self, request: KeyRequest) -> NewKey:
         """Make a key. Raises KeyConflictError."""
@@ -54,20 +130,72 @@ class RemoteKeys:
         """End a key. Raises UnknownKeyError."""
         return StoredKey.model_validate(self._ask("DELETE", f"/api/keys/{quote(name, safe='')}"))
 
-    def _ask(self, method: str, path: str, body: bytes = b"") -> Any:
-        try:
-            answer = self._client.request(method, path, content=body, headers=_JSON)
-        except httpx.HTTPError as error:
-            raise StoreError(f"the running Glassline does not answer: {error}") from error
-        if answer.is_success:
-            return answer.json()
-        message = answer.json()["error"]["message"]
-        raise {404: UnknownKeyError, 409: KeyConflictError}.get(answer.status_code, StoreError)(message)
+
+class RemoteUsers(_Remote):
+    """The users, changed by the admin process."""
+
+    missing, conflict = UnknownUserError, UserConflictError
+
+    def add(self, request: UserRequest) -> StoredUser:
+        """Make a user. Raises UserConflictError."""
+        return StoredUser.model_validate(self._ask("POST", "/api/users", _revealed(request)))
+
+    def all(self) -> list[StoredUser]:
+        """Return every user, by name."""
+        return [StoredUser.model_validate(user) for user in self._ask("GET", "/api/users")["users"]]
+
+    def change(self, name: str, change: UserChange) -> StoredUser:
+        """Give a user another role or password. Raises UserConflictError, UnknownUserError."""
+        return StoredUser.model_validate(self._ask("PATCH", f"/api/users/{quote(name, safe='')}", _revealed(change)))
+
+    def remove(self, name: str) -> StoredUser:
+        """Remove a user. Raises UserConflictError, UnknownUserError."""
+        removed = self._ask("DELETE", f"/api/users/{quote(name, safe='')}")
+        del removed["tokens_in_force"]
+        return StoredUser.model_validate(removed)
+
+
+class RemoteTokens(_Remote):
+    """The tokens, changed by the admin process."""
+
+    missing, conflict = UnknownTokenError, TokenConflictError
+
+    def create(self, request: TokenRequest) -> NewToken:
+        """Make a token. Raises TokenConflictError."""
+        return NewToken.model_validate(self._ask("POST", "/api/tokens", request.model_dump_json().encode()))
+
+    def all(self) -> list[StoredToken]:
+        """Return every token ever made, oldest first."""
+        return [StoredToken.model_validate(token) for token in self._ask("GET", "/api/tokens")["tokens"]]
+
+    def revoke(self, name: str) -> StoredToken:
+        """End a token. Raises UnknownTokenError."""
+        return StoredToken.model_validate(self._ask("DELETE", f"/api/tokens/{quote(name, safe='')}"))
 
 
 @contextlib.contextmanager
 def open_keys(data_dir: Path, *, taken: Collection[str] = ()) -> Iterator[Keys]:
     """Open the keys of `data_dir`. Raises EnvironmentUnusable, StoreError."""
+    with _open_writer(data_dir) as writer:
+        yield KeyStore(writer, taken=taken) if isinstance(writer, AppDatabase) else RemoteKeys(writer)
+
+
+@contextlib.contextmanager
+def open_users(data_dir: Path, *, has_built_in: bool = False) -> Iterator[Users]:
+    """Open the users of `data_dir`. Raises EnvironmentUnusable, StoreError."""
+    with _open_writer(data_dir) as writer:
+        yield UserStore(writer, has_built_in=has_built_in) if isinstance(writer, AppDatabase) else RemoteUsers(writer)
+
+
+@contextlib.contextmanager
+def open_tokens(data_dir: Path) -> Iterator[Tokens]:
+    """Open the tokens of `data_dir`. Raises EnvironmentUnusable, StoreError."""
+    with _open_writer(data_dir) as writer:
+        yield TokenStore(writer) if isinstance(writer, AppDatabase) else RemoteTokens(writer)
+
+
+@contextlib.contextmanager
+def _open_writer(data_dir: Path) -> Iterator[httpx.Client | AppDatabase]:
     path = data_dir / "run" / SOCKET_NAME
     with contextlib.ExitStack() as stack:
         if path.exists():
@@ -75,11 +203,18 @@ def open_keys(data_dir: Path, *, taken: Collection[str] = ()) -> Iterator[Keys]:
             if _is_listening(address):
                 transport = httpx.HTTPTransport(uds=address)
                 client = httpx.Client(transport=transport, base_url=_BASE, timeout=TIMEOUT_S, trust_env=False)
-                yield RemoteKeys(stack.enter_context(client))
+                yield stack.enter_context(client)
                 return
         if not data_dir.is_dir():
             raise EnvironmentUnusable(f"{data_dir}: no such data directory: start `glassline serve` once")
-        yield stack.enter_context(KeyStore(data_dir, taken=taken, patience_s=1.0))
+        yield stack.enter_context(AppDatabase(data_dir, patience_s=1.0))
+
+
+def _revealed(model: BaseModel) -> bytes:
+    """Return a model as JSON with its password, which pydantic hides."""
+    return msgspec.json.encode(
+        {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in model}
+    )
 
 
 def _is_listening(address: str) -> bool:

@@ -22,11 +22,14 @@ from prometheus_client.registry import Collector
 
 from proxy import __version__
 from proxy.admin.amounts import NANO
-from proxy.stats import ProcessStats
+from proxy.stats import LATENESS_BOUNDS_S, ProcessStats, ReloadStats
 from proxy.store.query import CounterRow
 
-LOSS_REASONS: Final = ("no_begin", "record", "store", "unreadable")
+LOSS_REASONS: Final = ("disk_full", "no_begin", "record", "store", "store_damaged", "unreadable")
 """Shown as 0 from the start, so that an alert on an increase sees the first loss."""
+
+MOST_BUDGETS: Final = 64
+"""Shown by themselves; four series each."""
 
 Kind = Literal["counter", "gauge", "histogram"]
 Labels = Mapping[str, str]
@@ -56,20 +59,33 @@ CATALOGUE: Final = (
     Described("glassline_overhead_seconds", "histogram", "Glassline's own share of a request's duration."),
     Described("glassline_records_written_total", "counter", "Records written to the store.", True),
     Described("glassline_records_lost_total", "counter", "Records that could not be kept, by reason."),
+    Described("glassline_redaction_failures_total", "counter", "Records kept without texts: not redacted.", True),
+    Described("glassline_sampled_out_total", "counter", "Records whose bodies were left out by sampling.", True),
     Described("glassline_recorder_lag_seconds", "gauge", "Age of the oldest finished request that is not stored yet."),
     Described("glassline_journal_bytes", "gauge", "Bytes in journal files that are not deleted yet."),
     Described("glassline_journal_bad_frames_total", "counter", "Frames of the journal whose checksum was wrong."),
     Described("glassline_journal_torn_tails_total", "counter", "Journal files that a killed process left unfinished."),
     Described("glassline_journal_lost_bytes_total", "counter", "Bytes of the journal that could not be read."),
+    Described("glassline_journal_sync_failures_total", "counter", "Syncs of the journal that the disk refused."),
     Described("glassline_in_flight_requests", "gauge", "Requests that are not over."),
     Described("glassline_connections", "gauge", "Open client connections."),
     Described("glassline_event_loop_lag_seconds", "gauge", "Worst recent lateness of a process's event loop."),
+    Described(
+        "glassline_event_loop_lateness_seconds", "histogram", "Lateness of a process's event loop, ten looks a second."
+    ),
     Described("glassline_process_up", "gauge", "1: the process reports; 0: it fell silent."),
     Described("glassline_journal_failures_total", "counter", "Journal writes that the disk refused."),
     Described("glassline_bad_requests_total", "counter", "Requests refused before they had a head to record."),
+    Described("glassline_shed_total", "counter", "Connections and requests turned away because there were too many."),
+    Described("glassline_admin_auth_failures_total", "counter", "Wrong credentials at the admin port, by result."),
     Described("glassline_budget_limit_usd", "gauge", "Limit of a budget's current window, US dollars."),
     Described("glassline_budget_spent_usd", "gauge", "Spent in the current window, US dollars."),
     Described("glassline_budget_reserved_usd", "gauge", "Reserved for requests that are not settled, US dollars."),
+    Described(
+        "glassline_budget_overrun_usd", "gauge", "Billed beyond reservation and limit in the window, US dollars."
+    ),
+    Described("glassline_config_generation", "gauge", "The configuration that a process works with, counted from 1."),
+    Described("glassline_config_reload_success", "gauge", "1: the last attempt to load a configuration succeeded."),
     Described("glassline_build_info", "gauge", "1, with the versions as labels."),
 )
 _DESCRIBED: Final = {described.name: described for described in CATALOGUE}
@@ -97,6 +113,7 @@ class BudgetLevel:
     limit_nano_usd: int
     spent_nano_usd: int
     reserved_nano_usd: int
+    overrun_nano_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +129,13 @@ class Scrape:
     """bad_frames, torn_tails and lost_bytes of the journal, as far as the recorder says."""
     budgets: Sequence[BudgetLevel] = ()
     processes: Sequence[ProcessStats] = ()
+    reload: ReloadStats = field(default_factory=ReloadStats)
+    admin_refused: int = 0
+    """Requests that the admin port refused before the application saw them, since it started."""
+    admin_shed: int = 0
+    """Connections that were one too many for it."""
+    auth_failures: Mapping[str, int] = field(default_factory=dict)
+    """Wrong credentials at the admin port since it started: `refused`, and `limited` without a look."""
 
 
 def render(scrape: Scrape, accept: str) -> tuple[bytes, str]:
@@ -130,10 +154,16 @@ class _Shown(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield from _counters(self._scrape)
-        yield from _histograms(self._scrape.histograms)
+        yield from _histograms((*self._scrape.histograms, *_lateness(self._scrape.processes)))
         yield from _recorder(self._scrape)
         yield from _processes(self._scrape.processes)
+        yield from _turned_away(self._scrape)
+        yield from _configuration(self._scrape)
         yield from _budgets(self._scrape.budgets)
+        failures = [
+            ({"result": result}, self._scrape.auth_failures.get(result, 0)) for result in ("refused", "limited")
+        ]
+        yield _counter("glassline_admin_auth_failures_total", failures)
         yield _build_info()
 
 
@@ -174,8 +204,17 @@ _DAMAGE: Final = {
     "glassline_journal_bad_frames_total": "bad_frames",
     "glassline_journal_torn_tails_total": "torn_tails",
     "glassline_journal_lost_bytes_total": "lost_bytes",
+    "glassline_journal_sync_failures_total": "sync_failures",
 }
-_ELSEWHERE: Final = frozenset({"glassline_journal_failures_total", "glassline_bad_requests_total", *_DAMAGE})
+_ELSEWHERE: Final = frozenset(
+    {
+        "glassline_journal_failures_total",
+        "glassline_bad_requests_total",
+        "glassline_shed_total",
+        "glassline_admin_auth_failures_total",
+        *_DAMAGE,
+    }
+)
 """Counters that the store does not hold as series."""
 
 
@@ -189,6 +228,14 @@ def _histograms(series: Sequence[HistogramShown]) -> Iterator[Metric]:
         for histogram in found:
             _add_histogram(family, histogram)
         yield family
+
+
+def _lateness(processes: Sequence[ProcessStats]) -> Iterator[HistogramShown]:
+    name = "glassline_event_loop_lateness_seconds"
+    for each in processes:
+        if each.lateness:
+            labels = {"process": each.process}
+            yield HistogramShown(name, labels, LATENESS_BOUNDS_S, each.lateness, sum(each.lateness), each.late_s)
 
 
 def _add_histogram(family: HistogramMetricFamily, histogram: HistogramShown) -> None:
@@ -218,21 +265,58 @@ def _processes(processes: Sequence[ProcessStats]) -> Iterator[Metric]:
     yield _gauge("glassline_connections", [({}, sum(process.connections for process in alive))])
     lags = [({"process": process.process}, process.loop_lag_ms / 1000) for process in alive]
     yield _gauge("glassline_event_loop_lag_seconds", lags)
-    yield _gauge("glassline_process_up", [({"process": p.process}, float(p.is_alive)) for p in processes])
+    yield _gauge(
+        "glassline_process_up", [({"process": p.process}, float(p.is_alive)) for p in processes if not p.is_retired]
+    )
     failures = [({"process": process.process}, process.journal_failures) for process in processes]
     yield _counter("glassline_journal_failures_total", failures)
-    bad = [({"process": process.process}, process.bad_requests) for process in processes]
-    yield _counter("glassline_bad_requests_total", bad)
 
 
-def _budgets(levels: Sequence[BudgetLevel]) -> Iterator[Metric]:
+def _turned_away(scrape: Scrape) -> Iterator[Metric]:
+    bad = [({"process": each.process}, each.bad_requests) for each in scrape.processes]
+    yield _counter("glassline_bad_requests_total", [*bad, ({"process": "admin"}, scrape.admin_refused)])
+    shed = [({"process": each.process}, each.shed) for each in scrape.processes]
+    yield _counter("glassline_shed_total", [*shed, ({"process": "admin"}, scrape.admin_shed)])
+
+
+def _configuration(scrape: Scrape) -> Iterator[Metric]:
+    generations = [({"process": p.process}, p.generation) for p in scrape.processes if p.is_alive and p.generation]
+    if scrape.reload.generation:
+        generations.append(({"process": "supervisor"}, scrape.reload.generation))
+    yield _gauge("glassline_config_generation", generations)
+    yield _gauge("glassline_config_reload_success", [({}, float(scrape.reload.is_good))])
+
+
+def _budgets(all_levels: Sequence[BudgetLevel]) -> Iterator[Metric]:
+    levels = most_used(all_levels)
     amounts: dict[str, list[tuple[str, int]]] = {
         "glassline_budget_limit_usd": [(level.budget, level.limit_nano_usd) for level in levels],
         "glassline_budget_spent_usd": [(level.budget, level.spent_nano_usd) for level in levels],
         "glassline_budget_reserved_usd": [(level.budget, level.reserved_nano_usd) for level in levels],
+        "glassline_budget_overrun_usd": [(level.budget, level.overrun_nano_usd) for level in levels],
     }
     for name, rows in amounts.items():
         yield _gauge(name, [({"budget": budget}, nano / NANO) for budget, nano in rows])
+
+
+def most_used(levels: Sequence[BudgetLevel]) -> list[BudgetLevel]:
+    """Return the budgets of which most is used, and the sum of all others: keys with budgets may be made by the thousand."""
+    if len(levels) <= MOST_BUDGETS:
+        return list(levels)
+    ordered = sorted(levels, key=_use, reverse=True)
+    rest = ordered[MOST_BUDGETS:]
+    others = BudgetLevel(
+        "other",
+        sum(level.limit_nano_usd for level in rest),
+        sum(level.spent_nano_usd for level in rest),
+        sum(level.reserved_nano_usd for level in rest),
+        sum(level.overrun_nano_usd for level in rest),
+    )
+    return [*ordered[:MOST_BUDGETS], others]
+
+
+def _use(level: BudgetLevel) -> float:
+    return (level.spent_nano_usd + level.reserved_nano_usd) / max(1, level.limit_nano_usd)
 
 
 def _build_info() -> Metric:

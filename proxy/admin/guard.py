@@ -1,43 +1,51 @@
-"""Who may speak to the admin port: host names, origins, the password.
+"""Who may speak to the admin port: host names, origins, the kind of a change.
 
 A web page that a user of this machine visits can send requests to loopback addresses, and by DNS rebinding read the
 answers under its own host name. So the Host header must name us; changes must be JSON from our own origin; no answer
-carries CORS headers. A port that others can reach demands a password, and then any host name will do, since a
-rebound page has no credentials for it.
+carries CORS headers. A port that others can reach demands a password, and then any host name will do unless the
+configuration lists some, since a rebound page has no credentials for it.
 
-Pure functions over header values, and one ASGI middleware that applies them.
+Pure functions over header values, and one ASGI middleware that applies them, asks the door who it is, and puts the
+security headers on every answer.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.errors import ConfigError
+import msgspec
+
+from proxy.admin.identity import MAX_PASSWORD_BYTES, MIN_PASSWORD_BYTES
+from proxy.errors import ConfigError, OurError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from proxy.admin.identity import Identity
     from proxy.config import Admin, Config
 
+Headers = Mapping[bytes, Sequence[bytes]]
+Identify = Callable[[Headers, str], Awaitable["Identity | Refusal"]]
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN_PATHS: Final = frozenset({"/healthz"})
+NAMELESS_PATHS: Final = frozenset({"/healthz"})
 """Asked by orchestrators that know neither name nor password; the answer says nothing but that we live."""
-MAX_PASSWORD_BYTES: Final = 4096
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not `no-referrer`: under it, browsers send `Origin: null` with our own forms (Fetch, "serialize a request origin").
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
     (b"cache-control", b"no-store"),
 )
-DEFAULT_CONTENT_POLICY: Final = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox")
+DEFAULT_CONTENT_POLICY: Final = (
+    b"content-security-policy",
+    b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +53,29 @@ class Refusal:
     """Why a request is not served."""
 
     status: int
+    code: str
     reason: str
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    page: bytes = b""
+    """Shown instead of the reason."""
+
+
+TO_LOGIN: Final = Refusal(
+    401,
+    "unauthorized",
+    "log in",
+    (
+        # A scheme that makes no browser open its own window for passwords.
+        (b"www-authenticate", b'Bearer realm="glassline"'),
+        (
+            b"content-security-policy",
+            b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    b'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Glassline</title>'
+    b'<meta http-equiv="refresh" content="0;url=/login"></head>'
+    b'<body><p><a href="/login">Log in</a></p></body></html>',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +84,18 @@ class Access:
 
     host: str
     """The configured host of the admin port."""
+    names: tuple[str, ...] = ()
+    """Other names under which it may be asked for."""
     password: bytes | None = None
-    """None: no password is asked for."""
+    """None: there is no `admin.password_file`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The routes that differ: those that everybody may ask for, and those that take forms."""
+
+    public: frozenset[str] = frozenset()
+    forms: frozenset[str] = frozenset()
 
 
 def is_loopback(host: str) -> bool:
@@ -76,42 +115,57 @@ def check_exposure(config: Config) -> None:
 
 def load_access(admin: Admin) -> Access:
     """Return what the admin port demands. Raises ConfigError."""
+    names = tuple(name.lower().rstrip(".") for name in admin.hosts)
     if admin.password_file is None:
         if not is_loopback(admin.host):
             raise ConfigError([f"admin.password_file: must be set, since others can reach the admin host {admin.host}"])
-        return Access(admin.host)
+        return Access(admin.host, names)
     try:
         password = admin.password_file.read_bytes()[: MAX_PASSWORD_BYTES + 1].strip()
     except OSError as error:
         raise ConfigError([f"admin.password_file: {admin.password_file}: {error.strerror}"]) from error
-    if not 8 <= len(password) <= MAX_PASSWORD_BYTES:
+    if not MIN_PASSWORD_BYTES <= len(password) <= MAX_PASSWORD_BYTES:
         raise ConfigError([f"admin.password_file: {admin.password_file}: the password needs 8 to 4096 bytes"])
-    return Access(admin.host, password)
+    return Access(admin.host, names, password)
 
 
-def refuse(access: Access, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Refusal | None:
-    """Return why this request must not be served; None: it may."""
-    if path in OPEN_PATHS:
-        return None
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """Return header values by name."""
     fields: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         fields.setdefault(name, []).append(value)
+    return fields
+
+
+def judge_host(access: Access, path: str, fields: Headers) -> Refusal | None:
+    """Return why a request must not be served under the name by which it was asked for; None: it may."""
+    if path in NAMELESS_PATHS:
+        return None
     host = _only(fields, b"host")
     if host is None or not names_us(access, host):
-        return Refusal(421, "this host name is not served here")
-    if access.password is not None and not knows_password(access.password, _only(fields, b"authorization")):
-        return Refusal(401, "password required", ((b"www-authenticate", b'Basic realm="glassline", charset="UTF-8"'),))
-    if method not in ("GET", "HEAD", "OPTIONS"):
-        return _refuse_change(fields, host)
+        return Refusal(421, "wrong_host", "this host name is not served here")
     return None
 
 
-def _refuse_change(fields: Mapping[bytes, list[bytes]], host: bytes) -> Refusal | None:
+def judge_change(method: str, fields: Headers, *, is_form: bool, has_session: bool) -> Refusal | None:
+    """Return why a change must not be made; None: it may, or it is none.
+
+    What comes with a cookie or from a form must prove that it is from our own pages; a script without either may
+    leave out the headers that only browsers send, but not send other ones.
+    """
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return None
+    wanted = b"application/x-www-form-urlencoded" if is_form else b"application/json"
     media_type = (_only(fields, b"content-type") or b"").split(b";")[0].strip().lower()
-    if media_type != b"application/json":
-        return Refusal(415, "content-type must be application/json")
-    if b"origin" in fields and not is_same_origin(_only(fields, b"origin"), host):
-        return Refusal(403, "changes are accepted from the same origin only")
+    if media_type != wanted:
+        return Refusal(415, "wrong_media_type", f"content-type must be {wanted.decode()}")
+    site = fields.get(b"sec-fetch-site", ())
+    origin = fields.get(b"origin", ())
+    is_ours = all(is_same_origin(each, _only(fields, b"host") or b"") for each in origin) and all(
+        each in (b"same-origin", b"none") for each in site
+    )
+    if not is_ours or ((is_form or has_session) and not (origin or site)):
+        return Refusal(403, "wrong_origin", "changes are accepted from the same origin only")
     return None
 
 
@@ -120,8 +174,10 @@ def names_us(access: Access, host_header: bytes) -> bool:
     host = host_name(host_header)
     if host is None:
         return False
-    if access.password is not None and not is_loopback(access.host):
+    if host in access.names:
         return True
+    if access.password is not None and not is_loopback(access.host):
+        return not access.names
     return host in LOOPBACK_NAMES or host == access.host.lower() or is_loopback(host)
 
 
@@ -154,40 +210,56 @@ def is_same_origin(origin: bytes | None, host: bytes) -> bool:
     return scheme in (b"http", b"https") and authority == host.lower()
 
 
-def knows_password(password: bytes, authorization: bytes | None) -> bool:
-    """Say whether Basic credentials carry `password`, whatever the user name."""
-    scheme, _, encoded = (authorization or b"").partition(b" ")
-    if scheme.lower() != b"basic":
-        return False
-    try:
-        _, _, given = base64.b64decode(encoded.strip(), validate=True).partition(b":")
-    except (binascii.Error, ValueError):
-        return False
-    return hmac.compare_digest(given, password)
-
-
-def _only(fields: Mapping[bytes, list[bytes]], name: bytes) -> bytes | None:
-    values = fields.get(name, [])
+def _only(fields: Headers, name: bytes) -> bytes | None:
+    values = fields.get(name, ())
     return values[0] if len(values) == 1 else None
 
 
 class Guard:
-    """ASGI middleware: refuse what `refuse` refuses, and put the security headers on every answer."""
+    """ASGI middleware: refuse what may not come in, say who it is, put the security headers on every answer."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access, doors: Doors, identify: Identify) -> None:
         self._app = app
         self._access = access
+        self._doors = doors
+        self._identify = identify
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serve one request; its `scope` says who it is from."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            return  # nothing else is spoken here
+        send = _hardened(send)
+        fields = by_name(scope["headers"])
+        try:
+            found = await self._admit(scope, fields)
+        except OurError as error:
+            found = Refusal(503, "unavailable", str(error), ((b"retry-after", b"1"),))
+        if isinstance(found, Refusal):
+            if found.status == 401 and wants_page(scope["method"], fields):
+                found = TO_LOGIN
+            await _answer(found, send, is_head=scope["method"] == "HEAD")
             return
-        refusal = refuse(self._access, scope["method"], scope["path"], scope["headers"])
-        if refusal is not None:
-            await _answer(refusal, _hardened(send))
-            return
-        await self._app(scope, receive, _hardened(send))
+        scope["identity"] = found
+        await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope, fields: Headers) -> Identity | Refusal | None:
+        path, method = scope["path"], scope["method"]
+        if (refusal := judge_host(self._access, path, fields)) is not None:
+            return refusal
+        address = (scope.get("client") or ("",))[0]
+        is_form = path in self._doors.forms
+        if path in self._doors.public:
+            return judge_change(method, fields, is_form=is_form, has_session=False)
+        who = await self._identify(fields, address)
+        if isinstance(who, Refusal):
+            return who
+        return judge_change(method, fields, is_form=is_form, has_session=who.kind == "session") or who
+
+
+def wants_page(method: str, fields: Headers) -> bool:
+    """Say whether a browser goes somewhere: it should see a way to log in, and not its own window for passwords."""
+    asks = fields.get(b"accept", (b"",))[0].lower().startswith(b"text/html")
+    return method == "GET" and asks and b"authorization" not in fields
 
 
 def _hardened(send: Send) -> Send:
@@ -202,13 +274,16 @@ def _hardened(send: Send) -> Send:
     return send_hardened
 
 
-async def _answer(refusal: Refusal, send: Send) -> None:
-    body = refusal.reason.encode() + b"\n"
+async def _answer(refusal: Refusal, send: Send, *, is_head: bool) -> None:
+    body, media_type = refusal.page, b"text/html; charset=utf-8"
+    if not body:
+        body = msgspec.json.encode({"error": {"code": refusal.code, "message": refusal.reason}})
+        media_type = b"application/json"
     headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-type", media_type),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
         *refusal.headers,
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": b"" if is_head else body})

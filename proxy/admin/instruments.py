@@ -94,6 +94,7 @@ class Instruments:
             damage=status,
             budgets=budget_levels(await self.accounts()),
             processes=self.processes(),
+            reload=self.stats.reload,
         )
 
     async def signs(self) -> Signs:
@@ -146,5 +147,6 @@ def budget_levels(rows: Sequence[AccountRow]) -> list[BudgetLevel]:
             level.limit_nano_usd + row.limit_nano_usd,
             level.spent_nano_usd + row.spent_nano_usd,
             level.reserved_nano_usd + row.reserved_nano_usd,
+            level.overrun_nano_usd + row.overrun_nano_usd,
         )
     return list(levels.values())

@@ -3,31 +3,26 @@
 A key is shown once, when it is made. Kept are its HMAC under the pepper, its last four characters and its policy, so
 neither the database nor the published file can be used to call anything.
 
-Invariant: one process writes app.db, the holder of `run/app.lock`. After every change, and at start, the file
-`run/keys.json` is replaced whole; a gateway sees the old list or the new one.
+Invariant: after every change, and at start, the file `run/keys.json` is replaced whole; a gateway sees the old list or
+the new one.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
-import threading
-import time
 from collections.abc import Collection
-from importlib.resources import files
-from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import apsw
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from proxy.clock import SYSTEM, Clock
+from proxy.admin.database import AppDatabase, note
+from proxy.admin.identity import LOCAL, Identity
 from proxy.config.schema import Budget, Name, RateLimits
-from proxy.errors import ClientError, EnvironmentUnusable
-from proxy.gates.keys import KEY_BYTES, KEY_PREFIX, DynamicKey, digest_of, encode_snapshot
-from proxy.migrations import migrate
-from proxy.pepper import load_pepper
+from proxy.encryption import sealed
+from proxy.errors import ClientError
+from proxy.files import write_whole
+from proxy.gates.keys import KEY_BYTES, KEY_PREFIX, SNAPSHOT_PURPOSE, DynamicKey, digest_of, encode_snapshot
 
 MAX_KEYS: Final = 10_000
 """Gateways hold every key in memory and read the whole file after a change."""
@@ -81,90 +76,67 @@ class NewKey(StoredKey):
 
 
 class KeyStore:
-    """The writer of app.db. `taken` are the names of the configuration's keys, which a new key must not bear."""
+    """The writer of keys. `taken` are the names of the configuration's keys, which a new key must not bear."""
 
-    def __init__(
-        self, data_dir: Path, *, taken: Collection[str] = (), clock: Clock = SYSTEM, patience_s: float = 0.0
-    ) -> None:
-        """Open app.db and publish. `patience_s`: how long to wait for another process that writes it.
-
-        Raises EnvironmentUnusable.
-        """
-        self._data_dir = data_dir
+    def __init__(self, database: AppDatabase, *, taken: Collection[str] = ()) -> None:
+        self._database = database
         self._taken = frozenset(taken)
-        self._clock = clock
-        self._one_at_a_time = threading.Lock()
-        self._pepper = load_pepper(data_dir)
-        self._lock = _lock(data_dir / "run" / "app.lock", patience_s)
-        try:
-            self._database = _open(data_dir / "app.db")
-            self._publish()
-        except BaseException:
-            os.close(self._lock)
-            raise
+        self._publish()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def create(self, request: KeyRequest) -> NewKey:
+    def create(self, request: KeyRequest, by: Identity = LOCAL) -> NewKey:
         """Make a key and publish it. Raises KeyConflictError."""
         secret = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
-        digest = digest_of(secret.encode(), self._pepper).hex()
-        stored = StoredKey(**dict(request), last_four=secret[-4:], created_ms=self._clock.wall_ms())
-        with self._one_at_a_time:
+        digest = digest_of(secret.encode(), self._database.pepper).hex()
+        stored = StoredKey(**dict(request), last_four=secret[-4:], created_ms=self._database.clock.wall_ms())
+        with self._database.alone():
             if request.name in self._taken:
                 raise KeyConflictError(f"the configuration has a key named {request.name}")
             if self._count() >= MAX_KEYS:
                 raise KeyConflictError(f"there are {MAX_KEYS} keys already")
-            self._insert(stored, digest)
+            self._insert(stored, digest, by)
             self._publish()
         return NewKey(**dict(stored), key=secret)
 
     def all(self) -> list[StoredKey]:
         """Return every key ever made, oldest first."""
-        with self._one_at_a_time:
-            return [stored for stored, _ in self._rows()]
+        return [stored for stored, _ in self._rows()]
 
-    def revoke(self, name: str) -> StoredKey:
+    def revoke(self, name: str, by: Identity = LOCAL) -> StoredKey:
         """End a key and publish that. Raises UnknownKeyError."""
-        with self._one_at_a_time:
+        with self._database.alone():
             living = [stored for stored, _ in self._rows() if stored.name == name and stored.revoked_ms is None]
             if not living:
                 raise UnknownKeyError(f"no key named {name} is in force")
-            now = self._clock.wall_ms()
-            self._database.execute("UPDATE keys SET revoked_ms = ? WHERE name = ? AND revoked_ms IS NULL", (now, name))
+            now = self._database.clock.wall_ms()
+            with self._database.change() as connection:
+                connection.execute("UPDATE keys SET revoked_ms = ? WHERE name = ? AND revoked_ms IS NULL", (now, name))
+                note(connection, self._database.clock, by, "key.revoke", name)
             self._publish()
         return living[0].model_copy(update={"revoked_ms": now})
 
-    def close(self) -> None:
-        """Close the database and let another process write it."""
-        self._database.close()
-        os.close(self._lock)
-
     def _count(self) -> int:
-        ((count,),) = self._database.execute("SELECT count(*) FROM keys WHERE revoked_ms IS NULL").fetchall()
-        return int(str(count))
+        ((count,),) = self._database.read("SELECT count(*) FROM keys WHERE revoked_ms IS NULL")
+        return int(count)
 
-    def _insert(self, stored: StoredKey, digest: str) -> None:
+    def _insert(self, stored: StoredKey, digest: str, by: Identity) -> None:
         policy = KeyRequest(**stored.model_dump(include=set(KeyRequest.model_fields))).model_dump_json()
-        try:
-            self._database.execute(
-                "INSERT INTO keys (name, digest, last_four, policy, created_ms) VALUES (?, ?, ?, ?, ?)",
-                (stored.name, digest, stored.last_four, policy, stored.created_ms),
-            )
-        except apsw.ConstraintError:
-            raise KeyConflictError(f"a key named {stored.name} is in force already: revoke it first") from None
+        with self._database.change() as connection:
+            try:
+                connection.execute(
+                    "INSERT INTO keys (name, digest, last_four, policy, created_ms) VALUES (?, ?, ?, ?, ?)",
+                    (stored.name, digest, stored.last_four, policy, stored.created_ms),
+                )
+            except apsw.ConstraintError:
+                raise KeyConflictError(f"a key named {stored.name} is in force already: revoke it first") from None
+            note(connection, self._database.clock, by, "key.create", stored.name)
 
     def _rows(self) -> list[tuple[StoredKey, str]]:
-        found = self._database.execute("SELECT policy, last_four, created_ms, revoked_ms, digest FROM keys ORDER BY id")
+        found = self._database.read("SELECT policy, last_four, created_ms, revoked_ms, digest FROM keys ORDER BY id")
         return [(_stored(policy, *rest), str(digest)) for policy, *rest, digest in found]
 
     def _publish(self) -> None:
         content = encode_snapshot([snapshot_key(stored, digest) for stored, digest in self._rows()])
-        replace_file(self._data_dir / "run" / "keys.json", content)
+        write_whole(self._database.data_dir / "run" / "keys.json", sealed(content, SNAPSHOT_PURPOSE))
 
 
 def _stored(policy: str, last_four: str, created_ms: int, revoked_ms: int | None) -> StoredKey:
@@ -186,49 +158,3 @@ def snapshot_key(stored: StoredKey, digest: str) -> DynamicKey:
         tags=stored.tags,
         trust_identity=stored.trust_identity,
     )
-
-
-def _open(path: Path) -> apsw.Connection:
-    database = apsw.Connection(str(path))
-    path.chmod(0o600)
-    database.set_busy_timeout(2000)
-    database.pragma("journal_mode", "wal")
-    # A key that was handed out must not be forgotten by a power cut; this database is written by hand, not by traffic.
-    database.pragma("synchronous", "full")
-    migrate(database, files("proxy.admin") / "migrations")
-    return database
-
-
-def _lock(path: Path, patience_s: float) -> int:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    deadline = time.monotonic() + patience_s
-    while not _is_locked(file):
-        if time.monotonic() >= deadline:
-            os.close(file)
-            raise EnvironmentUnusable(f"{path}: another process is changing keys")
-        time.sleep(0.02)
-    return file
-
-
-def _is_locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, readable by the owner alone; readers see the old file or the new one."""
-    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
-    file = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(file, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

@@ -46,19 +46,48 @@ def _named(name: str) -> dict[str, Any]:
 
 
 _FILTER: Final = _asked("q", "filter, such as `key:search status:>=400 latency:>2s`")
-_CREATE: Final = {
-    "summary": "Create a virtual key; the answer is the only one that holds it",
-    "requestBody": {"required": True, "content": {_JSON: {"schema": {"$ref": "#/components/schemas/KeyRequest"}}}},
+
+
+def _change(summary: str, schema: str | None, status: str, answer: str, *named: str, taken: str = "") -> dict[str, Any]:
+    responses: dict[str, Any] = {status: {"description": answer, "content": {_JSON: {}}}}
+    operation: dict[str, Any] = {"summary": summary, "responses": responses}
+    if schema is not None:
+        reference = {"$ref": f"#/components/schemas/{schema}"}
+        operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": reference}}}
+        responses["400"] = _error("a field cannot be used, or is not known")
+    if named:
+        operation["parameters"] = [_named(name) for name in named]
+        responses["404"] = _error("there is none of this name")
+    if taken:
+        responses["409"] = _error(taken)
+    return operation
+
+
+def _form(summary: str, *fields: str) -> dict[str, Any]:
+    properties = {field: {"type": "string"} for field in ("form", *fields)}
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {
+        "summary": summary,
+        "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": schema}}},
+        "responses": {"303": {"description": "done"}, "400": {"description": "the form is not ours, or too old"}},
+    }
+
+
+_LOST: Final = "the last admin stays, and nobody changes their own role"
+_FORGET: Final = {
+    "summary": "Delete all that is recorded about a user, session or key",
+    "parameters": [
+        _asked("user", "requests of this user"),
+        _asked("session", "requests of this session"),
+        _asked("key", "requests of the key with this name"),
+        _asked("before", "only requests that started before, such as now-30d"),
+        _asked("rows", "true: the rows go, too, with their tokens and costs"),
+    ],
     "responses": {
-        "201": {"description": "the key", "content": {_JSON: {}}},
-        "400": _error("the key's fields cannot be used"),
-        "409": _error("the name is taken"),
+        "200": {"description": "what was deleted, and what could not be reached", "content": {_JSON: {}}},
+        "202": {"description": "it goes on: ask /api/deletions/{id}", "content": {_JSON: {}}},
+        "400": _error("nobody is named, or a parameter is not known"),
     },
-}
-_REVOKE: Final = {
-    "summary": "Revoke a virtual key",
-    "parameters": [_named("name")],
-    "responses": {"200": {"description": "the key", "content": {_JSON: {}}}, "404": _error("no such key in force")},
 }
 _PATHS: Final[dict[str, dict[str, Any]]] = {
     "/": {"get": _operation("A status page for people", "text/html")},
@@ -93,9 +122,53 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             _FILTER,
         )
     },
+    "/api/records": {"delete": _FORGET},
+    "/api/deletions/{id}": {"get": _operation("What became of a deletion; 202: not done yet", _JSON, _named("id"))},
     "/api/budgets": {"get": _operation("Budgets in their current windows", _JSON)},
-    "/api/keys": {"get": _operation("Keys created at run time, without their secrets", _JSON), "post": _CREATE},
-    "/api/keys/{name}": {"delete": _REVOKE},
+    "/api/keys": {
+        "get": _operation("Keys created at run time, without their secrets", _JSON),
+        "post": _change(
+            "Create a virtual key; the answer is the only one that holds it",
+            "KeyRequest",
+            "201",
+            "the key",
+            taken="the name is taken",
+        ),
+    },
+    "/api/keys/{name}": {"delete": _change("Revoke a virtual key", None, "200", "the key", "name")},
+    "/login": {
+        "get": _operation("The login page", "text/html"),
+        "post": _form("Begin a session", "user", "password"),
+    },
+    "/logout": {"post": _form("End the session")},
+    "/api/me": {"get": _operation("Who asks, and what they may", _JSON)},
+    "/api/users": {
+        "get": _operation("Users", _JSON),
+        "post": _change("Make a user", "UserRequest", "201", "the user", taken="the name is taken"),
+    },
+    "/api/users/{name}": {
+        "patch": _change("Give a user another role or password", "UserChange", "200", "the user", "name", taken=_LOST),
+        "delete": _change("Remove a user", None, "200", "the user", "name", taken=_LOST),
+    },
+    "/api/tokens": {
+        "get": _operation("Tokens, without their secrets", _JSON),
+        "post": _change(
+            "Create a token; the answer is the only one that holds it",
+            "TokenRequest",
+            "201",
+            "the token",
+            taken="the name is taken",
+        ),
+    },
+    "/api/tokens/{name}": {"delete": _change("Revoke a token", None, "200", "the token", "name")},
+    "/api/audit": {
+        "get": _operation(
+            "Who did what, newest first",
+            _JSON,
+            _asked("limit", "1 to 1000", "integer"),
+            _asked("before", "`next_before` of the page before", "integer"),
+        )
+    },
     "/api/openapi.json": {"get": _operation("This description", _JSON)},
 }
 
@@ -103,15 +176,19 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
 def _schemas() -> dict[str, Any]:
     # Imported late: pydantic builds the schema, and only this route needs it.
     from proxy.admin.keys import KeyRequest
+    from proxy.admin.tokens import TokenRequest
+    from proxy.admin.users import UserChange, UserRequest
 
     text = {"type": "string"}
     error = {"type": "object", "properties": {"code": text, "message": text}, "required": ["code", "message"]}
     reason = {"type": "object", "properties": {"level": text, "code": text, "text": text}}
     row = {"type": "object", "properties": {name: {} for name in RequestRow.__struct_fields__}}
-    key = KeyRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    models = (KeyRequest, TokenRequest, UserRequest, UserChange)
+    written = {model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}") for model in models}
+    parts = {name: part for schema in written.values() for name, part in schema.pop("$defs", {}).items()}
     return {
-        **key.pop("$defs", {}),
-        "KeyRequest": key,
+        **parts,
+        **written,
         "Error": {"type": "object", "properties": {"error": error}, "required": ["error"]},
         "Status": {
             "type": "object",

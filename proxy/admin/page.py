@@ -20,7 +20,7 @@ from proxy.ledger.accounts import AccountRow
 from proxy.stats import ProcessStats
 from proxy.store.query import RequestRow
 
-_STYLE: Final = """
+STYLE: Final = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -31,10 +31,9 @@ h1 span { font-weight: 400; opacity: .6; }
 .ok { color: #1a7f37; } .degraded { color: #b7791f; } .failing { color: #c62828; }
 section { overflow-x: auto; }
 """
+STYLE_SOURCE: Final = f"'sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'"
 CONTENT_POLICY: Final = (
-    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; style-src 'sha256-"
-    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-    + "'"
+    f"default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; style-src {STYLE_SOURCE}"
 )
 
 
@@ -47,6 +46,10 @@ class Overview:
     accounts: Sequence[AccountRow]
     processes: Sequence[ProcessStats]
     now_ms: int
+    user: str = ""
+    """Who is logged in; '': nobody is asked, or they came without a session."""
+    form_token: str = ""
+    """What the form for logging out sends back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ def status_page(overview: Overview) -> str:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Glassline</title>',
         '<meta name="viewport" content="width=device-width"><meta http-equiv="refresh" content="10">',
-        f"<style>{_STYLE}</style></head><body><h1>Glassline <span>{escape(__version__)}</span></h1>",
+        f"<style>{STYLE}</style></head><body><h1>Glassline <span>{escape(__version__)}</span></h1>",
+        _who(overview),
         _verdict(overview.verdict),
         _section("Requests", _REQUEST_TITLES, [_request(row) for row in overview.requests], "No request yet."),
         _section("Budgets", _BUDGET_TITLES, [_budget(row) for row in overview.accounts], "No budget was used yet."),
@@ -72,6 +76,15 @@ def status_page(overview: Overview) -> str:
         "</body></html>",
     ]
     return "".join(parts)
+
+
+def _who(overview: Overview) -> str:
+    if not overview.form_token:
+        return ""
+    return (
+        f'<form method="post" action="/logout"><input type="hidden" name="form" value="{escape(overview.form_token)}">'
+        f'<p>{escape(overview.user)} <button type="submit">Log out</button></p></form>'
+    )
 
 
 def _verdict(verdict: Verdict) -> str:

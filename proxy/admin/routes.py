@@ -1,28 +1,36 @@
 """The routes of the admin port: each reads its instruments and answers; nothing here writes but the key routes.
 
-Every list answers with an object, so that it can grow. Every error answers `{"error": {"code", "message"}}`.
+Every list answers with an object, so that it can grow.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import wraps
-from typing import Any, Final
+import uuid
+from dataclasses import replace
+from typing import Final
 
-import msgspec
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from proxy.admin.answers import (
+    NotFoundError,
+    QuestionError,
+    json_answer,
+    page_answer,
+    read_model,
+    text_answer,
+    whole_number,
+)
+from proxy.admin.authentication import Door, Stores
+from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.exposition import render
 from proxy.admin.instruments import Instruments
-from proxy.admin.keys import KeyConflictError, KeyRequest, KeyStore, UnknownKeyError
+from proxy.admin.keys import KeyRequest, KeyStore
 from proxy.admin.openapi import document
 from proxy.admin.page import CONTENT_POLICY, Overview, status_page
+from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
-    NotKeptError,
     account_shape,
     body_shape,
     cursor_text,
@@ -32,80 +40,79 @@ from proxy.admin.shapes import (
 )
 from proxy.admin.verdict import Verdict, judge
 from proxy.admin.when import read_instant
-from proxy.errors import ClientError, OurError
 from proxy.store import query as ask
+from proxy.store.deletion import Selection
 from proxy.store.filter import parse_filter
+from proxy.store.orders import Orders
 from proxy.store.query import MAX_ROWS, RequestRow, Side
 
-Endpoint = Callable[[Request], Awaitable[Response]]
 DEFAULT_LIMIT: Final = 50
 DEFAULT_COST_SPAN: Final = "now-7d"
-MAX_CHANGE_BYTES: Final = 64 * 1024
-"""A key's policy is a few hundred bytes."""
 IN_FORCE_S: Final = 0.3
 """Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
 revoked one does not by the time its owner reads the answer."""
+DELETION_WAIT_S: Final = 20.0
+DELETION_LOOK_S: Final = 0.2
 GROUPINGS: Final = ("key", "model", "upstream", "user", "day", "session", "endpoint")
-
-
-class QuestionError(ClientError):
-    """A parameter that cannot be understood."""
-
-
-class NotFoundError(ClientError):
-    """What was asked for is not there."""
 
 
 class Desk:
     """The endpoints, over the instruments and the key store that they share."""
 
-    def __init__(self, instruments: Instruments, keys: KeyStore) -> None:
+    def __init__(self, instruments: Instruments, keys: KeyStore, door: Door, stores: Stores) -> None:
         self._read = instruments
         self._keys = keys
+        self._door = door
+        self._stores = stores
 
-    def routes(self) -> list[Route]:
-        """Return every route of the admin port."""
-        get, change = ["GET"], ["POST"]
+    def routes(self) -> list[DeclaredRoute]:
+        """Return the routes about traffic, money and keys."""
         return [
-            Route("/", _border(self.page), methods=get),
-            Route("/healthz", _border(self.health), methods=get),
-            Route("/metrics", _border(self.metrics), methods=get),
-            Route("/status", _border(self.status_text), methods=get),
-            Route("/api/status", _border(self.status), methods=get),
-            Route("/api/requests", _border(self.requests), methods=get),
-            Route("/api/requests/{id}", _border(self.request), methods=get),
-            Route("/api/requests/{id}/request_body", _border(self.request_body), methods=get),
-            Route("/api/requests/{id}/response_body", _border(self.response_body), methods=get),
-            Route("/api/cost", _border(self.cost), methods=get),
-            Route("/api/budgets", _border(self.budgets), methods=get),
-            Route("/api/keys", _border(self.keys), methods=get),
-            Route("/api/keys", _border(self.create_key), methods=change),
-            Route("/api/keys/{name}", _border(self.revoke_key), methods=["DELETE"]),
-            Route("/api/openapi.json", _border(self.openapi), methods=get),
+            DeclaredRoute("/", self.page, least="viewer"),
+            DeclaredRoute("/healthz", self.health, least="public"),
+            DeclaredRoute("/metrics", self.metrics, least="viewer"),
+            DeclaredRoute("/status", self.status_text, least="viewer"),
+            DeclaredRoute("/api/status", self.status, least="viewer"),
+            DeclaredRoute("/api/requests", self.requests, least="viewer"),
+            DeclaredRoute("/api/requests/{id}", self.request, least="viewer"),
+            DeclaredRoute("/api/requests/{id}/request_body", self.request_body, least="viewer"),
+            DeclaredRoute("/api/requests/{id}/response_body", self.response_body, least="viewer"),
+            DeclaredRoute("/api/records", self.forget, least="admin", method="DELETE"),
+            DeclaredRoute("/api/deletions/{id}", self.deletion, least="admin"),
+            DeclaredRoute("/api/cost", self.cost, least="viewer"),
+            DeclaredRoute("/api/budgets", self.budgets, least="viewer"),
+            DeclaredRoute("/api/keys", self.keys, least="viewer"),
+            DeclaredRoute("/api/keys", self.create_key, least="editor", method="POST"),
+            DeclaredRoute("/api/keys/{name}", self.revoke_key, least="editor", method="DELETE"),
+            DeclaredRoute("/api/openapi.json", self.openapi, least="viewer"),
         ]
 
     async def health(self, _: Request) -> Response:
         """Say that this process lives."""
-        return _text("ok\n")
+        return text_answer("ok\n")
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' metrics."""
-        body, media_type = render(await self._read.scrape(), request.headers.get("accept", ""))
+        scrape = replace(await self._read.scrape(), auth_failures=dict(self._door.failures_seen))
+        port: Port | None = getattr(request.state, "port", None)
+        if port is not None:
+            scrape = replace(scrape, admin_refused=port.refused, admin_shed=port.shed)
+        body, media_type = render(scrape, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type})
 
     async def status(self, _: Request) -> Response:
         """The verdict and its reasons."""
         verdict = judge(await self._read.signs())
-        return _json({"verdict": verdict.level, "reasons": verdict.reasons, "processes": self._read.processes()})
+        return json_answer({"verdict": verdict.level, "reasons": verdict.reasons, "processes": self._read.processes()})
 
     async def status_text(self, _: Request) -> Response:
         """The verdict in plain text, one reason in each line."""
-        return _text(verdict_text(judge(await self._read.signs())))
+        return text_answer(verdict_text(judge(await self._read.signs())))
 
     async def requests(self, request: Request) -> Response:
         """One page of requests, newest first."""
         where = parse_filter(request.query_params.get("q", ""))
-        limit = _limit(request)
+        limit = whole_number(request, "limit", DEFAULT_LIMIT, 1, MAX_ROWS) or 1
         before = request.query_params.get("before")
         cursor = read_cursor(before) if before else None
         if before and cursor is None:
@@ -113,7 +120,7 @@ class Desk:
         async with self._read.store() as store:
             rows = await store.run(ask.requests(where, limit=limit, before=cursor)) if store else []
         more = cursor_text(rows[-1]) if len(rows) == limit else None
-        return _json({"requests": [request_shape(row) for row in rows], "next_before": more})
+        return json_answer({"requests": [request_shape(row) for row in rows], "next_before": more})
 
     async def request(self, request: Request) -> Response:
         """One request with what is known of its bodies."""
@@ -123,7 +130,9 @@ class Desk:
                 raise NotFoundError("no request has this id")
             sides: tuple[Side, Side] = ("request", "response")
             bodies = {side: await store.run(ask.body(row.id, side)) for side in sides}
-        return _json(request_shape(row) | {side: body_shape(body) if body else None for side, body in bodies.items()})
+        return json_answer(
+            request_shape(row) | {side: body_shape(body) if body else None for side, body in bodies.items()}
+        )
 
     async def request_body(self, request: Request) -> Response:
         """The exact bytes that the client sent."""
@@ -132,6 +141,27 @@ class Desk:
     async def response_body(self, request: Request) -> Response:
         """The exact bytes that the upstream sent."""
         return await self._body(request.path_params["id"], "response")
+
+    async def forget(self, request: Request) -> Response:
+        """Delete all about a user, session or key; the recorder does it, and is waited for, for a while."""
+        orders, id_ = Orders(self._read.data_dir), str(uuid.uuid4())
+        selection = _selection(request, self._read.clock.wall_ms())
+        await asyncio.to_thread(self._stores.audit.deleted, asker(request), id_)
+        await asyncio.to_thread(orders.ask, id_, selection)
+        for _ in range(int(DELETION_WAIT_S / DELETION_LOOK_S)):
+            await asyncio.sleep(DELETION_LOOK_S)
+            report = await asyncio.to_thread(orders.report, id_)
+            if report is not None:
+                return json_answer({"id": id_, "report": report})
+        return json_answer({"id": id_, "report": None}, status=202)
+
+    async def deletion(self, request: Request) -> Response:
+        """What became of a deletion; reports are kept for an hour."""
+        orders, id_ = Orders(self._read.data_dir), request.path_params["id"]
+        report = await asyncio.to_thread(orders.report, id_)
+        if report is None and not orders.is_open(id_):
+            raise NotFoundError("no deletion has this id, or its report is gone")
+        return json_answer({"id": id_, "report": report}, status=200 if report else 202)
 
     async def cost(self, request: Request) -> Response:
         """What was spent, grouped."""
@@ -145,35 +175,35 @@ class Desk:
         async with self._read.store() as store:
             question = ask.costs(by, from_ms=start, to_ms=end, where=where)  # type: ignore[arg-type]  # checked above
             rows = await store.run(question) if store else []
-        return _json({"by": by, "from": start, "to": end, "rows": rows})
+        return json_answer({"by": by, "from": start, "to": end, "rows": rows})
 
     async def budgets(self, _: Request) -> Response:
         """The budgets in their current windows."""
-        return _json({"budgets": [account_shape(row) for row in await self._read.accounts()]})
+        return json_answer({"budgets": [account_shape(row) for row in await self._read.accounts()]})
 
     async def keys(self, _: Request) -> Response:
         """Every key that was created at run time; never a secret."""
         stored = await asyncio.to_thread(self._keys.all)
-        return _json({"keys": [key.model_dump(mode="json") for key in stored]})
+        return json_answer({"keys": [key.model_dump(mode="json") for key in stored]})
 
     async def create_key(self, request: Request) -> Response:
         """Make a key; the answer is the only one that holds it."""
-        wanted = _key_request(await _small_body(request))
-        made = await asyncio.to_thread(self._keys.create, wanted)
+        wanted = await read_model(KeyRequest, request)
+        made = await asyncio.to_thread(self._keys.create, wanted, asker(request))
         await asyncio.sleep(IN_FORCE_S)
-        return _json(made.model_dump(mode="json"), status=201)
+        return json_answer(made.model_dump(mode="json"), status=201)
 
     async def revoke_key(self, request: Request) -> Response:
         """End a key."""
-        revoked = await asyncio.to_thread(self._keys.revoke, request.path_params["name"])
+        revoked = await asyncio.to_thread(self._keys.revoke, request.path_params["name"], asker(request))
         await asyncio.sleep(IN_FORCE_S)
-        return _json(revoked.model_dump(mode="json"))
+        return json_answer(revoked.model_dump(mode="json"))
 
     async def openapi(self, _: Request) -> Response:
         """The description of these routes."""
-        return _json(document())
+        return json_answer(document())
 
-    async def page(self, _: Request) -> Response:
+    async def page(self, request: Request) -> Response:
         """A page for people."""
         verdict = judge(await self._read.signs())
         rows: list[RequestRow] = []
@@ -182,9 +212,17 @@ class Desk:
             accounts = await self._read.accounts()
             async with self._read.store() as store:
                 rows = await store.run(ask.requests(limit=25)) if store else []
-        overview = Overview(verdict, rows, accounts, self._read.processes(), self._read.clock.wall_ms())
-        headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": CONTENT_POLICY}
-        return Response(status_page(overview), headers=headers)
+        who = asker(request)
+        overview = Overview(
+            verdict,
+            rows,
+            accounts,
+            self._read.processes(),
+            self._read.clock.wall_ms(),
+            who.name,
+            self._stores.sessions.form_token(who.session) if who.session else "",
+        )
+        return page_answer(status_page(overview), CONTENT_POLICY)
 
     async def _body(self, wanted: str, side: Side) -> Response:
         async with self._read.store() as store:
@@ -201,68 +239,28 @@ class Desk:
         )
 
 
+def _selection(request: Request, now_ms: int) -> Selection:
+    asked = request.query_params
+    if unknown := set(asked) - {"user", "session", "key", "before", "rows"}:
+        raise QuestionError(f"{', '.join(sorted(unknown))}: not known; say user, session, key, before or rows")
+    if asked.get("rows", "false") not in ("true", "false"):
+        raise QuestionError("rows: true or false")
+    selection = Selection(
+        user=asked.get("user") or None,
+        session=asked.get("session") or None,
+        key=asked.get("key") or None,
+        before_ms=read_instant(asked["before"], now_ms) if "before" in asked else now_ms + 1,
+        rows=asked.get("rows") == "true",
+    )
+    if selection.is_empty:
+        raise QuestionError("user, session or key: whose records are meant")
+    return selection
+
+
 def verdict_text(verdict: Verdict) -> str:
     """Return the verdict as plain text."""
     return "".join([f"{verdict.level}\n", *(f"{reason.level}: {reason.text}\n" for reason in verdict.reasons)])
 
 
-def _border(endpoint: Endpoint) -> Endpoint:
-    """Turn our exceptions into answers, at one place."""
-
-    @wraps(endpoint)
-    async def answer(request: Request) -> Response:
-        try:
-            return await endpoint(request)
-        except (NotFoundError, NotKeptError, UnknownKeyError) as error:
-            return _error(404, "not_found", error)
-        except KeyConflictError as error:
-            return _error(409, "refused", error)
-        except ClientError as error:
-            return _error(400, "bad_question", error)
-        except OurError as error:
-            return _error(503, "unavailable", error)
-
-    return answer
-
-
-def _error(status: int, code: str, error: Exception) -> Response:
-    return _json({"error": {"code": code, "message": str(error)}}, status=status)
-
-
-def _json(value: Any, *, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, headers={"content-type": "application/json"})
-
-
-def _text(text: str) -> Response:
-    return Response(text, headers={"content-type": "text/plain; charset=utf-8"})
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MAX_ROWS):
-        raise QuestionError(f"limit: a number from 1 to {MAX_ROWS}")
-    return int(text)
-
-
 def _file_name(request_id: str) -> str:
     return "".join(c for c in request_id if c.isascii() and (c.isalnum() or c in "-_"))
-
-
-async def _small_body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_CHANGE_BYTES:
-            raise QuestionError(f"more than {MAX_CHANGE_BYTES} bytes")
-    return body
-
-
-def _key_request(body: bytes) -> KeyRequest:
-    try:
-        return KeyRequest.model_validate_json(body)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": ")
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise QuestionError("; ".join(problems)) from None

@@ -19,10 +19,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from proxy.admin.accounts import configured_budgets
-from proxy.admin.app import create_app, guarded
+from proxy.admin.app import build_house, create_app, declared_routes, for_owner, guarded
+from proxy.admin.database import AppDatabase
 from proxy.admin.guard import load_access
 from proxy.admin.instruments import Instruments
-from proxy.admin.keys import KeyStore
+from proxy.admin.protocol import Port
 from proxy.admin.unix_socket import SOCKET_NAME, listen_unix
 from proxy.config import Config
 from proxy.stats import StatsReader
@@ -38,16 +39,28 @@ def run(
 ) -> None:
     """Serve until SIGTERM. Raises ConfigError before anything is served when others could read along."""
     access = load_access(config.admin)
+    for listener in sockets:
+        # Connections inherit it. asyncio sets it only on sockets that name their protocol, and without it each answer
+        # on a connection that is kept waits 40 ms for the client's acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with (
-        KeyStore(data_dir, taken=[key.name for key in config.keys], patience_s=PATIENCE_S) as keys,
+        AppDatabase(data_dir, patience_s=PATIENCE_S) as database,
         _unix_listener(data_dir / "run" / SOCKET_NAME) as local,
     ):
-        app = create_app(Instruments(data_dir, stats, configured_budgets(config)), keys)
-        asyncio.run(_serve([(guarded(app, access), sockets), (app, [local])], ready))
+        house = build_house(config, access, database)
+        routes = declared_routes(Instruments(data_dir, stats, configured_budgets(config)), house)
+        app = create_app(routes)
+        try:
+            applications = [(guarded(app, routes, house), sockets), (for_owner(app), [local])]
+            asyncio.run(_serve(config, applications, ready))
+        finally:
+            house.door.close()
 
 
-async def _serve(applications: Sequence[tuple[ASGIApp, list[socket.socket]]], ready: Callable[[], None]) -> None:
-    servers = [_Server(_settings(app)) for app, _ in applications]
+async def _serve(
+    config: Config, applications: Sequence[tuple[ASGIApp, list[socket.socket]]], ready: Callable[[], None]
+) -> None:
+    servers = [_Server(_settings(app, Port.of(config))) for app, _ in applications]
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -83,10 +96,10 @@ class _Server(uvicorn.Server):
         self.is_up.set()
 
 
-def _settings(app: ASGIApp) -> uvicorn.Config:
+def _settings(app: ASGIApp, port: Port) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=port.protocol,
         loop="none",
         ws="none",
         lifespan="off",
@@ -96,10 +109,8 @@ def _settings(app: ASGIApp) -> uvicorn.Config:
         server_header=False,
         date_header=True,
         proxy_headers=False,
-        timeout_keep_alive=30,
+        timeout_keep_alive=port.keep_alive_s,
         timeout_graceful_shutdown=DRAIN_S,
-        limit_concurrency=256,
-        h11_max_incomplete_event_size=16 * 1024,
     )
 
 

@@ -26,10 +26,12 @@ class BodyShape(msgspec.Struct, frozen=True):
 
     size: int
     sha256: str
-    """Hexadecimal, of all bytes that passed."""
+    """Hexadecimal, of all bytes that passed; empty: not kept."""
     kept: int
     """Bytes that can still be read from the start of the body."""
     is_whole: bool
+    edit: str
+    """How the kept bytes differ from those that passed: not at all, `redacted`, or `redacted_cut`."""
     headers: tuple[tuple[str, str], ...]
 
 
@@ -44,6 +46,8 @@ class AccountShape(msgspec.Struct, frozen=True):
     spent_nano_usd: int
     reserved_nano_usd: int
     remaining_nano_usd: int
+    overrun_nano_usd: int
+    """What providers billed beyond what had been reserved and beyond the limit."""
     window_start: int | None
     """Unix ms. None: total or rolling."""
     resets_at: int | None
@@ -63,7 +67,7 @@ def request_shape(row: RequestRow) -> dict[str, Any]:
 
 def body_shape(body: StoredBody) -> BodyShape:
     """Return what is known of a body."""
-    return BodyShape(body.size, body.sha256.hex(), len(body.head or b""), body.is_whole, body.headers)
+    return BodyShape(body.size, body.sha256.hex(), len(body.head or b""), body.is_whole, body.edit, body.headers)
 
 
 def account_shape(row: AccountRow) -> AccountShape:
@@ -76,6 +80,7 @@ def account_shape(row: AccountRow) -> AccountShape:
         spent_nano_usd=row.spent_nano_usd,
         reserved_nano_usd=row.reserved_nano_usd,
         remaining_nano_usd=max(0, row.limit_nano_usd - row.spent_nano_usd - row.reserved_nano_usd),
+        overrun_nano_usd=row.overrun_nano_usd,
         window_start=row.window_start_ms or None,
         resets_at=row.window_end_ms,
         rolling_ms=row.rolling_ms,

@@ -98,7 +98,7 @@ def _recorder(signs: Signs) -> Iterator[Reason]:
 
 
 def _gateways(processes: Sequence[ProcessStats]) -> Iterator[Reason]:
-    gateways = [process for process in processes if process.process.startswith("gateway")]
+    gateways = [process for process in processes if process.process.startswith("gateway") and not process.is_retired]
     dead = [process.process for process in gateways if not process.is_alive]
     unready = [process.process for process in gateways if process.is_alive and not process.is_ready]
     failures = sum(process.journal_failures for process in gateways)

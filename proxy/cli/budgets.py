@@ -9,7 +9,6 @@ import argparse
 import statistics
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -20,13 +19,15 @@ from proxy.admin.accounts import as_configured, configured_budgets, unopened
 from proxy.admin.amounts import money
 from proxy.admin.shapes import account_shape
 from proxy.cli.records import json_line, now_ms
-from proxy.cli.settings import load_settings
+from proxy.cli.settings import open_settings
 from proxy.cli.table import Cell, Column, Screen, count, duration, size
 from proxy.config import Config, Upstream
 from proxy.config.prices import price_book
+from proxy.databases import open_database
+from proxy.encryption import read_file
 from proxy.errors import ClientError, StoreError
 from proxy.gates.budgets import Budgets, shared_templates
-from proxy.gates.keys import KeyPolicy, decode_snapshot, policy_of, policy_of_dynamic
+from proxy.gates.keys import SNAPSHOT_PURPOSE, KeyPolicy, decode_snapshot, policy_of, policy_of_dynamic
 from proxy.ledger.accounts import AccountRow, Accounts
 from proxy.ledger.demand import demand
 from proxy.ledger.reading import read_accounts
@@ -51,14 +52,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def list_budgets(arguments: argparse.Namespace) -> None:
     """List every budget in its current window."""
-    config, now = load_settings(arguments), now_ms()
+    config, now = open_settings(arguments), now_ms()
     rows = as_configured(read_accounts(config.data_dir / "ledger.db"), configured_budgets(config), now)
     screen = Screen()
     if arguments.json:
         for row in rows:
             screen.line(json_line(account_shape(row)))
         return
-    numbers = ("LIMIT", "SPENT", "RESERVED", "LEFT")
+    numbers = ("LIMIT", "SPENT", "RESERVED", "LEFT", "OVERRUN")
     columns = [Column("BUDGET"), Column("SCOPE"), *(Column(n, is_number=True) for n in numbers), Column("RESETS")]
     screen.table(columns, [_cells(row, now) for row in rows])
 
@@ -73,6 +74,7 @@ def _cells(row: AccountRow, now: int) -> list[Cell | str]:
         money(row.spent_nano_usd),
         money(row.reserved_nano_usd),
         Cell(money(max(0, left)), "red" if left <= 0 else ""),
+        Cell(money(row.overrun_nano_usd), "red") if row.overrun_nano_usd else "",
         resets(row.window_end_ms, row.rolling_ms, ZoneInfo("UTC"), now),
     ]
 
@@ -88,7 +90,8 @@ class Typical:
     endpoint: str
     request_bytes: int
     """Median of the latest requests."""
-    is_streaming: bool
+    is_sliced: bool
+    """It is a stream, and its budgets let streams begin with a slice."""
     sample: int
     """How many requests it was made from."""
 
@@ -122,6 +125,7 @@ class ExplainedShape(msgspec.Struct, frozen=True):
     spent_nano_usd: int
     reserved_nano_usd: int
     remaining_nano_usd: int
+    overrun_nano_usd: int
     resets_at: int | None
     open_reservations: int
     needed_nano_usd: int | None
@@ -131,9 +135,9 @@ class ExplainedShape(msgspec.Struct, frozen=True):
 
 def explain(arguments: argparse.Namespace) -> None:
     """Explain the budgets of one key."""
-    config = load_settings(arguments)
+    config = open_settings(arguments)
     policy, now = find_policy(config, arguments.key), now_ms()
-    typical = read_typical(config, policy.name, arguments.model)
+    typical = read_typical(config, policy, arguments.model)
     explained = read_explained(config, policy, typical.model, arguments.user, now)
     needed = needs(config, typical, None)
     screen = Screen()
@@ -155,7 +159,7 @@ def find_policy(config: Config, name: str) -> KeyPolicy:
     policies = {key.name: policy_of(key) for key in config.keys}
     snapshot = config.data_dir / "run" / "keys.json"
     if snapshot.exists():
-        for made in decode_snapshot(snapshot.read_bytes()):
+        for made in decode_snapshot(read_file(snapshot, SNAPSHOT_PURPOSE)):
             if not made.revoked:
                 policies.setdefault(made.name, policy_of_dynamic(made))
     if name not in policies:
@@ -164,25 +168,26 @@ def find_policy(config: Config, name: str) -> KeyPolicy:
     return policies[name]
 
 
-def read_typical(config: Config, key: str, model: str | None) -> Typical:
+def read_typical(config: Config, policy: KeyPolicy, model: str | None) -> Typical:
     """Return a typical request of the key, made from its latest ones."""
     rows: list[RequestRow] = []
     path = config.data_dir / "records.db"
     if path.exists():
-        where = Filter("key = ? AND model_requested IS NOT NULL", (key,))
+        where = Filter("key = ? AND model_requested IS NOT NULL", (policy.name,))
         with StoreReader(path) as store:
             rows = store.run(ask.requests(where, limit=SAMPLE))
     wanted = model or (rows[0].model_requested if rows else None)
     alike = [row for row in rows if row.model_requested == wanted] or rows
     upstream = alike[0].upstream if alike else config.default_upstream
     settings, known = config.upstreams.get(upstream), PROVIDERS.get(upstream)
+    budgets = Budgets(shared_templates(config.budgets))
     return Typical(
         model=wanted,
         provider=(settings.provider if settings else None) or (known.price_id if known else None),
         is_free=costs_nothing(upstream, settings or Upstream()),
         endpoint=alike[0].endpoint if alike else "chat",
         request_bytes=round(statistics.median(row.request_bytes for row in alike)) if alike else 4000,
-        is_streaming=bool(alike and alike[0].streaming),
+        is_sliced=bool(alike and alike[0].streaming) and budgets.slices_streams(policy, wanted, has_limit=False),
         sample=len(alike),
     )
 
@@ -195,7 +200,7 @@ def read_explained(config: Config, policy: KeyPolicy, model: str | None, user: s
     path = config.data_dir / "ledger.db"
     if not path.exists():
         return [Explained(line, zones[line.budget], unopened(line), Held(0, None)) for line in lines]
-    connection = _open_ledger(path)
+    connection = open_database(path, "read")
     try:
         accounts = Accounts(connection)
         found = [(line, accounts.look(line, now)) for line in lines]
@@ -204,15 +209,6 @@ def read_explained(config: Config, policy: KeyPolicy, model: str | None, user: s
         raise StoreError(f"{path}: {error}") from error
     finally:
         connection.close()
-
-
-def _open_ledger(path: Path) -> apsw.Connection:
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        connection.set_busy_timeout(1000)
-    except apsw.Error as error:
-        raise StoreError(f"{path}: {error}") from error
-    return connection
 
 
 def _held(connection: apsw.Connection, account: int) -> Held:
@@ -244,7 +240,7 @@ def needs(config: Config, typical: Typical, max_output_tokens: int | None) -> in
         input_bytes=typical.request_bytes,
         max_output_tokens=max_output_tokens,
         choices=1,
-        is_streaming=typical.is_streaming,
+        is_sliced=typical.is_sliced,
         tier=None,
         lines=(),
         rates=(),
@@ -262,6 +258,7 @@ def _shape(each: Explained, needed: int | None) -> ExplainedShape:
         spent_nano_usd=account.spent_nano_usd,
         reserved_nano_usd=account.reserved_nano_usd,
         remaining_nano_usd=left(account),
+        overrun_nano_usd=account.overrun_nano_usd,
         resets_at=account.window_end_ms,
         open_reservations=each.held.count,
         needed_nano_usd=needed,
@@ -318,6 +315,9 @@ def _print_budget(each: Explained, needed: int | None, now: int, screen: Screen)
     screen.line(f"  spent     {money(account.spent_nano_usd)}")
     screen.line(f"  reserved  {money(account.reserved_nano_usd)}{_held_text(each.held, now)}")
     screen.line(f"  left      {screen.paint(money(room), 'red' if room == 0 else '')}")
+    if account.overrun_nano_usd:
+        overrun = f"{money(account.overrun_nano_usd)}, billed beyond what had been reserved"
+        screen.line(f"  overrun   {screen.paint(overrun, 'red')}")
     screen.line(f"  resets    {window}")
     if would_refuse(account, needed):
         refusal = f"refused: it needs {money(needed)} and {money(room)} is left"

@@ -11,13 +11,11 @@ import json
 import os
 import platform
 import re
-import resource
 import shutil
 import socket
-import sqlite3
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -26,7 +24,8 @@ from proxy import __version__
 from proxy.cli.settings import config_path, load_settings
 from proxy.cli.table import Cell, Colour, Column, Screen, size
 from proxy.config import Config
-from proxy.errors import ConfigError
+from proxy.descriptors import descriptors_for, most_descriptors
+from proxy.errors import ConfigError, EnvironmentUnusable
 
 Level = Literal["ok", "warning", "error"]
 COLOURS: Final[dict[Level, Colour]] = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -34,7 +33,6 @@ LEAST_SQLITE: Final = (3, 51, 3)
 """Older versions can lose committed data when a WAL is reset (sqlite.org/wal.html, the WAL-reset bug)."""
 LEAST_FREE_BYTES: Final = 1_000_000_000
 """About an hour of a busy gateway with bodies."""
-LEAST_OPEN_FILES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     """Yield every finding."""
     yield _python()
+    yield from _start_of_python()
     yield from _sqlite()
     try:
         config = load_settings(arguments)
@@ -74,6 +73,7 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield Finding("ok", "configuration", str(config_path(arguments) or "defaults"))
     yield from _exposure(config)
     yield from _data_dir(config.data_dir)
+    yield _encryption(config)
     yield _open_files(config)
     yield _port("data port", config.listen.host, config.listen.port)
     yield _port("admin port", config.admin.host, config.admin.port)
@@ -89,14 +89,53 @@ def _python() -> Finding:
     return Finding("ok" if sys.version_info >= (3, 11) else "error", "python", detail)
 
 
+def _start_of_python() -> Iterator[Finding]:
+    found = list(unexpected_path_files([Path(place) for place in sys.path if place.endswith("-packages")]))
+    for path in found:
+        yield Finding("error", "start of python", f"{path} runs code at every start, and no package put it there")
+    if not found:
+        yield Finding("ok", "start of python", "no .pth file runs code that no package put there")
+
+
+def unexpected_path_files(places: Iterable[Path]) -> Iterator[Path]:
+    """Yield the `.pth` files that run code and that no installed package lists among its files.
+
+    A line that begins with `import` is executed whenever Python starts, in every program of the environment.
+    """
+    for place in places:
+        listed = {
+            str(file.locate())
+            for distribution in importlib.metadata.distributions(path=[str(place)])
+            for file in distribution.files or ()
+            if file.name.endswith(".pth")
+        }
+        for path in sorted(place.glob("*.pth")):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if str(path) not in listed and re.search(r"(?m)^import[ \t]", text):
+                yield path
+
+
 def _sqlite() -> Iterator[Finding]:
     import apsw
 
     version = apsw.sqlite_lib_version()
     is_good = tuple(int(part) for part in version.split(".")) >= LEAST_SQLITE
     needed = "" if is_good else f": {'.'.join(map(str, LEAST_SQLITE))} or newer is needed"
-    yield Finding("ok" if is_good else "error", "sqlite (apsw, writes)", version + needed)
-    yield Finding("ok", "sqlite (python, reads)", sqlite3.sqlite_version)
+    yield Finding("ok" if is_good else "error", "sqlite", version + needed)
+
+
+def _encryption(config: Config) -> Finding:
+    from proxy.encryption import read_marker, unlock
+
+    try:
+        if config.data_dir.is_dir():
+            unlock(config.data_dir, config.encryption.key_file)
+            on = read_marker(config.data_dir) is not None
+        else:
+            on = config.encryption.key_file is not None
+    except EnvironmentUnusable as error:
+        return Finding("error", "encryption", str(error))
+    return Finding("ok", "encryption", "on" if on else "off: whoever reads the disk reads prompts")
 
 
 def _exposure(config: Config) -> Iterator[Finding]:
@@ -127,13 +166,11 @@ def _data_dir(data_dir: Path) -> Iterator[Finding]:
 
 
 def _open_files(config: Config) -> Finding:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = max(LEAST_OPEN_FILES, 2 * config.limits.connections + 100)
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return Finding("ok", "open files", f"{soft} allowed")
-    return Finding(
-        "warning", "open files", f"{soft} allowed, {needed} would carry limits.connections: ulimit -n {needed}"
-    )
+    most, needed = most_descriptors(), descriptors_for(config.limits.connections)
+    if most >= needed:
+        return Finding("ok", "open files", f"{needed} of {'any number' if most == sys.maxsize else most} allowed")
+    detail = f"{most} allowed, {needed} would carry limits.connections: ulimit -Hn {needed}"
+    return Finding("warning", "open files", detail)
 
 
 def _port(name: str, host: str, port: int) -> Finding:

@@ -21,7 +21,9 @@ def write_jsonl(rows: Iterable[RequestRow], out: TextIO) -> None:
 
 def write_csv(rows: Iterable[RequestRow], out: TextIO) -> None:
     """Write CSV with a title line; unknown values are empty."""
-    writer = csv.writer(out, lineterminator="\n")
+    # As RFC 4180 ends a line; with a bare line feed, Python would not quote a text with a carriage return, and what
+    # follows that would begin a row of its own.
+    writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(CSV_FIELDS)
     for row in rows:
         writer.writerow([_safe(getattr(row, name)) for name in CSV_FIELDS])

@@ -11,15 +11,16 @@ from proxy.admin.amounts import NANO, money
 from proxy.admin.client import Keys, open_keys
 from proxy.admin.keys import KeyRequest, StoredKey
 from proxy.cli.records import now_ms
-from proxy.cli.settings import load_settings
+from proxy.cli.settings import open_settings
 from proxy.cli.table import Cell, Column, Screen, ago
+from proxy.cli.users import reasons
 from proxy.config import Budget, Config
 from proxy.errors import ClientError
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the chosen action."""
-    config = load_settings(arguments)
+    config = open_settings(arguments)
     with open_keys(config.data_dir, taken=[key.name for key in config.keys]) as keys:
         if arguments.action == "create":
             create(keys, arguments)
@@ -52,7 +53,7 @@ def read_request(arguments: argparse.Namespace) -> KeyRequest:
     try:
         return KeyRequest.model_validate(wanted)
     except ValidationError as error:
-        raise ClientError(_reasons(error)) from None
+        raise ClientError(reasons(error)) from None
 
 
 def read_budget(text: str) -> dict[str, str]:
@@ -120,10 +121,3 @@ def _scope(models: tuple[str, ...], upstreams: tuple[str, ...]) -> tuple[str, st
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _reasons(error: ValidationError) -> str:
-    items = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in items
-    )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from proxy import __version__
 
+ROLES: Final = ("viewer", "editor", "admin")
 FILTER_HELP: Final = "filter such as 'key:search status:>=400 latency:>2s'"
 
 
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_requests(commands)
     _add_cost(commands)
     _add_keys(commands)
+    _add_people(commands)
     _add_budgets(commands)
     _add_upkeep(commands)
     return parser
@@ -56,6 +58,11 @@ def _add_serving(commands: Any) -> None:
     serve = _command(commands, "serve", "serve", "Start the proxy and its admin port")
     _add_place(serve)
     _add_serve_options(serve)
+    serve.add_argument("--dry-run", action="store_true", help="load program and configuration, start nothing")
+    restart = _command(
+        commands, "restart", "restart", "Replace a running serve by what is installed now, losing nothing"
+    )
+    _add_place(restart)
     check = _command(commands, "check", "check", "Validate the configuration: one line for each mistake")
     check.add_argument("-c", "--config", type=Path, metavar="FILE")
     simulate = _command(commands, "simulate", "simulate", "Start a simulated provider for demos, tests and benchmarks")
@@ -94,6 +101,7 @@ def _add_requests(commands: Any) -> None:
     _add_place(show)
     _add_json(show)
     show.add_argument("id", metavar="ID", help="id of the request, or the start of it")
+    show.add_argument("--reidentify", action="store_true", help="show what pseudonyms stand for, where that is kept")
     show.add_argument("--raw", action="store_true", help="write a body's exact bytes and nothing else")
     side = show.add_mutually_exclusive_group()
     side.add_argument("--request", dest="side", action="store_const", const="request", help="only the request")
@@ -153,6 +161,37 @@ def _add_keys(commands: Any) -> None:
     revoke.add_argument("name", metavar="NAME")
 
 
+def _add_people(commands: Any) -> None:
+    users = _group(commands, "users", "Say who may log in to the admin port")
+    for action, help_text in (
+        ("add", "Make a user; the password is asked for, or read from the input"),
+        ("passwd", "Give a user another password, and end their sessions"),
+        ("role", "Give a user another role, and end their sessions"),
+        ("remove", "Remove a user, and end their sessions"),
+    ):
+        parser = _command(users, action, "users", help_text, action=action)
+        _add_place(parser)
+        parser.add_argument("name", metavar="NAME")
+        if action in ("add", "role"):
+            parser.add_argument("--role", choices=ROLES, required=True, help="what they may do")
+    listing = _command(users, "list", "users", "List the users", action="list")
+    _add_place(listing)
+    _add_json(listing)
+    tokens = _group(commands, "tokens", "Create, list and revoke tokens for the admin port")
+    create = _command(tokens, "create", "tokens", "Create a token for scripts and print it once", action="create")
+    _add_place(create)
+    _add_json(create)
+    create.add_argument("name", metavar="NAME")
+    create.add_argument("--role", choices=ROLES, default="viewer", help="what it may do (default: viewer)")
+    create.add_argument("--expires", metavar="DURATION", help="such as 30d (default: never)")
+    listing = _command(tokens, "list", "tokens", "List the tokens", action="list")
+    _add_place(listing)
+    _add_json(listing)
+    revoke = _command(tokens, "revoke", "tokens", "Revoke a token at once", action="revoke")
+    _add_place(revoke)
+    revoke.add_argument("name", metavar="NAME")
+
+
 def _add_budgets(commands: Any) -> None:
     group = _group(commands, "budgets", "Show budgets and explain refusals")
     listing = _command(group, "list", "budgets", "List budgets in their current windows", action="list")
@@ -170,11 +209,34 @@ def _add_upkeep(commands: Any) -> None:
     backup = _command(commands, "backup", "backup", "Write consistent copies of all databases into one tar file")
     _add_place(backup)
     backup.add_argument("file", type=Path, metavar="FILE")
+    restore = _command(commands, "restore", "restore", "Put the databases of a backup in the place of those there are")
+    _add_place(restore)
+    restore.add_argument("file", type=Path, metavar="FILE", help="a backup, or a directory that holds databases")
     doctor = _command(commands, "doctor", "doctor", "Check the environment and say what is wrong")
     _add_place(doctor)
     _add_json(doctor)
     migrate = _command(commands, "migrate", "migrate", "Bring the databases to this version, after a backup")
     _add_place(migrate)
+    crypt = migrate.add_mutually_exclusive_group()
+    crypt.add_argument("--encrypt", action="store_true", help="encrypt the data directory with `encryption.key_file`")
+    crypt.add_argument("--decrypt", action="store_true", help="decrypt it again")
+    keys = _group(commands, "encryption", "Make a key for encryption at rest")
+    new_key = _command(keys, "new-key", "encryption", "Write a new random key to a file that is not there yet")
+    new_key.add_argument("file", type=Path, metavar="FILE")
+    prune = _command(commands, "prune", "prune", "Delete what is too old, or all about one user, session or key")
+    _add_place(prune)
+    _add_json(prune)
+    prune.add_argument("--user", metavar="USER", help="requests of this user")
+    prune.add_argument("--session", metavar="SESSION", help="requests of this session")
+    prune.add_argument("--key", metavar="KEY", help="requests of the key with this name")
+    prune.add_argument("--before", metavar="WHEN", help="only requests that started before, such as now-30d")
+    prune.add_argument("--rows", action="store_true", help="delete the rows, too, with their tokens and costs")
+    prune.add_argument("--dry-run", action="store_true", help="say how many requests it is about, and delete nothing")
+    prune.add_argument("--yes", action="store_true", help="do not ask")
+    redact = _command(commands, "redact", "redact", "Show what would be stored of a text")
+    _add_place(redact)
+    redact.add_argument("file", type=Path, nargs="?", metavar="FILE", help="default: standard input")
+    redact.add_argument("--rules", metavar="NAME,…", help="such as email,phone instead of `record.redact`")
     _add_revision(commands, "reprice", "Compute costs anew: the stored usage at today's prices")
     _add_revision(commands, "reread", "Read stored bodies anew, and price what they say")
 

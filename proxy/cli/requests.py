@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from proxy.admin.amounts import money
 from proxy.admin.shapes import body_shape, request_shape, whole_bytes
@@ -98,6 +100,10 @@ def show(arguments: argparse.Namespace) -> None:
             raise ClientError(f"no request has an id that begins with {arguments.id}")
         wanted: tuple[Side, ...] = (arguments.side,) if arguments.side else SIDES
         bodies = {side: store.run(ask.body(row.id, side)) for side in wanted}
+        if arguments.reidentify:
+            originals = store.run(ask.pseudonyms(row.id))
+            row = reidentified_row(row, originals)
+            bodies = {side: body and reidentified(body, originals) for side, body in bodies.items()}
     if arguments.raw:
         _write_raw(bodies[arguments.side or "response"])
     elif arguments.json:
@@ -105,6 +111,27 @@ def show(arguments: argparse.Namespace) -> None:
         Screen().line(json_line(request_shape(row) | shapes))
     else:
         _show(row, bodies, Screen())
+
+
+def reidentified(body: StoredBody, originals: Mapping[str, str]) -> StoredBody:
+    """Return a body with the pseudonyms replaced by what stood there."""
+    head, tail = (_replaced(data, originals) if data else data for data in (body.head, body.tail))
+    return msgspec.structs.replace(body, head=head, tail=tail or b"")
+
+
+def reidentified_row(row: RequestRow, originals: Mapping[str, str]) -> RequestRow:
+    """Do the same with the texts of a row."""
+    texts = {name: getattr(row, name) for name in ("user", "session", "path", "tags", "error_message")}
+    return msgspec.structs.replace(
+        row, **{name: _replaced(text.encode(), originals).decode() for name, text in texts.items() if text}
+    )
+
+
+def _replaced(data: bytes, originals: Mapping[str, str]) -> bytes:
+    for name, original in originals.items():
+        # Most stand inside JSON, where what stood there was a string's content.
+        data = data.replace(name.encode(), msgspec.json.encode(original)[1:-1])
+    return data
 
 
 def _write_raw(body: StoredBody | None) -> None:
@@ -149,6 +176,7 @@ def _facts(row: RequestRow) -> list[tuple[str, Cell]]:
         ("bytes", f"{size(row.request_bytes)} in, {size(row.response_bytes)} out"),
         ("mutated", row.mutated or None),
         ("attempt", str(row.attempt) if row.attempt > 1 else None),
+        ("retry of", row.retry_of),
     ]
     return [(name, value if isinstance(value, Cell) else Cell(value)) for name, value in facts if value is not None]
 
@@ -192,6 +220,8 @@ def _show_body(side: str, body: StoredBody | None, screen: Screen) -> None:
     if body.head is None:
         screen.line(f"{size(body.size)}, not kept")
         return
+    if body.edit:
+        screen.line(screen.paint("redacted before it was stored", "yellow"))
     codings = content_codings([(name.encode("latin-1"), value.encode("latin-1")) for name, value in body.headers])
     text = pretty(decode(body.head, codings).data.decode("utf-8", "replace"))
     for line in text[:BODY_SHOWN].splitlines():

@@ -21,21 +21,25 @@ import msgspec
 
 from proxy.admin.amounts import money
 from proxy.admin.when import read_instant
-from proxy.cli.migrate import missing_numbers
 from proxy.cli.records import json_line, now_ms
-from proxy.cli.settings import load_settings
+from proxy.cli.settings import open_settings
 from proxy.cli.table import Cell, Column, Screen, count
 from proxy.config import Config
 from proxy.config.prices import price_book
+from proxy.databases import open_database
+from proxy.encryption import sealed
 from proxy.errors import EnvironmentUnusable, StoreError
+from proxy.files import write_whole
 from proxy.recorder import take_lock
 from proxy.recorder.bills import Bills
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.jobs import FOLDER, SLICE, JobFile, revised, run_slice
+from proxy.recorder.keep import naming_secret
 from proxy.recorder.revise import Reviser
 from proxy.store import SqliteStore
 from proxy.store.bills import BillReader
 from proxy.store.jobs import Difference, Job, JobReader, Summary, Task
+from proxy.upgrade import missing_numbers
 
 _LOOK_EVERY_S: Final = 0.2
 _TURN_S: Final = 2.0
@@ -52,7 +56,7 @@ Progress = Callable[[Job], None]
 
 def run(arguments: argparse.Namespace) -> int:
     """Revise what was chosen, and print what that changed by day and model."""
-    config = load_settings(arguments)
+    config = open_settings(arguments)
     path = config.data_dir / "records.db"
     if not path.exists():
         raise EnvironmentUnusable(f"{path}: no records yet: is this the data directory of `glassline serve`?")
@@ -78,7 +82,7 @@ def read_task(arguments: argparse.Namespace) -> Task:
 def try_out(task: Task, config: Config, progress: Progress) -> list[Difference]:
     """Return what the task would change."""
     path = config.data_dir / "records.db"
-    if missing_numbers(path, "proxy.store"):
+    if missing_numbers(path):
         raise EnvironmentUnusable(f"{path}: made by an older version: `glassline migrate` brings it up to date")
     with _reading(path) as connection:
         store = JobReader(connection)
@@ -116,7 +120,7 @@ def _do(id_: str, task: Task, config: Config, progress: Progress) -> list[Differ
     """Do the task here, for a while, and go on with the same task of somebody who was killed. None: not all is done."""
     deadline = time.monotonic() + _TURN_S
     (config.data_dir / FOLDER / f"{id_}.json").unlink(missing_ok=True)
-    store = SqliteStore(config.data_dir / "records.db", max_series=config.metrics.max_series)
+    store = SqliteStore(config.data_dir / "records.db", max_series=config.metrics.record_series)
     try:
         reviser = _reviser(config, Bills(store.bills))
         job = store.jobs.job(id_) or next((each for each in store.jobs.open_jobs() if each.task == task), None)
@@ -159,24 +163,18 @@ def _hand_over(id_: str, task: Task, config: Config, progress: Progress) -> list
 
 def _leave(path: Path, file: JobFile) -> None:
     """Put a file where the recorder looks, whole from the first moment."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(msgspec.json.encode(file))
-    unfinished.rename(path)
+    write_whole(path, sealed(msgspec.json.encode(file), FOLDER))
 
 
 def _reviser(config: Config, bills: Bills) -> Reviser:
     book = price_book(config.pricing)
-    return Reviser(book, config, Interpreter(book, config, bills))
+    secret = naming_secret(config.data_dir, config.record)
+    return Reviser(book, config, Interpreter(book, config, bills, secret=secret))
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[apsw.Connection]:
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.Error as error:
-        raise StoreError(f"{path.name}: {error}") from error
-    connection.set_busy_timeout(1000)
+    connection = open_database(path, "read")
     try:
         yield connection
     finally:

@@ -37,6 +37,15 @@ def load_settings(arguments: argparse.Namespace) -> Config:
     return apply_options(config, arguments)
 
 
+def open_settings(arguments: argparse.Namespace) -> Config:
+    """Return the configuration, with the data directory's encryption unlocked. Raises ConfigError, EnvironmentUnusable."""
+    from proxy.encryption import unlock
+
+    config = load_settings(arguments)
+    unlock(config.data_dir, config.encryption.key_file)
+    return config
+
+
 def apply_options(config: Config, arguments: argparse.Namespace) -> Config:
     """Return `config` with what the options say instead."""
     chosen = vars(arguments)
@@ -49,11 +58,23 @@ def apply_options(config: Config, arguments: argparse.Namespace) -> Config:
     )
 
 
+def key_file(arguments: argparse.Namespace) -> Path | None:
+    """Return the file of the key under which data is encrypted; None: it is not. Raises ConfigError."""
+    return load_settings(arguments).encryption.key_file if config_path(arguments) else None
+
+
 def load_data_dir(arguments: argparse.Namespace) -> Path:
-    """Return the data directory without reading a configuration where none is needed."""
-    if arguments.data_dir is not None:
-        return Path(arguments.data_dir)
-    return load_settings(arguments).data_dir if config_path(arguments) else DEFAULT_DATA_DIR
+    """Return the data directory, its encryption unlocked, without reading a configuration where none is needed.
+
+    Raises ConfigError, EnvironmentUnusable.
+    """
+    from proxy.encryption import MARKER, unlock
+
+    place = Path(arguments.data_dir or DEFAULT_DATA_DIR)
+    if config_path(arguments) and (arguments.data_dir is None or (place / MARKER).exists()):
+        return open_settings(arguments).data_dir
+    unlock(place, None)
+    return place
 
 
 def _given(chosen: dict[str, object], **options: str) -> dict[str, object]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from importlib.util import find_spec
+from ipaddress import IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+_HTTP_URL = re.compile(
+    r"https?://(?:\[(?P<six>[^\]/?#@\\\s]+)\]|[^\[\]:/?#@\\\s]+)(?::(?P<port>\d{1,5}))?(?:/[^?#\s]*)?"
+)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, None: 1.0}
 
@@ -36,11 +40,32 @@ def _no_empty_secret(value: Any) -> Any:
 
 Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
 """Seconds."""
+Delay = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=300)]
+"""Seconds; 0: none."""
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_no_empty_secret)]
 Usd = Annotated[Decimal, Field(ge=0, le=Decimal(9_000_000), allow_inf_nan=False)]
 """US dollars; at most nine million, so that nano-dollars fit into SQLite's integers."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """A name that is safe as a path segment and a metrics label."""
+
+
+def _is_address(text: str | None) -> bool:
+    """Say whether what stands in the brackets of a URL, if there are any, is an IPv6 address."""
+    try:
+        return text is None or bool(IPv6Address(text))
+    except ValueError:
+        return False
+
+
+def _network(value: Any) -> Any:
+    try:
+        return str(ip_network(value))
+    except ValueError as error:
+        raise ValueError("not an address or network such as 10.0.0.0/8") from error
+
+
+Network = Annotated[str, BeforeValidator(_network)]
+"""An IP network in its usual spelling."""
 
 
 class _Section(BaseModel):
@@ -60,6 +85,7 @@ class Listen(_Section):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     tls: Tls | None = None
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 class Admin(_Section):
@@ -68,6 +94,9 @@ class Admin(_Section):
     host: str = "127.0.0.1"
     port: int = Field(8081, ge=0, le=65535)
     password_file: Path | None = None
+    hosts: tuple[str, ...] = ()
+    session_idle: Duration = 12 * 3600.0
+    session_lifetime: Duration = 7 * 86400.0
 
 
 class Timeouts(_Section):
@@ -79,11 +108,14 @@ class Timeouts(_Section):
     total: Duration | None = None
     header: Duration = 10.0
     body_idle: Duration = 30.0
+    body_pace: Duration = 10.0
     write_stall: Duration = 60.0
     keep_alive: Duration = 75.0
     upstream_keep_alive: Duration = 55.0
     socket_idle: Duration = 1800.0
     drain: Duration = 30.0
+    drained_answer: Duration = 60.0
+    pre_stop: Delay = 0.0
 
 
 class UpstreamTimeouts(_Section):
@@ -104,9 +136,14 @@ class Limits(_Section):
     header_lines: int = Field(100, ge=10)
     url_bytes: int = Field(8 * 1024, ge=256)
     body_mb: float = Field(50.0, gt=0)
+    body_bytes_per_second: int = Field(1024, ge=0)
     connections: int = Field(10_000, ge=1)
+    connections_per_ip: int | None = Field(256, ge=1)
+    memory_mb: float = Field(1024.0, gt=0)
     connections_per_upstream: int = Field(1_000, ge=1)
     admission_window_kb: int = Field(1024, ge=1)
+    drained_answers: int = Field(50, ge=0)
+    failed_auth_per_minute: int = Field(20, ge=1)
 
 
 class Aws(_Section):
@@ -128,6 +165,15 @@ class Aws(_Section):
         return self
 
 
+class Retries(_Section):
+    """When a request that failed is sent again."""
+
+    attempts: int = Field(1, ge=1, le=5)
+    after: tuple[Literal["connect", "reset", 429, 500, 502, 503, 504, 529], ...] = ("connect", 429, 503)
+    backoff: Duration = 0.5
+    max_wait: Duration = 10.0
+
+
 class Upstream(_Section):
     """A provider: where it is and how it wants to be spoken to."""
 
@@ -144,13 +190,15 @@ class Upstream(_Section):
     on_disconnect: Literal["cancel", "drain"] = "cancel"
     include_usage: Literal["auto", "always", "never"] | None = None
     timeouts: UpstreamTimeouts = UpstreamTimeouts()
+    retries: Retries = Retries()
 
     @field_validator("base_url")
     @classmethod
     def _is_http_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        if not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value):
+        match = _HTTP_URL.fullmatch(value)
+        if match is None or not _is_address(match["six"]) or not 0 < int(match["port"] or 80) <= 65535:
             raise ValueError("must be http://host[:port][/path] or https://…, without query, fragment or user")
         return value.rstrip("/")
 
@@ -180,6 +228,7 @@ class Budget(_Section):
     per: Literal["user", "key"] | None = None
     models: tuple[str, ...] = ()
     unbounded: Literal["deny", "allow"] = "deny"
+    streams: Literal["auto", "whole", "sliced"] = "auto"
 
     @field_validator("timezone")
     @classmethod
@@ -248,11 +297,42 @@ class Pricing(_Section):
     unknown_model: Literal["allow", "deny"] = "allow"
 
 
+class Pattern(_Section):
+    """Something of the operator's own to be redacted."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    pattern: str = Field(min_length=1, max_length=500)
+
+    @field_validator("pattern")
+    @classmethod
+    def _is_pattern(cls, value: str) -> str:
+        try:
+            matches_nothing = re.compile(value).fullmatch("") is not None
+        except (re.error, RecursionError, OverflowError) as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        if matches_nothing:
+            raise ValueError("matches the empty text, so it would find something everywhere")
+        return value
+
+
+class Sample(_Section):
+    """Of how many exchanges the bodies are kept."""
+
+    rate: float = Field(1.0, ge=0, le=1)
+    always: tuple[Literal["errors", "slow"], ...] = ("errors", "slow")
+    slow: Duration = 10.0
+
+
 class Record(_Section):
     """What of an exchange is kept."""
 
     bodies: Literal["all", "errors", "none"] = "all"
     max_body_mb: float = Field(10.0, ge=0)
+    when_full: Literal["block", "metadata_only", "drop"] = "block"
+    journal_max_gb: float = Field(2.0, gt=0)
+    redact: tuple[Literal["email", "phone", "credit_card", "iban", "ip", "keys", "secrets"] | Pattern, ...] = ()
+    reidentify: bool = False
+    sample: Sample = Sample()
 
 
 class Retention(_Section):
@@ -263,11 +343,22 @@ class Retention(_Section):
     max_size_gb: float = Field(50.0, gt=0)
 
 
+class Encryption(_Section):
+    """Encryption of everything below the data directory."""
+
+    key_file: Path | None = None
+
+
 class Metrics(_Section):
     """Shape of the Prometheus metrics."""
 
     labels: tuple[Literal["key", "upstream", "model"], ...] = ("key", "upstream", "model")
     max_series: int = Field(2000, ge=100)
+
+    @property
+    def record_series(self) -> int:
+        """How many series may come of requests; the rest is for budgets and processes."""
+        return self.max_series * 4 // 5
 
 
 class Config(_Section):
@@ -287,6 +378,7 @@ class Config(_Section):
     pricing: Pricing = Pricing()
     record: Record = Record()
     retention: Retention = Retention()
+    encryption: Encryption = Encryption()
     metrics: Metrics = Metrics()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
@@ -304,4 +396,10 @@ class Config(_Section):
             raise ValueError("budgets across keys need a `name`")
         if any(budget.per == "key" for key in self.keys for budget in key.budgets):
             raise ValueError("a budget of one key cannot be `per: key`")
+        return self
+
+    @model_validator(mode="after")
+    def _strict_records_are_kept(self) -> Self:
+        if self.durability == "strict" and self.record.when_full != "block":
+            raise ValueError("`durability: strict` needs `record.when_full: block`: it promises every record")
         return self

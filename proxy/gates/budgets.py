@@ -46,6 +46,8 @@ class BudgetTemplate:
     """Empty: all models."""
     allows_unbounded: bool = False
     """Requests pass whose cost nobody can bound beforehand."""
+    streams: Literal["auto", "whole", "sliced"] = "auto"
+    """Whether a stream reserves all that it can cost, or a slice that grows until it does not fit: then it is cut."""
 
     def applies_to(self, model: str | None) -> bool:
         """Say whether requests for `model` count; an unknown model always does."""
@@ -102,6 +104,19 @@ class Budgets:
                 return template.identity
         return None
 
+    def slices_streams(self, key: Budgeted | None, model: str | None, *, has_limit: bool) -> bool:
+        """Say whether every hard budget of a request lets a stream begin with a slice; False: there is none.
+
+        `has_limit`: the request says how much it wants at most, so all of that can be reserved.
+        """
+        slicing = ("sliced",) if has_limit else ("auto", "sliced")
+        hard = [
+            template.streams in slicing
+            for template in (*(() if key is None else key.budgets), *self._shared)
+            if template.is_hard and template.applies_to(model)
+        ]
+        return bool(hard) and all(hard)
+
     def _resolve(self, question: _Question, now_ms: int) -> _Remembered:
         key, own, user, model = question
         lines = []
@@ -154,6 +169,7 @@ def _template(budget: Budget, identity: str) -> BudgetTemplate:
         budget.per,
         Globs(budget.models),
         budget.unbounded == "allow",
+        budget.streams,
     )
 
 

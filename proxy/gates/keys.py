@@ -21,6 +21,7 @@ from proxy.errors import StoreError
 from proxy.gates.budgets import BudgetTemplate, key_templates
 from proxy.gates.globs import Globs
 from proxy.reservations import RateRule
+from proxy.secrets import Secret
 
 KEY_PREFIX: Final = "gl-"
 """Lets people and secret scanners recognise a key of ours."""
@@ -87,13 +88,15 @@ class _Snapshot(msgspec.Struct, frozen=True):
 
 
 SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_PURPOSE: Final = "keys.json"
+"""What the file by which keys are published is encrypted for."""
 _SNAPSHOT: Final = msgspec.json.Decoder(_Snapshot)
 
 
 class KeyRing:
     """All keys in force."""
 
-    def __init__(self, keys: Iterable[Key], dynamic: Iterable[DynamicKey], pepper: bytes) -> None:
+    def __init__(self, keys: Iterable[Key], dynamic: Iterable[DynamicKey], pepper: Secret) -> None:
         """Configured keys win over dynamic ones with the same secret."""
         self._pepper = pepper
         self._by_digest: dict[bytes, tuple[bytes, KeyPolicy]] = {}
@@ -130,7 +133,7 @@ class KeyRing:
         return next((policy for _, policy in self._by_digest.values() if policy.name == name), None)
 
     def _seal(self, claim: str, text: bytes) -> str:
-        return hmac.digest(self._pepper, b"ticket\0" + claim.encode() + b"\0" + text, "sha256").hex()[:32]
+        return hmac.digest(self._pepper.reveal(), b"ticket\0" + claim.encode() + b"\0" + text, "sha256").hex()[:32]
 
     def _add(self, digest: bytes, policy: KeyPolicy) -> None:
         self._by_digest[digest] = (digest, policy)
@@ -141,9 +144,9 @@ def is_made_here(credential: bytes) -> bool:
     return _MADE.fullmatch(credential) is not None
 
 
-def digest_of(credential: bytes, pepper: bytes) -> bytes:
+def digest_of(credential: bytes, pepper: Secret) -> bytes:
     """Return the only form in which a key is kept, 32 bytes."""
-    return hmac.digest(pepper, credential, "sha256")
+    return hmac.digest(pepper.reveal(), credential, "sha256")
 
 
 def policy_of(key: Key) -> KeyPolicy:

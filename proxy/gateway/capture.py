@@ -55,6 +55,10 @@ class Capture:
         self.pending_bytes += size
         self._pending.append(piece)
 
+    def gather(self, body: bytes) -> None:
+        """Take the whole body in place of its pieces, which all still wait, so that memory holds it once."""
+        self._pending = [body]
+
     def lose_rest(self) -> None:
         """Take note that what `take` returned last was lost: the journal gets no more of this body but its end."""
         if self._digest is None:

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import msgspec
 
 from proxy.errors import BadRequest
+from proxy.framing import PRIVATE_PREFIX, RequestHead
 from proxy.gateway.dialects import FAMILIES, METADATA, SESSIONS, Alias, find_alias
-from proxy.gateway.framing import PRIVATE_PREFIX, RequestHead
 from proxy.gateway.rate_policy import RatePolicy, read_rate_policy
 
 _TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")

@@ -1,16 +1,23 @@
 """The application's side of a connection: reads requests one after the other, writes what the relay hands it.
 
-Requests that arrive before the answer to the last one wait as bytes, and reading pauses. A client that closes its
-side has left: like nginx we cannot tell a half-closed socket from a closed one before it is too late to save money.
+Requests that arrive before the answer to the last one wait as bytes, and reading pauses.
+
+A client that closes its side may have left or only have said all it will: the two look alike. Who announced that this
+request is its last (`Connection: close`, HTTP/1.0) and closes before the answer begins gets it, and has left when it
+takes none; whoever else closes has left, which saves the money that the rest of the answer would cost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import struct
 from typing import TYPE_CHECKING, Final, cast
 
+from proxy.crowd import peer_address
 from proxy.errors import BadRequest
-from proxy.gateway.framing import ChunkDecoder
+from proxy.framing import ChunkDecoder, find_head_end
 from proxy.gateway.opening import Opening
 
 if TYPE_CHECKING:
@@ -22,20 +29,35 @@ _PIPELINE_BYTES: Final = 64 * 1024
 """Bytes of following requests that may wait before reading pauses."""
 _LINGER_S: Final = 2.0
 """How long a client that is still sending may go on after an early answer; closing at once could destroy the answer."""
+_LINGER_BYTES: Final = 256 * 1024
+"""How much of it is taken; who sends more is held up and has only a moment left to see the answer."""
+_BRIEFLY_S: Final = 0.3
+_MANY_CHUNKS: Final = 10_000
+_TINY_BYTES: Final = 16
+"""A body in more than so many chunks of less than so many bytes, on average, costs more to read than it says."""
 _FOREVER: Final = float("inf")
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+"""Of `SO_LINGER`: what closes then is reset (socket(7))."""
 
 
 class ClientConnection(asyncio.Protocol):
     """One connection of an application."""
 
     __slots__ = (
+        "_body_bytes",
         "_buffer",
+        "_chunks",
         "_decoder",
+        "_dropped_bytes",
+        "_ends_after_answer",
         "_gateway",
+        "_has_answered",
         "_is_held",
         "_is_lingering",
         "_is_next_due",
         "_is_reading_paused",
+        "_pace_bytes",
+        "_pace_since",
         "_remaining",
         "_request_is_open",
         "deadline",
@@ -60,23 +82,35 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = b""
         self._decoder: ChunkDecoder | None = None
         self._remaining = 0
+        self._chunks = self._body_bytes = 0
+        self._pace_bytes = 0
+        self._pace_since = _FOREVER
+        self._ends_after_answer = False
+        self._has_answered = False
         self._request_is_open = False
         self._is_held = False
         self._is_lingering = False
+        self._dropped_bytes = 0
         self._is_next_due = False
         self._is_reading_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self._gateway.clients.add(self)
-        if len(self._gateway.clients) > self._gateway.limits.connections:
-            self._gateway.answer_unrecorded(self, "overloaded", 503, "too many connections")
-            return
-        self.deadline = self._gateway.now() + self._gateway.timeouts.header
+        gateway = self._gateway
+        gateway.clients.add(self)
+        reached = gateway.crowd.enter(self, peer_address(transport.get_extra_info("peername")))
+        if reached is None:
+            self.deadline = gateway.now() + gateway.timeouts.header
+        else:
+            gateway.turn_away(self, reached)
 
     def data_received(self, data: bytes) -> None:
         self.last_read = self._gateway.now()
         if self._is_lingering:
+            self._dropped_bytes += len(data)
+            if self._dropped_bytes > _LINGER_BYTES:
+                self.pause_reading()
+                self.deadline = min(self.deadline, self.last_read + _BRIEFLY_S)
             return
         if self.tunnel is not None:
             self.tunnel.frames_from_client(data)
@@ -102,43 +136,43 @@ class ClientConnection(asyncio.Protocol):
         buffer = self._buffer.lstrip(b"\r\n") if self._buffer[:1] in (b"\r", b"\n") else self._buffer
         gateway = self._gateway
         self.deadline = min(self.deadline, self.last_read + gateway.timeouts.header)
-        end = buffer.find(b"\r\n\r\n")
         limits = gateway.limits
         try:
-            if end < 0:
-                _judge_unfinished_head(buffer, limits.url_bytes, limits.header_bytes)
+            end = find_head_end(buffer, max_head=limits.header_bytes, max_url=limits.url_bytes)
+            if end is None:
                 self._buffer = buffer
                 return
-            if end > limits.header_bytes + limits.url_bytes:
-                if buffer.find(b"\r\n") > limits.url_bytes:
-                    raise BadRequest("the URL is too long", status=414, code="too_large")
-                raise BadRequest("the request head is too large", status=431, code="too_large")
-            opening, length = gateway.openings.find(buffer[: end + 4])
+            opening, length = gateway.openings.find(buffer[:end])
         except BadRequest as error:
-            self._buffer = b""
             gateway.answer_unrecorded(self, error.code, error.status, str(error), error.envelope)
             return
         self._buffer = b""
         self.deadline = _FOREVER
-        self._open_request(opening, length, buffer[end + 4 :])
+        self._open_request(opening, length, buffer[end:])
 
     def _open_request(self, opening: Opening, length: int | None, rest: bytes) -> None:
         head = opening.head
         self._request_is_open = head.is_chunked or bool(length)
         self._decoder = ChunkDecoder() if head.is_chunked else None
         self._remaining = length or 0
+        self._ends_after_answer = not head.keep_alive
+        self._has_answered = False
+        if self._request_is_open:
+            self._chunks = self._body_bytes = self._pace_bytes = 0
+            self._pace_since = self.last_read
         relay = self._gateway.accept(self, opening, length)
         if relay is not None:
             self.relay = relay
             relay.open()
         if relay is None or relay.is_over:
             # Answered from its head alone: what follows is the next request, unless it is a body nobody wants.
-            if rest and not self._is_lingering:
+            if rest and not self._is_lingering and not self._ends_after_answer:
                 self._buffer = rest
                 self._next_soon()
             return
         if head.expects_continue and self._request_is_open and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._has_answered = False
         if not self._request_is_open:
             self._buffer = rest
             relay.request_ended()
@@ -154,26 +188,44 @@ class ClientConnection(asyncio.Protocol):
             size = len(data)
             if size < self._remaining:
                 self._remaining -= size
+                self._body_bytes += size
                 relay.request_body(data)
                 return
             piece, rest = (data, b"") if size == self._remaining else (data[: self._remaining], data[self._remaining :])
-            pieces = [piece]
         else:
             try:
                 pieces = decoder.feed(data)
+                piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self._chunks += len(pieces)
+                self._body_bytes += len(piece)
+                if self._chunks > _MANY_CHUNKS and self._body_bytes < self._chunks * _TINY_BYTES:
+                    raise ValueError("too many tiny chunks")
             except ValueError as error:
                 relay.refuse_bad_request(BadRequest(f"the chunked coding is broken: {error}"))
                 return
             if not decoder.is_done:
-                for piece in pieces:
-                    relay.request_body(piece)
+                relay.request_body(piece)
                 return
             rest = decoder.leftover
         self._request_is_open = False
         self._buffer = rest
-        for piece in pieces:
-            relay.request_body(piece)
+        relay.request_body(piece)
         relay.request_ended()
+
+    def is_too_slow(self, now: float) -> bool:
+        """Say whether the body comes slower than it must, over the last stretch in which the client could send."""
+        if self._is_reading_paused:
+            self._pace_since = _FOREVER
+            return False
+        pace = self._gateway.timeouts.body_pace
+        if self._pace_since == _FOREVER:
+            self._pace_since, self._pace_bytes = now, self._body_bytes
+        if now - self._pace_since < pace:
+            return False
+        came, self._pace_bytes = self._body_bytes - self._pace_bytes, self._body_bytes
+        least = self._gateway.limits.body_bytes_per_second * (now - self._pace_since)
+        self._pace_since = now
+        return came < least
 
     @property
     def request_is_open(self) -> bool:
@@ -190,8 +242,14 @@ class ClientConnection(asyncio.Protocol):
         """Say whether the client is made to wait: it is not at fault when nothing comes."""
         return self._is_reading_paused
 
+    @property
+    def untaken_bytes(self) -> int:
+        """Bytes written that the client has not taken yet."""
+        return self.transport.get_write_buffer_size() if self.transport is not None else 0
+
     def write(self, data: bytes) -> None:
         """Send response bytes at once."""
+        self._has_answered = True
         if self.transport is not None:
             self.transport.write(data)
 
@@ -202,13 +260,15 @@ class ClientConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None:
             return
+        if self._is_lingering:
+            return
         if self._request_is_open:
             self._linger()
-        elif not keep_alive or self._gateway.is_draining:
+        elif not keep_alive:
             self._close(transport)
         else:
-            timeouts = self._gateway.timeouts
-            patience = timeouts.keep_alive if self.paused_since is None else timeouts.write_stall
+            gateway = self._gateway
+            patience = gateway.keep_alive_s if self.paused_since is None else gateway.timeouts.write_stall
             self.deadline = self._gateway.now() + patience
             self.resume_reading()
             if self._buffer:
@@ -230,6 +290,11 @@ class ClientConnection(asyncio.Protocol):
                 self.resume_reading()
             self._read_head()
 
+    def hurry(self) -> None:
+        """Give an idle connection a moment for its last request: the gateway drains."""
+        if self._is_free and not self._is_lingering:
+            self.deadline = min(self.deadline, self._gateway.now() + self._gateway.keep_alive_s)
+
     def hold(self) -> None:
         """Read no further request before `exchange_over`: its answer takes a moment."""
         self._is_held = True
@@ -248,10 +313,16 @@ class ClientConnection(asyncio.Protocol):
         self.write(last)
         self._linger()
 
+    def refuse(self, answer: bytes) -> None:
+        """Send an answer to what was not read to its end, and close."""
+        self.write(answer)
+        self._linger()
+
     def _linger(self) -> None:
         """Take and drop what the client still sends, so that it can read the answer before the connection goes."""
         self._is_lingering = True
         self._request_is_open = False
+        self._buffer = b""
         self.deadline = self._gateway.now() + _LINGER_S
         self.resume_reading()
         if self.transport is not None and self.transport.can_write_eof():
@@ -267,7 +338,7 @@ class ClientConnection(asyncio.Protocol):
             if is_framed:
                 self._close(self.transport)
             else:
-                self.transport.abort()
+                _reset(self.transport)
 
     def _close(self, transport: asyncio.Transport) -> None:
         """Close once everything is sent, or when the client has not taken it in time."""
@@ -308,31 +379,30 @@ class ClientConnection(asyncio.Protocol):
         elif (
             self._is_free and not self._is_lingering and self.transport is not None and not self.transport.is_closing()
         ):
-            self.deadline = self._gateway.now() + self._gateway.timeouts.keep_alive
+            self.deadline = self._gateway.now() + self._gateway.keep_alive_s
             if self._buffer:
                 self._next_soon()
 
     def eof_received(self) -> bool:
-        return False
+        """Say whether the answer under way is still to be delivered. TLS knows no half-closed connection."""
+        has_said_all = self._ends_after_answer and not self._request_is_open
+        is_waiting = (self.relay is not None or self._is_held) and not self._has_answered
+        return has_said_all and is_waiting and not self.is_tls
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature of asyncio
         self.transport = None
         self.paused_since = None  # nobody is waited for any more
         self.deadline = _FOREVER
         self._gateway.clients.discard(self)
+        self._gateway.crowd.leave(self)
         relay, self.relay, self.tunnel = self.relay, None, None
         if relay is not None:
             relay.client_left()
 
 
-def _judge_unfinished_head(buffer: bytes, max_url: int, max_head: int) -> None:
-    """Refuse what can no longer become a head. Raises BadRequest."""
-    line_end = buffer.find(b"\n")
-    if line_end < 0 and len(buffer) > max_url + 64:
-        raise BadRequest("the URL is too long", status=414, code="too_large")
-    if len(buffer) > max_head + max_url:
-        raise BadRequest("the request head is too large", status=431, code="too_large")
-    if b"\n\n" in buffer or (buffer[line_end - 1 : line_end] not in (b"\r", b"") and line_end > 0):
-        raise BadRequest("lines of the request head must end with CRLF")
-    if b" HTTP/" not in buffer[: line_end + 1] and line_end > 0:
-        raise BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", status=505)
+def _reset(transport: asyncio.Transport) -> None:
+    """End a connection by a reset: a close would look like the end of what has no other."""
+    connection = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()

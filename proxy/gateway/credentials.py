@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from proxy.framing import ADDRESSES, PRIVATE_PREFIX, HeaderList, RequestHead
 from proxy.gateway.dialects import FAMILIES, OWN_CREDENTIALS, find_alias
-from proxy.gateway.framing import ADDRESSES, PRIVATE_PREFIX, HeaderList, RequestHead
 
 CREDENTIALS: Final = frozenset((b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-amz-security-token"))
 """Headers in which a provider's key arrives."""
@@ -150,6 +150,14 @@ def without_credentials(name: bytes, value: bytes, secret: bytes) -> bytes | Non
         kept = (token for token in _tokens(value) if not (_is_key_protocol(token) or _repeats(token, secret)))
         return b", ".join(kept) or None
     return None if _repeats(value, secret) else value
+
+
+def without_our_cookies(value: bytes) -> bytes:
+    """Return a Cookie header without those of the admin port: browsers send a host's cookies to all of its ports."""
+    if b"glassline_" not in value:
+        return value
+    kept = (each.strip(b" ") for each in value.split(b";") if not each.strip(b" ").startswith(b"glassline_"))
+    return b"; ".join(kept)
 
 
 def _repeats(value: bytes, secret: bytes) -> bool:

@@ -37,6 +37,9 @@ _NAMES: Final[dict[str, _Names]] = {
         "UNAUTHENTICATED",
         "UnrecognizedClientException",
     ),
+    "too_many_failures": _Names(
+        "requests", "rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED", "ThrottlingException"
+    ),
     "model_not_allowed": _Names(
         "invalid_request_error",
         "model_not_allowed",

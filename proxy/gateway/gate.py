@@ -11,6 +11,7 @@ from typing import Final
 
 from proxy.config import Config
 from proxy.errors import BadRequest
+from proxy.framing import RequestHead
 from proxy.gates.admission import Peek, Unseen, confusing_field, must_be_readable, unseen
 from proxy.gates.admission import peek as read_peek
 from proxy.gates.budgets import Budgets
@@ -18,7 +19,6 @@ from proxy.gates.keys import KeyPolicy, KeyRing, is_made_here
 from proxy.gates.refusal import explain
 from proxy.gates.session import NAMED_IN_MESSAGES, confusing_member, models_named
 from proxy.gateway.credentials import credential_line, query_fields
-from proxy.gateway.framing import RequestHead
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route, Target
 from proxy.gateway.socket.meter import Needed
@@ -220,6 +220,7 @@ class Gate:
             lines=tuple(lines),
             deny_unpriced=self._denies_unpriced and None not in models,
             known=needed.known,
+            is_sliced=all(self._budgets.slices_streams(policy, model, has_limit=False) for model in models),
         )
 
     def wants_usage(self, route: Route, head: RequestHead, seen: Peek) -> bool:
@@ -275,7 +276,10 @@ class Gate:
             input_bytes=input_bytes - hidden.picture_bytes - (peek.file_bytes if peek is not None else 0),
             max_output_tokens=peek.max_output_tokens if peek is not None else None,
             choices=peek.choices if peek is not None else 1,
-            is_streaming=peek is not None and peek.is_streaming and _is_generation(route),
+            is_sliced=peek is not None
+            and peek.is_streaming
+            and _is_generation(route)
+            and self._budgets.slices_streams(policy, model, has_limit=peek.max_output_tokens is not None),
             tier=peek.service_tier if peek is not None else None,
             lines=lines,
             rates=rates,
@@ -302,6 +306,7 @@ class Gate:
                     "limit_usd": account.limit_nano_usd / 1e9,
                     "spent_usd": account.spent_nano_usd / 1e9,
                     "reserved_usd": account.reserved_nano_usd / 1e9,
+                    "overrun_usd": account.overrun_nano_usd / 1e9,
                     "resets_at": _iso(account.resets_at_ms),
                 }
                 for account in accounts
@@ -331,7 +336,7 @@ class Gate:
         """
         if policy is None or not (self._is_virtual or policy.is_dynamic):
             return None
-        return credential_line(target.auth, target.api_key) if target.api_key is not None else b""
+        return credential_line(target.auth, target.api_key.reveal()) if target.api_key is not None else b""
 
 
 def _overrides_method(head: RequestHead) -> bool:

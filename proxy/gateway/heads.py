@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.gateway.credentials import CREDENTIALS, SIGNATURE, without_credentials
+from proxy.framing import HOP_BY_HOP, PRIVATE_PREFIX, RequestHead, ResponseHead, has_no_body
+from proxy.gateway.credentials import CREDENTIALS, SIGNATURE, without_credentials, without_our_cookies
 from proxy.gateway.dialects import FAMILIES, OWN_CREDENTIALS
-from proxy.gateway.framing import HOP_BY_HOP, PRIVATE_PREFIX, RequestHead, ResponseHead, has_no_body
 
-_DROPPED_REQUEST: Final = HOP_BY_HOP | OWN_CREDENTIALS | {b"host", b"content-length", b"expect"}
+_OTHER_PATHS: Final = frozenset((b"x-original-url", b"x-original-uri", b"x-rewrite-url", b"x-forwarded-prefix"))
+"""Headers that some servers believe more than the path; what was judged here must be what is served there."""
+_DROPPED_REQUEST: Final = (
+    HOP_BY_HOP | OWN_CREDENTIALS | _OTHER_PATHS | {b"host", b"content-length", b"expect", b"http2-settings"}
+)
 _DROPPED_PREFIXES: Final = (PRIVATE_PREFIX, *FAMILIES)
 _NOT_IN_DISGUISE: Final = _DROPPED_REQUEST | CREDENTIALS | SIGNATURE
 """Some servers take `content_length` for `content-length`: under such a name nothing of these may pass."""
@@ -38,6 +42,10 @@ def request_head(
         key = name.lower()
         if _stays_here(key, head.named_in_connection) or (identity_encoding and key == b"accept-encoding"):
             continue
+        if key == b"cookie":
+            value = without_our_cookies(value)
+            if not value:
+                continue
         if credential is not None:
             kept = without_credentials(key, value, secret)
             if kept is None:

@@ -7,14 +7,15 @@ be read as it comes is held as a whole until everything is covered.
 from __future__ import annotations
 
 from proxy.errors import LedgerUnavailable
-from proxy.gateway.framing import ResponseHead
+from proxy.framing import ResponseHead
 from proxy.gateway.meter import Allowance
 from proxy.gateway.refusal import Refusal
-from proxy.gateway.relay import Relay, looks_like_the_end
+from proxy.gateway.relay import looks_like_the_end
+from proxy.gateway.retry import RepeatingRelay
 from proxy.reservations import Answer, Granted
 
 
-class MeteredRelay(Relay):
+class MeteredRelay(RepeatingRelay):
     """An exchange whose response may outgrow its reservation."""
 
     _allowance: Allowance | None = None
@@ -23,12 +24,12 @@ class MeteredRelay(Relay):
     def response_began(self, head: ResponseHead) -> None:
         """Take the upstream's response head."""
         super().response_began(head)
-        if self._allowance is not None and self._held_error is None:
+        if self._allowance is not None and self._held is None:
             self._begin_metering(self._allowance, head)
 
     def response_body(self, pieces: list[bytes]) -> None:
         """Relay as many pieces of the body as are covered."""
-        if self._allowance is None or self._held_error is not None:
+        if self._allowance is None or self._held is not None:
             super().response_body(pieces)
             return
         self._last_byte_at = self._service.now()
@@ -36,7 +37,7 @@ class MeteredRelay(Relay):
 
     def response_ended(self, pieces: list[bytes]) -> None:
         """Relay the last pieces, or wait until they are covered."""
-        if self._allowance is None or self._held_error is not None:
+        if self._allowance is None or self._held is not None:
             super().response_ended(pieces)
             return
         self._upstream = None
@@ -55,16 +56,16 @@ class MeteredRelay(Relay):
             self._last_byte_at = self._service.now()
 
     def _granted(self, answer: Granted) -> None:
-        if answer.output_tokens is not None:
-            self._allowance = Allowance(answer.output_tokens, self._peek.choices if self._peek is not None else 1)
+        choices = self._peek.choices if self._peek is not None else 1
+        self._allowance = None if answer.output_tokens is None else Allowance(answer.output_tokens, choices)
         super()._granted(answer)
 
     def _must_read(self) -> bool:
         return self._allowance is not None or super()._must_read()
 
-    def _release_error(self) -> list[bytes]:
+    def _release_held(self) -> list[bytes]:
         self._allowance = None  # an error is billed by nobody
-        return super()._release_error()
+        return super()._release_held()
 
     def _begin_metering(self, allowance: Allowance, head: ResponseHead) -> None:
         if head.status >= 300:  # what is no answer is billed by nobody
@@ -81,7 +82,7 @@ class MeteredRelay(Relay):
         self._tap_metered(allowance, pieces)
         covered = allowance.take(pieces)
         if covered:
-            self._write_body(covered)
+            self._delivery.write(covered)
         self._ask_for_more(allowance)
 
     def _tap_metered(self, allowance: Allowance, pieces: list[bytes]) -> None:
@@ -102,7 +103,7 @@ class MeteredRelay(Relay):
             return
         allowance.is_ended = True
         if covered:
-            self._write_body(covered)
+            self._delivery.write(covered)
         self._ask_for_more(allowance)
 
     def _ask_for_more(self, allowance: Allowance) -> None:
@@ -135,15 +136,15 @@ class MeteredRelay(Relay):
             self._end(covered)
             return
         if covered:
-            self._write_body(covered)
+            self._delivery.write(covered)
         self._ask_for_more(allowance)
         if self._client.paused_since is None:
             self.resume_response()
 
     def _stop_metered(self, allowance: Allowance, refusal: Refusal) -> None:
         """End a response that outgrew its budget: by an answer of our own if nothing of it was passed on."""
-        if allowance.is_blind and self._pending_head is not None:
-            self._response = self._pending_head = None
+        if allowance.is_blind and not self._delivery.has_begun:
+            self._delivery.withdraw()
             self.refuse(refusal)
         else:
             self._cut(refusal)

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BadRequest
+from proxy.framing import RequestHead, read_request_head
 from proxy.gateway.claims import Claims, read_claims
 from proxy.gateway.credentials import (
     TICKET,
@@ -24,7 +25,6 @@ from proxy.gateway.credentials import (
     recorded_headers,
     target_without_credentials,
 )
-from proxy.gateway.framing import RequestHead, read_request_head
 from proxy.gateway.heads import request_head
 from proxy.gateway.paths import speaker
 from proxy.gateway.refusal import Refusal

@@ -13,8 +13,8 @@ from typing import Final
 from urllib.parse import unquote
 
 from proxy.errors import BadRequest
+from proxy.framing import is_normal_path
 
-_NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7[fF]|25)|%(?![0-9A-Fa-f]{2})")
 _WORD: Final = rb"[A-Za-z0-9][A-Za-z0-9._-]*"
 _SLASHED_NAME: Final = re.compile(
     rb"(/models?/)(?:arn(?:(?:%3[aA]|:|%2[fF])[A-Za-z0-9._-]*)+|" + _WORD + rb"%2[fF]" + _WORD + rb")(?=[/:]|$)"
@@ -56,12 +56,12 @@ _AZURE: Final = ("/openai/", "/anthropic/", "/models/chat/", "/models/embeddings
 def judge_path(path: bytes) -> None:
     """Refuse a path that two servers could read differently. Raises BadRequest."""
     named = _SLASHED_NAME.sub(_without_slashes, path) if b"%2" in path else path
-    if _NOT_NORMAL.search(named):
+    if not is_normal_path(named):
         raise BadRequest("the path is not in normal form")
 
 
 def _without_slashes(match: re.Match[bytes]) -> bytes:
-    # What dots could make of it, decoded, is for `_NOT_NORMAL` to refuse.
+    # What dots could make of it, decoded, is for `is_normal_path` to refuse.
     return match[0] if _DOTS.search(match[0]) else match[1] + b"x"
 
 

@@ -1,8 +1,12 @@
 """A gateway process: made by the supervisor, told by signals and by the control socket.
 
-SIGTERM drains: the port stays open for probes until the last exchange is over, new requests are refused, streams get
-`timeouts.drain` seconds. A second SIGTERM cuts what still runs. A new configuration comes pickled through the control
-socket, checked by the supervisor; the end of that socket means that the supervisor is gone, and drains too.
+SIGTERM stops: `/readyz` says so at once; after `timeouts.pre_stop` the port closes, what waits in its queue is still
+taken, and exchanges get `timeouts.drain` to end. SIGUSR2 drains in the same way, but others have taken over: the queue
+is theirs and `/readyz` stays good. A second SIGTERM cuts what still runs. A new configuration comes pickled through
+the control socket, checked by the supervisor; the end of that socket means that the supervisor is gone, and drains.
+
+A connection of a draining gateway gets a moment for one more request, which is answered with `connection: close`; so a
+client that sends while the gateway turns away meets an answer and no closed door.
 """
 
 from __future__ import annotations
@@ -22,15 +26,19 @@ from typing import Final
 import uvloop
 
 from proxy.config import Config
-from proxy.errors import StoreError
+from proxy.config.hidden import secrets_of
+from proxy.encryption import read_file
+from proxy.errors import EnvironmentUnusable, StoreError
+from proxy.failpoints import failpoint
 from proxy.gates.budgets import Budgets, shared_templates
-from proxy.gates.keys import DynamicKey, KeyRing, decode_snapshot
+from proxy.gates.keys import SNAPSHOT_PURPOSE, DynamicKey, KeyRing, decode_snapshot
 from proxy.gateway.client import ClientConnection
 from proxy.gateway.gate import Gate
 from proxy.gateway.routing import Router, build_targets
 from proxy.gateway.service import Gateway
 from proxy.journal import JournalWriter
 from proxy.ledger.client import LedgerClient
+from proxy.logs import hide
 from proxy.pepper import load_pepper
 from proxy.stats import StatsWriter
 
@@ -38,6 +46,10 @@ log = logging.getLogger(__name__)
 BACKLOG: Final = 4096
 """Connections that may wait in the kernel; asyncio's 100 overflows in a burst of a thousand clients."""
 _LENGTH_BYTES: Final = 4
+_LATE_ARRIVALS_S: Final = 0.1
+"""A connection that was accepted before the port closed shows up some turns of the loop later."""
+_CUT_WITHIN_S: Final = 1.0
+"""For the last words of what was cut to be on the disk and with the clients."""
 _LEDGER_WITHIN_S: Final = 5.0
 """How long a start waits for the ledger; after that, callers without a budget are served all the same."""
 
@@ -57,10 +69,10 @@ class KeySnapshot:
             mark = (status.st_mtime_ns, status.st_ino)
             if mark == self._seen:
                 return False
-            self.keys = tuple(decode_snapshot(self._path.read_bytes()))
+            self.keys = tuple(decode_snapshot(read_file(self._path, SNAPSHOT_PURPOSE)))
         except FileNotFoundError:
             return False
-        except (OSError, StoreError):
+        except (OSError, StoreError, EnvironmentUnusable):
             return False
         self._seen = mark
         return True
@@ -81,7 +93,13 @@ class GatewayProcess:
         self._pepper = load_pepper(data_dir)
         self._loop = asyncio.get_running_loop()
         self._drained = asyncio.Event()
+        self._drain_from = 0.0
         self._drain_until: float | None = None
+        self._cut_until: float | None = None
+        self._listeners: list[socket.socket] = []
+        self._servers: list[asyncio.Server] = []
+        self._tls: ssl.SSLContext | None = None
+        self._stats = stats
         self.journal = JournalWriter(data_dir / "journal", role)
         self.ledger = LedgerClient(data_dir / "run" / "ledger.sock")
         self.gateway = Gateway(
@@ -111,21 +129,25 @@ class GatewayProcess:
         except StoreError as error:
             log.error("the keys in force stay as they are: %s", error)
             return
+        if config is not self._config:
+            hide((*secrets_of(self._config), *secrets_of(config)))
         self._config = config
         self.gateway.configure(config, gate, _make_router(config))
 
     async def serve(self, listeners: list[socket.socket], ready: Callable[[], None]) -> None:
         """Relay until drained."""
         loop, gateway = self._loop, self.gateway
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, lambda: None)
-        loop.add_signal_handler(signal.SIGTERM, self.drain)
+        loop.add_signal_handler(signal.SIGTERM, self.stop)
+        loop.add_signal_handler(signal.SIGUSR2, self.drain)
         loop.add_reader(self._control, self._read_control)
         self.ledger.start()
-        tls = _server_tls(self._config)
-        servers = [
+        self._tls = _server_tls(self._config)
+        self._listeners = listeners
+        self._servers = [
             await loop.create_server(
-                lambda: ClientConnection(gateway), sock=listener, ssl=tls, backlog=BACKLOG, start_serving=True
+                self._connection, sock=listener, ssl=self._tls, backlog=BACKLOG, start_serving=True
             )
             for listener in listeners
         ]
@@ -140,8 +162,7 @@ class GatewayProcess:
         gc.set_threshold(10_000, 20, 20)
         ready()
         await self._drained.wait()
-        for server in servers:
-            server.close()
+        self._close_port()
         for client in tuple(gateway.clients):
             if client.transport is not None:
                 client.transport.close()
@@ -150,38 +171,86 @@ class GatewayProcess:
         gateway.publish()
         self.journal.close()
 
-    def drain(self) -> None:
-        """Stop taking requests; a second call cuts those under way."""
-        if self._drain_until is not None:
+    def _connection(self) -> ClientConnection:
+        return ClientConnection(self.gateway)
+
+    def stop(self) -> None:
+        """Be not ready, wait `timeouts.pre_stop`, take what waits at the port, drain; a second call cuts."""
+        gateway = self.gateway
+        if gateway.is_stopping or gateway.is_draining:
+            gateway.is_stopping = True
             self._cut()
             return
-        self.gateway.is_draining = True
-        self._drain_until = self._loop.time() + self._config.timeouts.drain
+        gateway.is_stopping = True
+        gateway.publish()
+        self._loop.create_task(self._stop_soon())
+
+    async def _stop_soon(self) -> None:
+        await asyncio.sleep(self._config.timeouts.pre_stop)
+        if self.gateway.is_draining:
+            return
+        for waiting in [connection for listener in self._listeners for connection in _take_queue(listener)]:
+            with contextlib.suppress(OSError):
+                await self._loop.connect_accepted_socket(self._connection, waiting, ssl=self._tls)
+        self.drain()
+
+    def drain(self) -> None:
+        """Accept no more; end when every exchange is over, at the latest after `timeouts.drain`."""
+        if self.gateway.is_draining:
+            return
+        self._close_port()
+        self._drain_from = self._loop.time()
+        self._drain_until = self._drain_from + self._config.timeouts.drain
+        self.gateway.drain()
         self.gateway.publish()
         self._watch_drain()
+
+    def _renew_certificate(self, config: Config) -> None:
+        """Use the certificate that stands in the file now for connections to come."""
+        if self._tls is None or config.listen.tls is None:
+            return
+        try:
+            self._tls.load_cert_chain(config.listen.tls.cert, config.listen.tls.key)
+        except OSError as error:
+            log.error("the certificate in force stays: %s", error.strerror or type(error).__name__)
+
+    def _close_port(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def _watch_drain(self) -> None:
         self._check_drain()
         if not self._drained.is_set():
-            self._loop.call_later(0.05, self._watch_drain)
+            self._loop.call_later(0.02, self._watch_drain)
 
     def _check_drain(self) -> None:
-        if self.gateway.is_idle:
+        now = self._loop.time()
+        if self._cut_until is not None:
+            if self.gateway.is_idle or now > self._cut_until:
+                self._drained.set()
+        elif now > self._drain_from + _LATE_ARRIVALS_S and self.gateway.is_idle and not self.gateway.clients:
             self._drained.set()
-        elif self._drain_until is not None and self._loop.time() > self._drain_until:
+        elif self._drain_until is not None and now > self._drain_until:
             self._cut()
 
     def _cut(self) -> None:
+        """End what still runs; what is cut is recorded, and its client told, before the process ends."""
+        if self._cut_until is not None:
+            return
+        self._cut_until = self._loop.time() + _CUT_WITHIN_S
         for relay in tuple(self.gateway.relays):
             relay.cut_for_shutdown()
-        self._drained.set()
+        self._close_port()
+        self.gateway.drain()
+        self._watch_drain()
 
     def _read_control(self) -> None:
         data = self._control.recv(1 << 20)
         if not data:
             self._loop.remove_reader(self._control)
-            if self._drain_until is None:
-                self.drain()
+            if not self.gateway.is_draining:
+                self.stop()
             return
         self._buffer += data
         while len(self._buffer) >= _LENGTH_BYTES:
@@ -191,7 +260,25 @@ class GatewayProcess:
             message = self._buffer[_LENGTH_BYTES : _LENGTH_BYTES + size]
             self._buffer = self._buffer[_LENGTH_BYTES + size :]
             # Our own supervisor wrote it, over a socket pair that nobody else holds.
-            self._reconfigure(pickle.loads(message))  # noqa: S301
+            generation, config = pickle.loads(message)  # noqa: S301
+            failpoint("gateway.reload")
+            self._reconfigure(config)
+            self._renew_certificate(config)
+            if self._config is config:
+                self._stats.generation = generation
+                self.gateway.publish()
+
+
+def _take_queue(listener: socket.socket) -> list[socket.socket]:
+    """Accept the connections that the kernel has made already and that would be reset when the port closes."""
+    taken: list[socket.socket] = []
+    try:
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            taken.append(connection)
+    except OSError:
+        return taken
 
 
 def _make_router(config: Config) -> Router:

@@ -30,7 +30,9 @@ class Refusal:
     """Set for rate limits: when trying again makes sense."""
 
 
-_POINTLESS: Final = frozenset(("invalid_key", "model_not_allowed", "budget_exceeded", "bad_request", "too_large"))
+_POINTLESS: Final = frozenset(
+    ("invalid_key", "model_not_allowed", "budget_exceeded", "bad_request", "too_large", "too_many_failures")
+)
 _BRIEF: Final = frozenset(("recorder_unavailable", "draining", "overloaded"))
 _STREAMS: Final = {"ollama": b"application/x-ndjson", "bedrock": b"application/vnd.amazon.eventstream"}
 
@@ -54,7 +56,7 @@ def headers_of(refusal: Refusal, envelope: str = "openai", request_id: str = "")
     if envelope == "bedrock":
         lines += b"x-amzn-errortype: " + bedrock_type(refusal.code).encode() + b"\r\n"
     if refusal.code in _POINTLESS:
-        return lines + b"x-should-retry: false\r\n"
+        lines += b"x-should-retry: false\r\n"
     if refusal.retry_after_ms is not None:
         ms = min(refusal.retry_after_ms, 60_000)
         return lines + b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (max(1, -(-ms // 1000)), max(1, ms))

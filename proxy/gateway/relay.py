@@ -5,6 +5,8 @@
 
 Every path ends in exactly one call of `_record`, which appends END to the journal before the client gets its last byte.
 All other bytes go to the client first and are tapped afterwards. Durations come from the monotonic clock.
+What is sent a second time is the business of `proxy.gateway.retry`, what a budget holds back that of
+`proxy.gateway.metered`; both are layers on this one.
 """
 
 from __future__ import annotations
@@ -12,17 +14,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BadRequest, BadResponse, JournalUnavailable, LedgerUnavailable, UpstreamError
+from proxy.failpoints import failpoint
+from proxy.framing import LAST_CHUNK, ResponseHead, encode_chunks
 from proxy.gates.admission import Peek
-from proxy.gateway.framing import LAST_CHUNK, ResponseHead, encode_chunks, has_no_body
-from proxy.gateway.heads import own_response, response_head
-from proxy.gateway.include_usage import Stripper, insert_option, is_rejection
+from proxy.gateway.delivery import Delivery
+from proxy.gateway.include_usage import Stripper, insert_option
 from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, body_of, headers_of, spelled, stream_error
 from proxy.gateway.rewrite import ResultsRewriter, return_path, rewrite_head, takes_its_key_along
 from proxy.gateway.routing import Route
 from proxy.gateway.tape import FLUSH_BYTES, Tape
 from proxy.records import Outcome
-from proxy.reservations import Answer, Granted, Refused
+from proxy.reservations import Answer, Granted, Refused, Reserve
 
 if TYPE_CHECKING:
     from proxy.gateway.client import ClientConnection
@@ -30,15 +33,14 @@ if TYPE_CHECKING:
     from proxy.gateway.socket.relay import SocketRelay
     from proxy.gateway.upstream import UpstreamConnection
 
-_ERROR_BYTES: Final = 64 * 1024
-"""An error response to an edited request is held back up to this size, to see whether the edit caused it."""
+_HELD_BYTES: Final = 64 * 1024
+"""A response that may not be the last word is held back up to this size."""
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _DONE: Final = b"[DONE]"
 _POOL_GRACE_S: Final = 1.0
 """Beyond the time to connect, for a connection of a full pool to become free."""
-_RACE_S: Final = 0.5
-"""An idle connection that was closed under a request is noticed within a round trip; later it may have been read."""
 _FOREVER: Final = float("inf")
+_OVERLOADED: Final = Refusal("overloaded", 503, "the bodies in memory have reached limits.memory_mb")
 _NO_LEDGER: Final = Refusal("recorder_unavailable", 503, "the ledger does not answer, so budgets cannot be checked")
 
 
@@ -50,7 +52,6 @@ class Relay:
     """END is in the journal."""
     request_is_sent: bool = False
     """Every byte of the request was handed to the upstream's connection."""
-    _client_is_gone: bool = False
     _window_bytes: int = 0
     _is_collecting: bool = False
     _is_admitted: bool = False
@@ -60,18 +61,13 @@ class Relay:
     _is_edited: bool = False
     """What is sent upstream differs from what the client sent."""
     _remaining_nano: int | None = None
-    _stripper: Stripper | ResultsRewriter | None = None
-    """What changes the response's bytes on their way."""
     _rewrites_body: bool = False
     _upstream: UpstreamConnection | None = None
-    _is_retry: bool = False
+    _wants_fresh_connection: bool = False
     _connect_started: float = 0.0
     _response: ResponseHead | None = None
-    _pending_head: bytes | None = None
-    """Head of the response, waiting for the first bytes of its body."""
-    _is_chunked_out: bool = False
-    _is_framed_out: bool = True
-    _held_error: list[bytes] | None = None
+    _held: list[bytes] | None = None
+    """Pieces of a response of which the client may never hear; None: it hears of this one."""
 
     def __init__(
         self,
@@ -85,6 +81,7 @@ class Relay:
         self.method = opening.head.method
         self._service = service
         self._client = client
+        self._delivery = Delivery(client, opening.head)
         self._opening = opening
         self._head = opening.head
         self._route = route
@@ -107,8 +104,10 @@ class Relay:
         length = self._content_length
         if refusal is None and length is not None and length > self._service.body_bytes:
             refusal = self._too_large()
+        if refusal is None and self._client.request_is_open and not self._service.has_room:
+            refusal = _OVERLOADED
         if refusal is not None:
-            self.refuse(refusal)
+            self.refuse(self._service.judge_failure(self._client, self._head, refusal))
         elif self._client.request_is_open:
             self._is_collecting = self._opening.window_bytes > 0
             if not self._is_collecting:
@@ -132,6 +131,9 @@ class Relay:
             return
         self._window.append(piece)
         self._window_bytes += len(piece)
+        if not self._service.hold(len(piece)):
+            self.refuse(_OVERLOADED)
+            return
         if self._is_collecting:
             if self._window_bytes > self._opening.window_bytes:
                 self._is_collecting = False
@@ -151,9 +153,16 @@ class Relay:
             self._last_byte_at = self._service.now()
         elif not self._is_admitted:
             self._is_collecting = False
-            body = self._window[0] if len(self._window) == 1 else b"".join(self._window)
-            self._window = [body] if body else []
+            if len(self._window) > 1:
+                self._window = [b"".join(self._window)]
+                self._tape.request.gather(self._window[0])
+            body = self._window[0] if self._window else b""
             self._admit(body)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the request's body in memory."""
+        return self._window_bytes if self._window else 0
 
     def _too_large(self) -> Refusal:
         return Refusal("too_large", 413, f"the body is larger than {self._service.body_bytes} bytes")
@@ -174,22 +183,26 @@ class Relay:
                 self._is_edited = True
                 self._window = [edited]
                 self._tape.mutated = ("include_usage",)
-        reserve = gate.reservation(
-            self._tape.id,
-            policy,
-            route,
-            method=self.method,
-            user=self._opening.claims.user,
-            input_bytes=self._content_length or self._tape.request.size,
-            body=body,
-            peek=peek,
-            now_ms=self._tape.started_ms,
-        )
+        reserve = self._reservation(self._tape, body)
         if reserve is None:
             self._dispatch()
         else:
             self._tape.is_reserved = True
             self._service.ledger.reserve(reserve, self._reserved)
+
+    def _reservation(self, tape: Tape, body: bytes | None) -> Reserve | None:
+        """Return what to ask of the ledger for the exchange on `tape`; None: nothing."""
+        return self._service.gate.reservation(
+            tape.id,
+            self._opening.policy,
+            self._route,
+            method=self.method,
+            user=self._opening.claims.user,
+            input_bytes=self._content_length or self._tape.request.size,
+            body=body,
+            peek=self._peek,
+            now_ms=tape.started_ms,
+        )
 
     def _reserved(self, answer: Answer | LedgerUnavailable) -> None:
         if self.is_over:
@@ -198,11 +211,13 @@ class Relay:
         elif isinstance(answer, Granted):
             self._granted(answer)
         else:
-            self._tape.is_reserved = False
+            # What the ledger granted without being heard is given back as the record says: at no cost.
+            self._tape.is_reserved = isinstance(answer, LedgerUnavailable)
             self.refuse(self._refusal_of(answer))
 
     def _granted(self, answer: Granted) -> None:
         self._remaining_nano = answer.remaining_nano_usd
+        failpoint("gateway.after_reserve")
         self._dispatch()
 
     def _refusal_of(self, answer: Answer | LedgerUnavailable) -> Refusal:
@@ -216,9 +231,9 @@ class Relay:
         try:
             self._tape.begin()
         except JournalUnavailable as error:
-            self._service.journal_failures += 1
             self.refuse(Refusal("recorder_unavailable", 503, str(error)))
             return
+        failpoint("gateway.after_begin")
         self._connect()
 
     def _connect(self) -> None:
@@ -227,7 +242,7 @@ class Relay:
         except OSError as error:  # ssl.SSLError is one
             self.connect_failed(f"its certificates cannot be read: {error.strerror}")
             return
-        connection = None if self._is_retry else pool.take(self)
+        connection = None if self._wants_fresh_connection else pool.take(self)
         if connection is not None:
             self.connected(connection)
         else:
@@ -237,6 +252,7 @@ class Relay:
 
     def connected(self, connection: UpstreamConnection) -> None:
         """Send what there is of the request."""
+        failpoint("gateway.after_connect")
         tape, head, body = self._tape, self._head, self._window
         now = self._last_byte_at = self._service.now()
         if tape.connect_us is not None:
@@ -266,7 +282,12 @@ class Relay:
                 self._drop_upstream()
                 self.connect_failed(str(error))
                 return
-        connection.write(b"".join((first, framing, *body)))
+        if len(body) == 1 and len(body[0]) > FLUSH_BYTES:
+            connection.write(first + framing)
+            connection.write(body[0])  # as it is: a copy of a large body would be held beside it
+        else:
+            connection.write(b"".join((first, framing, *body)))
+        failpoint("gateway.after_request")
 
     def _must_read(self) -> bool:
         """Say whether the answer must come without content coding."""
@@ -275,8 +296,11 @@ class Relay:
     def connect_failed(self, reason: str) -> None:
         """Answer for an upstream that cannot be reached."""
         if not self.is_over:
-            message = f"the upstream `{self._route.target.name}` cannot be reached: {reason}"
-            self.refuse(Refusal("upstream_unreachable", 502, message), outcome="upstream_error")
+            self.refuse(self._unreachable(reason), outcome="upstream_error")
+
+    def _unreachable(self, reason: str) -> Refusal:
+        message = f"the upstream `{self._route.target.name}` cannot be reached: {reason}"
+        return Refusal("upstream_unreachable", 502, message)
 
     def pause_request(self) -> None:
         """Stop reading from the client: the upstream takes no more."""
@@ -290,18 +314,18 @@ class Relay:
 
     def response_began(self, head: ResponseHead) -> None:
         """Take the upstream's response head."""
+        failpoint("gateway.first_byte")
         self._response = head
         now = self._last_byte_at = self._service.now()
         self._tape.response_head_us = int((now - self._tape.started) * 1e6)
-        if self._is_edited:
-            if head.status in (400, 422):
-                self._held_error = []
-                return
-            if head.is_event_stream:
-                self._stripper = Stripper()
-        if head.has_addresses or self._rewrites_body:
-            self._rewrite(head)
+        if self._is_provisional(head):
+            self._held = []
+            return
         self._start_response(head)
+
+    def _is_provisional(self, head: ResponseHead) -> bool:  # noqa: ARG002 - for the layers on this one
+        """Say whether another attempt may take the place of this response."""
+        return False
 
     def _rewrite(self, head: ResponseHead) -> None:
         """Turn the addresses to which the client's SDK would go on past us."""
@@ -314,7 +338,7 @@ class Relay:
             withholds=is_lent and head.status in _REDIRECTS and takes_its_key_along(self._head),
         )
         if self._rewrites_body and head.content_type.startswith(b"application/json") and not head.is_encoded:
-            self._stripper = ResultsRewriter(path)
+            self._delivery.editor = ResultsRewriter(path)
 
     def _ticket_for(self, target: bytes) -> str:
         policy, now_s = self._opening.policy, self._service.wall_ms() // 1000
@@ -325,90 +349,79 @@ class Relay:
         raise BadResponse("it switched protocols")
 
     def _start_response(self, head: ResponseHead) -> None:
-        self._pending_head, self._is_chunked_out = response_head(
-            head,
-            method=self.method,
-            is_http_1_0=self._head.is_http_1_0,
-            keeps_length=self._stripper is None,
-            own=self._own_headers(),
-            connection=self._connection_header(),
-        )
-        self._is_framed_out = self._is_chunked_out or head.content_length is not None
+        if self._is_edited and head.is_event_stream:
+            self._delivery.editor = Stripper()
+        if head.has_addresses or self._rewrites_body:
+            self._rewrite(head)
+        self._delivery.begin(head, self._own_headers(), is_last=self._service.is_draining)
 
     def response_body(self, pieces: list[bytes]) -> None:
         """Relay pieces of the body. Called once for each read from the upstream, perhaps with none."""
-        if self._held_error is not None:
-            self._hold_error(pieces)
+        if self._held is not None:
+            self._hold(self._held, pieces)
             return
         now = self._last_byte_at = self._service.now()
         if looks_like_the_end(pieces):
             # The client may take this for the end: what it has seen must survive us from now on.
             self._tape.tap(pieces, now)
             self._tape.flush_response()
-            self._write_body(pieces)
+            self._delivery.write(pieces)
             return
-        self._write_body(pieces)
+        self._delivery.write(pieces)
+        failpoint("gateway.mid_stream")
         self._tape.tap(pieces, now)
-
-    def _write_body(self, pieces: list[bytes]) -> None:
-        if self._stripper is not None and pieces:
-            pieces = [self._stripper.feed(b"".join(pieces))]
-        self._write(self._encoded(pieces))
-
-    def _encoded(self, pieces: list[bytes]) -> bytes:
-        if self._is_chunked_out:
-            return encode_chunks(pieces)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _write(self, data: bytes) -> None:
-        if self._pending_head is not None:
-            data, self._pending_head = self._pending_head + data, None
-        if data and not self._client_is_gone:
-            self._client.write(data)
 
     def flush_head(self) -> None:
         """Send a response head whose body has not begun."""
-        if self._pending_head is not None:
-            self._write(b"")
+        self._delivery.flush_head()
 
     def response_ended(self, pieces: list[bytes]) -> None:
         """Relay the last pieces of a response that ended as its framing promised."""
         self._upstream = None
-        if self._held_error is not None:
-            self._held_error.extend(pieces)
-            if self._resend_original():
-                return
-            pieces = self._release_error()
+        if self._held is not None:
+            self._held.extend(pieces)
+            self._judge_held(self._held)
+            return
+        self._tape.tap(pieces, self._service.now())
+        self._end(pieces)
+
+    def _hold(self, held: list[bytes], pieces: list[bytes]) -> None:
+        self._last_byte_at = self._service.now()
+        held.extend(pieces)
+        if sum(map(len, held)) > _HELD_BYTES:
+            self.response_body(self._release_held())
+
+    def _judge_held(self, held: list[bytes]) -> None:  # noqa: ARG002 - for the layers on this one
+        """Decide about a response that was held back and is complete."""
+        self._end_held()
+
+    def _release_held(self) -> list[bytes]:
+        """Begin to pass on what was held back; return its pieces."""
+        held, self._held = self._held or [], None
+        if self._response is not None:
+            self._start_response(self._response)
+        return held
+
+    def _end_held(self) -> None:
+        pieces = self._release_held()
         self._tape.tap(pieces, self._service.now())
         self._end(pieces)
 
     def _end(self, pieces: list[bytes]) -> None:
         """Record the exchange and relay its last pieces, which are tapped already."""
+        failpoint("gateway.last_byte")
         self._last_byte_at = self._service.now()
-        if self._stripper is not None:
-            pieces = [self._stripper.feed(b"".join(pieces)) + self._stripper.close()]
-        last = self._encoded(pieces)
-        if self._is_chunked_out:
-            last += LAST_CHUNK
-        self._record("completed")
+        delivery = self._delivery
+        last = delivery.last(pieces)
+        self._record("client_closed" if delivery.is_gone else "completed")
+        failpoint("gateway.after_end")
         if self._service.is_strict:
-            self._service.when_durable(lambda is_durable: self._deliver(last) if is_durable else self._withhold())
+            # A client that got everything may count on the record: without one it does not get everything.
+            self._service.scribe.when_durable(
+                lambda is_durable: delivery.finish(last) if is_durable else delivery.break_off()
+            )
         else:
-            self._deliver(last)
-
-    def _deliver(self, last: bytes) -> None:
-        """Hand over the last bytes and the connection."""
-        if not self._client_is_gone:
-            self._write(last)
-            self._client.exchange_over(keep_alive=self._head.keep_alive and self._is_framed_or_empty())
-
-    def _withhold(self) -> None:
-        """Break off instead of ending: a client that got everything may count on the record."""
-        if not self._client_is_gone:
-            self._client.break_off(is_framed=self._is_framed_out and self._pending_head is None)
-
-    def _is_framed_or_empty(self) -> bool:
-        return self._is_framed_out or (self._response is not None and has_no_body(self.method, self._response.status))
+            delivery.finish(last)
 
     def pause_response(self) -> None:
         """Stop reading from the upstream: the client takes no more."""
@@ -421,37 +434,7 @@ class Relay:
         if self._upstream is not None:
             self._upstream.resume()
 
-    # --- an edited request that the upstream may object to -----------------------------------------------------
-
-    def _hold_error(self, pieces: list[bytes]) -> None:
-        held = self._held_error
-        if held is None:
-            return
-        held.extend(pieces)
-        if sum(map(len, held)) > _ERROR_BYTES:
-            self.response_body(self._release_error())
-
-    def _release_error(self) -> list[bytes]:
-        held, self._held_error = self._held_error or [], None
-        if self._response is not None:
-            self._start_response(self._response)
-        return held
-
-    def _resend_original(self) -> bool:
-        """Send the client's own bytes if the upstream rejected our edit; say whether it was so."""
-        response, held, original = self._response, self._held_error, self._original
-        if response is None or held is None or original is None:
-            return False
-        if not is_rejection(response.status, b"".join(held)):
-            return False
-        model = self._peek.model if self._peek is not None else None
-        self._service.gate.usage_was_rejected(self._route, model)
-        self._tape.end_mutated += ("include_usage_rejected",)
-        self._held_error = self._response = None
-        self._is_edited = False
-        self._window = [original]
-        self._connect()
-        return True
+    # --- endings that nobody wished for ------------------------------------------------------------------------
 
     def _cut(self, refusal: Refusal) -> None:
         """End a running stream with an error that its wire knows."""
@@ -460,57 +443,48 @@ class Relay:
         event = stream_error(refusal, route.envelope, route.endpoint, self._tape.id, kind)
         self._drop_upstream()
         self._record("refused", refusal)
-        if self._client_is_gone:
-            return
-        if event is None or not self._is_chunked_out:
-            self._client.break_off(is_framed=self._is_framed_out)
-            return
-        self._write(encode_chunks([event]) + LAST_CHUNK)
-        self._client.exchange_over(keep_alive=False)
+        self._delivery.finish_with(event)
 
-    # --- endings that nobody wished for ------------------------------------------------------------------------
-
-    def upstream_lost(self, connection: UpstreamConnection, *, is_clean: bool) -> None:
+    def upstream_lost(self, connection: UpstreamConnection, *, is_clean: bool) -> None:  # noqa: ARG002 - see the layers
         """Take note that the upstream's connection is gone before the response was complete."""
-        self._upstream = None
-        if self.is_over:
-            return
-        if connection.is_reused and not connection.got_bytes and not self._is_retry and self._can_send_again():
-            # It closed an idle connection while our request was on its way: nobody has read the request.
-            self._is_retry = True
-            self._tape.end_mutated += ("resent",)
-            self._connect()
-            return
         self.upstream_broke("it closed the connection before its answer was complete", is_clean=is_clean)
-
-    def _can_send_again(self) -> bool:
-        is_fresh = self._service.now() - self._last_byte_at < _RACE_S
-        return is_fresh and self.request_is_sent and (bool(self._window) or not self._tape.request.size)
 
     def upstream_broke(self, reason: str, *, is_clean: bool) -> None:
         """End an exchange whose upstream failed: an answer of ours if nothing was sent yet, else a visible break."""
         self._upstream = None
         if self.is_over:
             return
-        if self._response is None or self._pending_head is not None or self._held_error is not None:
-            message = f"the upstream `{self._route.target.name}` failed: {reason}"
-            self._response = self._pending_head = self._held_error = None
-            self.refuse(Refusal("upstream_unreachable", 502, message), outcome="upstream_reset")
+        if not self._delivery.has_begun:
+            self.refuse(self._failed(reason), outcome="upstream_reset")
             return
-        if self._stripper is not None:
-            self._write(self._encoded([self._stripper.close()]))
+        self._delivery.flush_editor()
         self._record("truncated" if is_clean else "upstream_reset")
-        if not self._client_is_gone:
-            self._client.break_off(is_framed=self._is_framed_out)
+        self._delivery.break_off()
+
+    def _failed(self, reason: str) -> Refusal:
+        return Refusal("upstream_unreachable", 502, f"the upstream `{self._route.target.name}` failed: {reason}")
 
     def client_left(self) -> None:
         """Take note that the client is gone; cancel the upstream, or drain it where the configuration says so."""
-        self._client_is_gone = True
+        self._delivery.is_gone = True
         if self.is_over:
             return
-        if self._route.target.drains and self.request_is_sent and self._upstream is not None:
-            self.resume_response()
+        if self._route.target.drains and self.request_is_sent and self._upstream is not None and self._drains():
             return
+        self._leave()
+
+    def _drains(self) -> bool:
+        """Read the answer to its end although nobody waits for it; False: that is done for enough of them already."""
+        service = self._service
+        if len(service.drained) >= service.limits.drained_answers:
+            return False
+        service.drained.add(self)
+        self._total_deadline = min(self._total_deadline, service.now() + service.timeouts.drained_answer)
+        self.resume_response()
+        return True
+
+    def _leave(self) -> None:
+        """End an exchange whose client is gone."""
         self._drop_upstream()
         self._record("client_closed")
 
@@ -523,48 +497,44 @@ class Relay:
         if self.is_over:
             return
         self._drop_upstream()
-        if self._response is not None and self._pending_head is None and self._held_error is None:
+        if self._delivery.has_begun:
             self._record(outcome, refusal)
-            if not self._client_is_gone:
-                self._client.break_off(is_framed=self._is_framed_out)
+            self._delivery.break_off()
             return
         envelope = self._route.envelope
         refusal = spelled(refusal, envelope)
         body = body_of(refusal, envelope, self._tape.id)
-        self._response = self._tape.response_head_us = None
+        self._response = self._held = self._tape.response_head_us = None
         if refusal.code != "invalid_key":
             self._tape.response.add(body)
         self._record(outcome, refusal)
-        if self._client_is_gone:
-            return
-        keep_alive = self._head.keep_alive and not self._client.request_is_open
-        shown = b"" if self.method == b"HEAD" else body
         headers = headers_of(refusal, envelope, self._tape.id) + self._own_headers()
-        connection = b"" if keep_alive else b"connection: close\r\n"
-        self._client.write(own_response(refusal.status, headers, shown, connection))
-        self._client.exchange_over(keep_alive=keep_alive)
+        self._delivery.answer(refusal.status, headers, body, is_last=self._service.is_draining)
 
     def check_deadlines(self, now: float) -> None:
         """End the exchange if it waited too long for somebody. Called with the clock tick."""
         timeouts = self._route.target.timeouts
         if now > self._total_deadline:
-            self._time_out("the whole exchange took too long")
+            if self._delivery.is_gone:
+                self._leave()
+            else:
+                self._time_out("the whole exchange took too long")
         elif self._upstream is not None and not self.request_is_sent and self._client.is_reading_paused:
             if now - self._last_byte_at > timeouts.idle:
                 self._time_out(f"the upstream took nothing of the request for {timeouts.idle:g} s")
         elif self._client.request_is_open and (self._upstream is None or not self.request_is_sent):
-            if now - self._client.last_read > self._service.timeouts.body_idle:
+            if now - self._client.last_read > self._service.timeouts.body_idle or self._client.is_too_slow(now):
                 self.refuse(Refusal("bad_request", 408, "the request body took too long"), outcome="timeout")
         elif self._upstream is None:
             # The ledger and an attempt to connect have deadlines of their own; a place in the pool has this one.
             is_connecting = self._connect_started and self._response is None
             if is_connecting and now - self._connect_started > timeouts.connect + _POOL_GRACE_S:
-                self.connect_failed("all its connections are in use")
+                self.refuse(self._unreachable("all its connections are in use"), outcome="upstream_error")
         elif self._client.paused_since is not None:
             if now - self._client.paused_since > self._service.timeouts.write_stall:
                 self._drop_upstream()
                 self._record("client_closed")
-                self._client.break_off(is_framed=False)
+                self._delivery.break_off(is_stalled=True)
         elif self._response is None:
             if now - self._last_byte_at > timeouts.first_byte:
                 self._time_out(f"the upstream did not answer within {timeouts.first_byte:g} s")
@@ -579,7 +549,7 @@ class Relay:
         refusal = Refusal("draining", 503, "the proxy is stopping")
         if self.is_over:
             return
-        if self._response is None:
+        if self._delivery.is_empty:
             self.refuse(refusal)
         else:
             self._cut(refusal)
@@ -602,8 +572,14 @@ class Relay:
             return
         self.is_over = True
         self._service.relays.discard(self)
-        tape = self._tape
-        if isinstance(self._stripper, ResultsRewriter) and self._stripper.edits:
+        self._service.let_go(self.held_bytes)
+        if self._delivery.is_gone:
+            self._service.drained.discard(self)
+        self._end_tape(outcome, refusal)
+
+    def _end_tape(self, outcome: Outcome, refusal: Refusal | None) -> None:
+        tape, editor = self._tape, self._delivery.editor
+        if isinstance(editor, ResultsRewriter) and editor.edits:
             tape.end_mutated += ("results_url",)
         was_dispatched = tape.number is not None
         tape.end(outcome, self._response, refusal)
@@ -625,11 +601,6 @@ class Relay:
         if self._remaining_nano is not None:
             lines += b"x-glassline-budget-remaining-usd: %.9f\r\n" % (self._remaining_nano / 1e9)
         return lines
-
-    def _connection_header(self) -> bytes:
-        if self._service.is_draining or not self._head.keep_alive:
-            return b"connection: close\r\n"
-        return b"connection: keep-alive\r\n" if self._head.is_http_1_0 else b""
 
 
 def looks_like_the_end(pieces: list[bytes]) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 from proxy.gateway.credentials import TICKET
 
 if TYPE_CHECKING:
-    from proxy.gateway.framing import RequestHead, ResponseHead
+    from proxy.framing import RequestHead, ResponseHead
     from proxy.gateway.routing import Origin, Route
 
 _HEADERS: Final = re.compile(

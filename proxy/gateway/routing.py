@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from proxy.config import Config, Timeouts, Upstream
+from proxy.config import Config, Retries, Timeouts, Upstream
 from proxy.errors import BadRequest
 from proxy.gateway.credentials import mask_query
 from proxy.gateway.paths import endpoint_of, join, judge_path, mounts, name_upstream, root_of, split_tags
 from proxy.gateway.signature import Signer
 from proxy.operations import DIALECTS_OF, Operation, find_operation
 from proxy.providers import PROVIDERS, costs_nothing, row_for
+from proxy.secrets import Secret
 
 _PORTS: Final = {"http": 80, "https": 443}
 _LOCATION: Final = re.compile(r"/locations/([a-z]{2,14}-[a-z]{4,10}[0-9]{1,2})/")
@@ -72,7 +73,7 @@ class Target:
     is_free: bool
     auth: str
     """Scheme in which the upstream wants a credential: bearer, x-api-key, api-key, x-goog-api-key, none."""
-    api_key: bytes | None
+    api_key: Secret | None
     signer: Signer | None
     """Signs what is sent for callers to whom credentials are lent, instead of an `api_key`."""
     drains: bool
@@ -80,6 +81,8 @@ class Target:
     include_usage: str
     """auto, always or never."""
     timeouts: Timeouts
+    retries: Retries = field(default_factory=Retries)
+    """When a failed request is tried again."""
     is_regional: bool = False
     """Its host is that of the region that a path names."""
 
@@ -131,7 +134,6 @@ def _target(name: str, row: Upstream, config: Config) -> Target | None:
     parts = urlsplit(base_url)
     port = parts.port or _PORTS[parts.scheme]
     origin = Origin(parts.scheme, parts.hostname or "", port, row.allow_private, row.ca_file)
-    secret = row.api_key.get_secret_value() if row.api_key else None
     wire = row.wire or known.wire
     return Target(
         name=name,
@@ -142,10 +144,11 @@ def _target(name: str, row: Upstream, config: Config) -> Target | None:
         provider=row.provider or known.price_id,
         is_free=costs_nothing(name, row),
         auth=row.auth or known.auth,
-        api_key=secret.encode() if secret else None,
+        api_key=Secret(row.api_key.get_secret_value().encode()) if row.api_key else None,
         signer=Signer(row.aws, row.region or known.default_region or "us-east-1") if row.aws is not None else None,
         drains=row.on_disconnect == "drain",
         include_usage=row.include_usage or known.include_usage,
+        retries=row.retries,
         timeouts=config.timeouts.model_copy(update=row.timeouts.model_dump(exclude_none=True)),
         is_regional=wire == "vertex" and row.base_url is None and row.region is None,
     )

@@ -10,29 +10,30 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from proxy.config import Config
-from proxy.errors import JournalUnavailable, LedgerUnavailable
+from proxy.crowd import Crowd, TooMany, peer_address
+from proxy.errors import LedgerUnavailable
+from proxy.framing import RequestHead
+from proxy.gates.failures import Failures
 from proxy.gateway.client import ClientConnection
-from proxy.gateway.framing import RequestHead
+from proxy.gateway.credentials import read_credentials
 from proxy.gateway.gate import Gate
 from proxy.gateway.heads import own_response
 from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening, Openings
-from proxy.gateway.refusal import Refusal, body_of, headers_of
+from proxy.gateway.refusal import Refusal, body_of, headers_of, spelled
 from proxy.gateway.relay import Relay
 from proxy.gateway.routing import Router, Target
+from proxy.gateway.scribe import Scribe
 from proxy.gateway.socket.handshake import is_upgrade
 from proxy.gateway.socket.relay import SocketRelay
-from proxy.gateway.spill import Spill
 from proxy.gateway.tape import Tape
 from proxy.gateway.upstream import Pool
-from proxy.journal import FrameKind, JournalWriter
-from proxy.records import End
+from proxy.journal import JournalWriter
 from proxy.reservations import Answer, Balances
 from proxy.stats import StatsWriter
 
@@ -41,8 +42,16 @@ if TYPE_CHECKING:
     from proxy.ledger.client import LedgerClient
 
 TICK_S: Final = 0.1
+LAST_REQUEST_S: Final = 1.0
+"""How long an idle connection of a draining gateway may still send a request: longer than one is ever on its way."""
 _DEADLINE_TICKS: Final = 2
 """Deadlines are checked every 0.2 s: they are seconds long."""
+_MOST_TURNED_AWAY: Final = 256
+"""Connections over a limit that are told so at the same time; any more are closed without a word."""
+_TOO_MANY: Final[dict[TooMany, str]] = {
+    "connections": "too many connections are open",
+    "connections_per_ip": "too many connections from this address are open",
+}
 
 
 class Gateway:
@@ -61,15 +70,24 @@ class Gateway:
     ) -> None:
         self.loop = loop
         self.now = time.monotonic  # uvloop's own clock has steps of a millisecond
-        self.journal = journal
+        self._journal = journal
+        self.scribe = Scribe(journal, loop)
         self.ledger = ledger
         self.clients: set[ClientConnection] = set()
+        """All that are open, those that are being turned away included."""
+        self.crowd = Crowd(config.limits.connections, None)
         self.relays: set[Relay] = set()
+        self.drained: set[Relay] = set()
+        """Those whose answer is read to its end for clients that left."""
+        self.is_stopping = False
+        """Not ready for more: no other gateway takes over."""
         self.is_draining = False
-        self.journal_failures = 0
+        """Each connection is closed after its next answer."""
         self._stats = stats
-        self._spill = Spill()
         self._bad_requests = 0
+        self._shed = 0
+        self._failures = Failures(config.limits.failed_auth_per_minute)
+        self._held_bytes = 0
         self._pools: dict[object, Pool] = {}
         self._retired: set[object] = set()
         """Pools of an earlier configuration that nobody asked for since."""
@@ -77,8 +95,6 @@ class Gateway:
         self._next_tick = 0.0
         self._worst_lag = 0.0
         self._random = random.Random().getrandbits
-        self._syncing: list[Callable[[bool], None]] = []
-        self._sync_task: asyncio.Future[None] | None = None
         self.on_tick: list[Callable[[], None]] = []
         """Called with every tick."""
         self.configure(config, gate, router)
@@ -88,10 +104,14 @@ class Gateway:
         self.gate = gate
         self.openings = Openings(gate, router, config.limits)
         self.limits = config.limits
+        self._failures.limit(config.limits.failed_auth_per_minute)
+        self.crowd.limit(config.limits.connections, config.limits.connections_per_ip, config.listen.trusted_proxies)
+        self._most_held_bytes = int(config.limits.memory_mb * 1024 * 1024)
         self.timeouts = config.timeouts
         self.body_bytes = int(config.limits.body_mb * 1024 * 1024)
-        self.capture_bytes = int(config.record.max_body_mb * 1024 * 1024)
-        self.is_strict = self.journal.keeps_rotated = config.durability == "strict"
+        self.capture_bytes = self._capture_bytes = int(config.record.max_body_mb * 1024 * 1024)
+        self.is_strict = self._journal.keeps_rotated = config.durability == "strict"
+        self.scribe.configure(config.record.when_full, config.record.journal_max_gb)
         self._retired = set(self._pools)
 
     def wall_ms(self) -> int:
@@ -134,12 +154,16 @@ class Gateway:
         route, template, head = opening.route, opening.template, opening.head
         if head.target in (b"/healthz", b"/readyz"):
             self._answer_probe(client, head)
-        elif self.is_draining:
+        elif self.is_draining and is_upgrade(head):
             self.answer_unrecorded(
                 client, "draining", 503, "the proxy is stopping", route.envelope if route else "openai"
             )
         elif head.target == b"/-/me":
-            self._answer_me(client, head, opening.policy)
+            refusal = self.gate.judge_caller(None, "") if opening.policy is None else None
+            if refusal is None:
+                self._answer_me(client, head, opening.policy)
+            else:
+                self._refuse(client, self.judge_failure(client, head, refusal), "openai")
         elif route is None or template is None:
             self.answer_unrecorded(client, "not_found", 404, "the path names no upstream; use /v1/… or /<upstream>/…")
         elif is_upgrade(head):
@@ -153,10 +177,56 @@ class Gateway:
     ) -> None:
         """Answer what never became an exchange, and close; `envelope`: how the client expects an error to be spelled."""
         self._bad_requests += 1
-        refusal = Refusal(code, status, message)
-        body = body_of(refusal, envelope, "")
-        client.write(own_response(status, headers_of(refusal, envelope), body, b"connection: close\r\n"))
-        client.exchange_over(keep_alive=False)
+        self._refuse(client, Refusal(code, status, message), envelope)
+
+    def judge_failure(self, client: ClientConnection, head: RequestHead, refusal: Refusal) -> Refusal:
+        """Return what a refused caller is told: whoever sent too many wrong keys, to wait. A right one never comes here."""
+        if refusal.code != "invalid_key" or client.transport is None or not read_credentials(head):
+            return refusal
+        wait_s = self._failures.add(peer_address(client.transport.get_extra_info("peername")), self.now())
+        if wait_s is None:
+            return refusal
+        return Refusal("too_many_failures", 429, "Too many wrong API keys.", retry_after_ms=int(wait_s * 1000))
+
+    def turn_away(self, client: ClientConnection, reached: TooMany) -> None:
+        """Answer a connection that is one too many, and close it."""
+        self._shed += 1
+        if len(self.clients) - len(self.crowd) <= _MOST_TURNED_AWAY:
+            self._refuse(client, Refusal("overloaded", 503, _TOO_MANY[reached]), "openai")
+        elif client.transport is not None:
+            client.transport.abort()
+
+    def _refuse(self, client: ClientConnection, refusal: Refusal, envelope: str) -> None:
+        refusal = spelled(refusal, envelope)
+        body, headers = body_of(refusal, envelope, ""), headers_of(refusal, envelope)
+        client.refuse(own_response(refusal.status, headers, body, b"connection: close\r\n"))
+
+    # --- memory ------------------------------------------------------------------------------------------------
+
+    @property
+    def has_room(self) -> bool:
+        """Say whether there is memory for the body of one more request."""
+        return self._held_bytes <= self._most_held_bytes
+
+    def hold(self, size: int) -> bool:
+        """Take note that so many bytes of a body stay in memory; False: that is too much, and they must go."""
+        self._held_bytes += size
+        if self._held_bytes <= self._most_held_bytes:
+            return True
+        self._shed += 1
+        return False
+
+    def let_go(self, size: int) -> None:
+        """Take note that so many bytes go."""
+        self._held_bytes -= size
+
+    def _weigh(self) -> None:
+        """Find out what is held now: not everybody says when it goes."""
+        bodies = sum(relay.held_bytes for relay in self.relays)
+        untaken = sum(client.untaken_bytes for client in self.clients if client.paused_since is not None)
+        self._held_bytes = bodies + untaken + self.scribe.held_bytes
+
+    # --- probes and balances -----------------------------------------------------------------------------------
 
     def _answer_probe(self, client: ClientConnection, head: RequestHead) -> None:
         ready = head.target == b"/healthz" or self.is_ready
@@ -183,67 +253,23 @@ class Gateway:
     @property
     def is_ready(self) -> bool:
         """Say whether new requests can be taken: not while stopping, nor while records cannot be kept."""
-        return not self.is_draining and not self._spill
+        return not self.is_stopping and self.scribe.is_ready
+
+    def drain(self) -> None:
+        """Close each connection after its next answer; one on which nothing comes, after a moment."""
+        self.is_draining = True
+        for client in self.clients:
+            client.hurry()
+
+    @property
+    def keep_alive_s(self) -> float:
+        """How long a connection may wait for its next request."""
+        return LAST_REQUEST_S if self.is_draining else self.timeouts.keep_alive
 
     @property
     def is_idle(self) -> bool:
         """Say whether every exchange is over and delivered."""
-        return not self.relays and self._sync_task is None
-
-    # --- the journal -------------------------------------------------------------------------------------------
-
-    def keep(self, kind: FrameKind, number: int, data: bytes) -> bool:
-        """Append body bytes; what the disk refuses waits in memory. False: there is no room, so they are lost."""
-        append = partial(self.journal.chunk, kind, number, data)
-        return self._append(append) or self._spill.add_body(len(data), append)
-
-    def keep_end(self, number: int, end: End, body: bytes) -> None:
-        """Append END with the last body bytes."""
-        append = partial(self.journal.end, number, end, body)
-        if not self._append(append):
-            self._spill.add_end(len(body) + len(end.times) + len(end.head) + 512, append)
-
-    def keep_whole(self, begin: bytes, end: End, request: bytes, response: bytes) -> None:
-        """Append an exchange that was not dispatched; `begin` is encoded."""
-        append = partial(self.journal.whole_encoded, begin, end, request, response)
-        if not self._append(append):
-            self._spill.add_end(len(begin) + len(request) + len(response) + 1024, append)
-
-    def _append(self, append: Callable[[], None]) -> bool:
-        if not self._spill:
-            try:
-                append()
-            except JournalUnavailable:
-                pass
-            else:
-                return True
-        self.journal_failures += 1
-        return False
-
-    def when_durable(self, deliver: Callable[[bool], None]) -> None:
-        """Call `deliver` when all that was appended has reached the disk, with whether it has (`durability: strict`)."""
-        self._syncing.append(deliver)
-        if self._sync_task is None:
-            self._start_sync()
-
-    def _start_sync(self) -> None:
-        waiting, self._syncing = self._syncing, []
-        try:
-            if self._spill:
-                raise OSError("records wait for the disk")
-            task = self._sync_task = self.loop.run_in_executor(None, self.journal.prepare_sync())
-        except OSError:
-            self._synced(waiting, is_durable=False)
-            return
-        task.add_done_callback(lambda done: self._synced(waiting, is_durable=done.exception() is None))
-
-    def _synced(self, waiting: list[Callable[[bool], None]], *, is_durable: bool) -> None:
-        self._sync_task = None
-        self.journal_failures += not is_durable
-        for deliver in waiting:
-            deliver(is_durable)
-        if self._syncing:
-            self._start_sync()
+        return not self.relays and not self.scribe.is_syncing
 
     # --- the clock tick ----------------------------------------------------------------------------------------
 
@@ -255,6 +281,7 @@ class Gateway:
     def _tick(self) -> None:
         now = self.now()
         self._worst_lag = max(self._worst_lag, now - self._next_tick)
+        self._stats.lateness.note(now - self._next_tick)
         self._ticks += 1
         try:
             self._do_chores(now)
@@ -264,11 +291,13 @@ class Gateway:
             self.loop.call_later(max(0.0, self._next_tick - self.now()), self._tick)
 
     def _do_chores(self, now: float) -> None:
-        self._spill.retry()
+        self.scribe.tick(now)
+        self.capture_bytes = self.scribe.capture_bytes(self._capture_bytes)
         for relay in self.relays:
             relay.flush()
         if self._ticks % _DEADLINE_TICKS == 0:
             self._check_deadlines(now)
+            self._weigh()
             self.publish()
         for call in self.on_tick:
             call()
@@ -285,10 +314,11 @@ class Gateway:
         self._stats.write(
             in_flight=len(self.relays),
             connections=len(self.clients),
-            journal_failures=self.journal_failures,
+            journal_failures=self.scribe.failures,
             loop_lag_ms=self._worst_lag * 1000,
             is_ready=self.is_ready,
             bad_requests=self._bad_requests,
-            lost_records=self._spill.lost_records,
+            lost_records=self.scribe.lost_records,
+            shed=self._shed,
         )
         self._worst_lag = 0.0

@@ -28,6 +28,11 @@ class Spill:
     def __len__(self) -> int:
         return len(self._appends)
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return self._bytes
+
     def add_body(self, size: int, append: Callable[[], None]) -> bool:
         """Keep the append of a piece of a body for later; False: there is no room."""
         return self._add(size, append, self._body_bytes)

@@ -15,12 +15,15 @@ from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, NOTE, FrameKind
 from proxy.records import BeginTemplate, End, Outcome, join_headers, split_headers
 
 if TYPE_CHECKING:
-    from proxy.gateway.framing import ResponseHead
+    from proxy.framing import ResponseHead
     from proxy.gateway.refusal import Refusal
     from proxy.gateway.service import Gateway
 
 FLUSH_BYTES: Final = 64 * 1024
 """Captured bytes that wait in memory before they go to the journal."""
+
+_MOST_TIMES: Final = 2 * 65_536
+"""Offsets and clocks: 1 MB. A stream may come in a read for each byte, for hours."""
 
 
 class Tape:
@@ -47,13 +50,21 @@ class Tape:
         self._service = service
         self._template = template
 
+    def again(self, retry_of: str, body: bytes) -> Tape:
+        """Return the tape of another attempt to send a request whose whole body is `body`."""
+        tape = Tape(self._service, self._template.again(retry_of))
+        if body:
+            tape.request.add(body)
+        tape.request_complete_us = 0
+        return tape
+
     def elapsed_us(self) -> int:
         """Return the µs since the head was complete."""
         return int((self._service.now() - self.started) * 1e6)
 
     def begin(self) -> None:
         """Write BEGIN with the request bytes so far. Raises JournalUnavailable."""
-        self.number = self._service.journal.begin_encoded(self._fill(), self.request.take())
+        self.number = self._service.scribe.begin(self._fill(), self.request.take(), is_reserved=self.is_reserved)
 
     def tap(self, pieces: list[bytes], arrived: float) -> None:
         """Take pieces of the response that arrived together."""
@@ -74,6 +85,8 @@ class Tape:
         """Hand over the response bytes that wait."""
         if self.number is not None and (data := self.response.take()):
             self._keep(CHUNK_RESPONSE, self.response, data)
+        if len(self._times) > _MOST_TIMES:
+            self._times = _thinned(self._times)
 
     def switch(self) -> None:
         """Take frames of a WebSocket from now on: `note` says which of them count when not all are kept."""
@@ -91,10 +104,10 @@ class Tape:
     def note(self, frame: bytes) -> None:
         """Keep a frame that lies beyond the capture limit."""
         if self.number is not None:
-            self._service.keep(NOTE, self.number, frame)
+            self._service.scribe.keep(NOTE, self.number, frame)
 
     def _keep(self, kind: FrameKind, capture: Capture, data: bytes) -> None:
-        if self.number is not None and not self._service.keep(kind, self.number, data):
+        if self.number is not None and not self._service.scribe.keep(kind, self.number, data):
             capture.lose_rest()
 
     def end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> None:
@@ -106,9 +119,9 @@ class Tape:
         end = self._end(outcome, response, refusal)
         if self.number is None:
             # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
-            self._service.keep_whole(self._fill(), end, request if keeps else b"", answer)
+            self._service.scribe.keep_whole(self._fill(), end, request if keeps else b"", answer)
             return
-        self._service.keep_end(self.number, end, answer)
+        self._service.scribe.keep_end(self.number, end, answer)
 
     def _fill(self) -> bytes:
         return self._template.fill(self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated)
@@ -145,3 +158,13 @@ class Tape:
             self.overhead_us,
             self.end_mutated,
         )
+
+
+def _thinned(times: array[int]) -> array[int]:
+    """Return every second mark: what came between two marks is known to have come by the later one."""
+    kept = array("Q", bytes(8 * 2 * -(-len(times) // 4)))
+    last = times[-2:]
+    kept[0::2], kept[1::2] = times[0::4], times[1::4]
+    if kept[-2:] != last:
+        kept.extend(last)
+    return kept

@@ -7,14 +7,17 @@ is closed, so that one caller's bytes can never become another's. Redirects are 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
+import select
 import socket
 import ssl
+import struct
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.errors import BadResponse, UpstreamError
-from proxy.gateway.framing import ChunkDecoder, ResponseHead, has_no_body, read_response_head
+from proxy.framing import ChunkDecoder, ResponseHead, has_no_body, read_response_head
+from proxy.gateway.addresses import require_allowed
 from proxy.gateway.routing import Origin
 
 if TYPE_CHECKING:
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
     from proxy.gateway.socket.relay import SocketRelay
 
 MAX_HEAD_BYTES: Final = 32 * 1024
+_STRIDE: Final = 16 * 1024
+"""Of a body in tiny chunks so much is read in one turn of the loop: a read of 256 KB would keep everybody waiting."""
+_MANY_PIECES: Final = 512
+"""In so many bytes there are that many only when the chunks are tiny."""
+_LONG_READ: Final = 64 * 1024
+"""A read of that size is rarely the last: the loop would go on reading 32 of them before it looks at anybody else."""
+_TCP_INFO: Final = struct.Struct("=120xQ72xQQ")
+"""Of Linux's `struct tcp_info` (linux/tcp.h): bytes that the peer's kernel has acknowledged, the SYN included; bytes
+sent, and how many of those for the second time."""
 _FAREWELL_S: Final = 2.0
 """How long a peer may take to read the last bytes of a WebSocket."""
 MAX_INFORMATIONAL: Final = 10
@@ -32,9 +44,13 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to a provider; serves one relay at a time."""
 
     __slots__ = (
+        "_backlog",
         "_buffer",
         "_decoder",
         "_informational",
+        "_is_giving_way",
+        "_is_paused",
+        "_poll",
         "_pool",
         "_remaining",
         "_until_close",
@@ -45,10 +61,12 @@ class UpstreamConnection(asyncio.Protocol):
         "relay",
         "transport",
         "tunnel",
+        "was_unheard",
     )
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._poll = select.poll()
         self.transport: asyncio.Transport | None = None
         self.relay: Relay | None = None
         self.is_reused = False
@@ -61,6 +79,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._remaining = 0
         self._until_close = False
         self._informational = 0
+        self._backlog = b""
+        """Bytes of the body that wait for the next turn of the loop."""
+        self._is_giving_way = False
+        self._is_paused = False
+        self.was_unheard = False
+        """The peer closed without having read the whole request, so that nobody has acted on it."""
         self.head: ResponseHead | None = None
         self.got_bytes = False
         self.tunnel: SocketRelay | None = None
@@ -93,16 +117,26 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading: the client cannot take more."""
+        self._is_paused = True
         if self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
+        self._is_paused = False
+        if self._is_giving_way:
+            return
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    @property
+    def is_silent(self) -> bool:
+        """Say whether the kernel holds nothing of the peer that we have not read: neither bytes nor its farewell."""
+        return not self._poll.poll(0)
 
     def data_received(self, data: bytes) -> None:
         relay = self.relay
@@ -112,6 +146,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.got_bytes = True
         if self.tunnel is not None:
             self.tunnel.frames_from_upstream(data)
+            if len(data) >= _LONG_READ:
+                self._give_way()
             return
         try:
             if self.head is None:
@@ -119,8 +155,13 @@ class UpstreamConnection(asyncio.Protocol):
                 if rest is None:
                     return
                 data = rest
-            self._read_body(relay, data)
+            if self._decoder is not None and len(data) > _STRIDE:
+                self._read_in_turns(relay, self._decoder, data)
+            else:
+                self._read_body(relay, data)
             relay.flush_head()
+            if len(data) >= _LONG_READ:
+                self._give_way()
         except BadResponse as error:
             self.detach()
             relay.upstream_broke(str(error), is_clean=False)
@@ -141,6 +182,8 @@ class UpstreamConnection(asyncio.Protocol):
             if end > MAX_HEAD_BYTES:
                 raise BadResponse("its head is larger than 32 KB")
             head = read_response_head(buffer[: end + 4])
+            if head.is_chunked and head.content_length is not None:
+                raise BadResponse("it names a length and sends chunks")
             buffer = buffer[end + 4 :]
             if head.status >= 200 or head.status == 101:
                 break
@@ -169,6 +212,37 @@ class UpstreamConnection(asyncio.Protocol):
             return None
         return buffer
 
+    def _read_in_turns(self, relay: Relay, decoder: ChunkDecoder, data: bytes) -> None:
+        """Read a long piece of a chunked body, in several turns of the loop if its chunks are tiny."""
+        pieces: list[bytes] = []
+        position = 0
+        while position < len(data) and not decoder.is_done and len(pieces) < _MANY_PIECES:
+            pieces += decoder.feed(data[position : position + _STRIDE])
+            position += _STRIDE
+        rest = data[position:]
+        if decoder.is_done:
+            self._complete(relay, pieces, leftover=decoder.leftover + rest)
+            return
+        self._backlog = rest
+        relay.response_body(pieces if len(pieces) < _MANY_PIECES else [b"".join(pieces)])
+        if rest:
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Read on in the next turn of the loop only."""
+        if not self._is_giving_way and self.relay is not None and self.transport is not None:
+            self._is_giving_way = True
+            self.transport.pause_reading()
+            self._pool.soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._is_giving_way = False
+        data, self._backlog = self._backlog, b""
+        if data:
+            self.data_received(data)
+        if not (self._is_giving_way or self._is_paused) and self.transport is not None:
+            self.transport.resume_reading()
+
     def _read_body(self, relay: Relay, data: bytes) -> None:
         decoder = self._decoder
         if decoder is not None:
@@ -193,7 +267,10 @@ class UpstreamConnection(asyncio.Protocol):
     def _complete(self, relay: Relay, pieces: list[bytes], *, leftover: bytes) -> None:
         head = self.head
         self.relay = None
-        reusable = head is not None and head.keep_alive and not leftover and relay.request_is_sent
+        # Behind an answer without a body there has been a body, now and then: who comes next must not get it.
+        is_bodiless = head is not None and has_no_body(relay.method, head.status)
+        is_clean = head is not None and head.keep_alive and not (leftover or is_bodiless or self._is_paused)
+        reusable = is_clean and relay.request_is_sent
         if reusable:
             self._pool.release(self)
         elif self.transport is not None:
@@ -201,6 +278,7 @@ class UpstreamConnection(asyncio.Protocol):
         relay.response_ended(pieces)
 
     def eof_received(self) -> bool:
+        self.was_unheard = self._lacks_acknowledgement()
         relay = self.relay
         if relay is not None and self._until_close and self.head is not None:
             self.relay = None
@@ -209,7 +287,25 @@ class UpstreamConnection(asyncio.Protocol):
             relay.response_ended([])
         return False
 
+    def _lacks_acknowledgement(self) -> bool:
+        """Say whether the peer's system had not taken all that was written when it said farewell.
+
+        A farewell acknowledges all that came before it, so this is no matter of timing.
+        """
+        try:
+            connection = self.transport.get_extra_info("socket") if self.transport is not None else None
+            info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256) if connection is not None else b""
+            acknowledged, sent, repeated = _TCP_INFO.unpack_from(info)
+        except (OSError, AttributeError, struct.error):
+            return False  # another system, or an older kernel
+        return bool(acknowledged - 1 < sent - repeated)
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, BrokenPipeError):  # it closed, and then refused what was written
+            self.was_unheard = self._lacks_acknowledgement()
+        elif isinstance(exc, ConnectionResetError):
+            # A system that closes with bytes unread resets; where a process had read them all, it says farewell.
+            self.was_unheard = True
         self.transport = None
         self._pool.forget(self)
         relay, self.relay = self.relay, None
@@ -257,7 +353,7 @@ class Pool:
             transport = connection.transport
             if transport is None or transport.is_closing():
                 continue
-            if connection.idle_since < oldest:
+            if connection.idle_since < oldest or not connection.is_silent:
                 transport.abort()
                 continue
             connection.is_reused = True
@@ -294,11 +390,10 @@ class Pool:
     async def _open_connection(self) -> UpstreamConnection:
         origin = self._origin
         found = await self._loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+        addresses = [(family, str(socket_address[0])) for family, _, _, _, socket_address in found]
+        require_allowed((address for _, address in addresses), origin.host, allow_private=origin.allow_private)
         failure: OSError = OSError("no address")
-        for family, _, _, _, socket_address in found:
-            address = str(socket_address[0])
-            if not origin.allow_private and not ipaddress.ip_address(address.partition("%")[0]).is_global:
-                raise UpstreamError(f"{address} is a private address; set `allow_private: true` for this upstream")
+        for family, address in addresses:
             try:
                 _, protocol = await self._loop.create_connection(
                     self._factory,
@@ -343,6 +438,10 @@ class Pool:
             else:
                 self.connect(relay)
             return
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call in the next turn of the loop."""
+        self._loop.call_soon(call)
 
     def abort_later(self, transport: asyncio.Transport) -> None:
         """End a connection that is closing, should the peer not take what is left."""

@@ -2,14 +2,15 @@
 
     magic   2 bytes  b"GL"
     kind    1 byte   FrameKind
-    version 1 byte   1
+    version 1 byte   1, or 2: the payload is encrypted
     length  4 bytes  of the payload
     exchange 8 bytes number of the exchange, unique within its writer
     crc     4 bytes  CRC-32 of everything else in the frame
 
 All integers are little-endian. The payload of BEGIN and END is a length-prefixed msgpack header and the raw bytes of
 a body after it; that of a CHUNK is raw body bytes alone. CRC-32 rather than CRC-32C because it is in the standard
-library as C code, and what it guards against is a torn write, not an adversary.
+library as C code, and what it guards against is a torn write, not an adversary. It covers an encrypted payload as it
+lies in the file, so damage is found without the key.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from enum import IntEnum
 from typing import Final
 from zlib import crc32
 
+import msgspec
+
+from proxy.encryption import FRAME_OVERHEAD, FrameCipher
+
 MAGIC: Final = b"GL"
 VERSION: Final = 1
+SEALED_VERSION: Final = 2
 PREFIX: Final = struct.Struct("<2sBBIQ")
 CRC: Final = struct.Struct("<I")
 HEADER_SIZE: Final = PREFIX.size + CRC.size
@@ -44,6 +50,19 @@ class FrameKind(IntEnum):
     """Last frame of a writer that stopped in good order."""
     NOTE = 7
     """A piece of a response worth keeping although it lies beyond the capture limit; takes the place of its tail."""
+    ERASED = 8
+    """What was here is stored, and overwritten with zeros; never encrypted."""
+    LOST = 9
+    """Records that were not kept: a `Lost`."""
+
+
+class Lost(msgspec.Struct, frozen=True, array_like=True):
+    """Exchanges of which no record could be kept while the disk was full."""
+
+    count: int
+    first_ms: int
+    """When the first of them began, Unix ms."""
+    last_ms: int
 
 
 CHUNK_REQUEST: Final = FrameKind.CHUNK_REQUEST
@@ -51,9 +70,13 @@ CHUNK_RESPONSE: Final = FrameKind.CHUNK_RESPONSE
 NOTE: Final = FrameKind.NOTE
 
 
-def frame(kind: int, exchange: int, payload: bytes) -> bytes:
-    """Return a whole frame."""
-    prefix = PREFIX.pack(MAGIC, kind, VERSION, len(payload), exchange)
+def frame(kind: int, exchange: int, payload: bytes, cipher: FrameCipher | None = None) -> bytes:
+    """Return a whole frame, encrypted when there is a cipher."""
+    if cipher is None:
+        prefix = PREFIX.pack(MAGIC, kind, VERSION, len(payload), exchange)
+    else:
+        prefix = PREFIX.pack(MAGIC, kind, SEALED_VERSION, len(payload) + FRAME_OVERHEAD, exchange)
+        payload = cipher.seal(payload, prefix)
     return b"".join((prefix, CRC.pack(crc32(payload, crc32(prefix))), payload))
 
 

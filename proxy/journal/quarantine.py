@@ -9,8 +9,12 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
+from proxy.encryption import sealed
+
 MAX_FILE_BYTES: Final = 1024 * 1024
 """Enough to recognise what was there."""
+PURPOSE: Final = "quarantine"
+"""What its files are encrypted for: some of what cannot be used was decrypted already."""
 MAX_FILES: Final = 64
 """Together at most 64 MB, the size of one segment."""
 
@@ -19,6 +23,8 @@ class Quarantine:
     """A directory that takes at most `MAX_FILES` files of at most `MAX_FILE_BYTES`."""
 
     def __init__(self, directory: Path) -> None:
+        self.max_file_bytes = MAX_FILE_BYTES
+        """0: only that something was there is kept, as its name."""
         self._directory = directory
 
     def save(self, name: str, data: bytes) -> bool:
@@ -29,6 +35,6 @@ class Quarantine:
             if path.exists() or sum(1 for _ in self._directory.iterdir()) >= MAX_FILES:
                 return False
             path.touch(mode=0o600)
-            path.write_bytes(data[:MAX_FILE_BYTES])
+            path.write_bytes(sealed(data[: self.max_file_bytes], PURPOSE))
             return True
         return False

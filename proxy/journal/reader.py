@@ -11,7 +11,6 @@ Whatever the bytes are: frames before the damage are delivered, nothing raises, 
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import time
@@ -21,8 +20,10 @@ from pathlib import Path
 from typing import Final, Protocol
 from zlib import crc32
 
-from proxy.journal.frames import CRC, HEADER_SIZE, MAGIC, MAX_PAYLOAD, PREFIX, VERSION, FrameKind
+from proxy.encryption import FrameCipher, vault
+from proxy.journal.frames import CRC, HEADER_SIZE, MAGIC, MAX_PAYLOAD, PREFIX, SEALED_VERSION, VERSION, FrameKind
 from proxy.journal.quarantine import Quarantine
+from proxy.journal.unsafe import unsafe_marker
 
 CHUNK_BYTES: Final = 256 * 1024
 """One read: about a hundred small exchanges."""
@@ -34,6 +35,7 @@ _CANDIDATE_BYTES: Final = 64
 """What looking at one imitation costs, as if it were checksum work."""
 _SUFFIX: Final = ".journal"
 _KINDS: Final = {int(kind): kind for kind in FrameKind}
+_VERSIONS: Final = (VERSION, SEALED_VERSION)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +50,11 @@ class Segment:
     def file_name(self) -> str:
         """Name of the file in the journal directory."""
         return f"{self.writer}.{self.number:08d}{_SUFFIX}"
+
+    @property
+    def successor(self) -> Segment:
+        """The segment that its writer begins next."""
+        return Segment(self.writer, self.number + 1)
 
     @classmethod
     def from_file_name(cls, name: str) -> Segment | None:
@@ -69,11 +76,6 @@ class Frame:
     kind: FrameKind
     exchange: int
     payload: bytes
-
-    @property
-    def payload_offset(self) -> int:
-        """Where the payload starts in its segment."""
-        return self.offset + HEADER_SIZE
 
 
 class Position(Protocol):
@@ -123,6 +125,7 @@ class _Writer:
     """One writer's segments, oldest first."""
 
     name: str
+    cipher: FrameCipher | None
     segments: dict[int, _Open] = field(default_factory=dict)
     is_dead: bool = False
     is_damaged: bool = False
@@ -174,9 +177,9 @@ class JournalReader:
         """Look for new segments and dead writers."""
         # Deaths first: a writer found dead can have no segment that the listing after it does not show.
         for writer in self._writers.values():
-            writer.is_dead = writer.is_dead or self._is_lock_free(writer.name)
+            writer.is_dead = writer.is_dead or is_lock_free(self._directory, writer.name)
         for segment in self._found():
-            writer = self._writers.setdefault(segment.writer, _Writer(segment.writer))
+            writer = self._writers.get(segment.writer) or self._add_writer(segment.writer)
             if segment.number not in writer.segments:
                 self._open(writer, segment)
         for writer in self._writers.values():
@@ -219,9 +222,13 @@ class JournalReader:
         opened = (opened for writer in self._writers.values() for opened in writer.segments.values())
         return {each.segment: each.offset for each in opened}
 
-    def read(self, segment: Segment, offset: int, length: int) -> bytes:
-        """Return bytes that were delivered before."""
-        return _read_at(self._writers[segment.writer].segments[segment.number].file, offset, length)
+    def read(self, segment: Segment, offset: int, start: int) -> bytes:
+        """Return the payload, from its byte `start` on, of a frame that was delivered before."""
+        writer = self._writers[segment.writer]
+        file = writer.segments[segment.number].file
+        head = _read_at(file, offset, HEADER_SIZE)
+        length = _length_at(head, 0) or 0
+        return (_payload(head + _read_at(file, offset + HEADER_SIZE, length), 0, length, writer.cipher) or b"")[start:]
 
     def forget(self, segment: Segment) -> None:
         """Delete a finished segment, and with the last one of a writer its lock file."""
@@ -229,13 +236,14 @@ class JournalReader:
         opened = writer.segments[segment.number]
         if not opened.is_read:
             raise ValueError(f"{segment.file_name} is not finished")
-        with contextlib.suppress(FileNotFoundError):
-            (self._directory / segment.file_name).unlink()
+        if len(writer.segments) == 1:
+            # The lock first: whoever dies in between leaves a segment, which is found again, and not a lock for ever.
+            _lock_path(self._directory, writer.name).unlink(missing_ok=True)
+        (self._directory / segment.file_name).unlink(missing_ok=True)
+        unsafe_marker(self._directory / segment.file_name).unlink(missing_ok=True)
         os.close(opened.file)
         del writer.segments[segment.number]
         if not writer.segments:
-            with contextlib.suppress(FileNotFoundError):
-                self._lock_path(writer.name).unlink()
             del self._writers[writer.name]
 
     def close(self) -> None:
@@ -248,10 +256,15 @@ class JournalReader:
     def _found(self) -> list[Segment]:
         try:
             with os.scandir(self._directory) as entries:
-                names = [entry.name for entry in entries]
+                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
         except FileNotFoundError:
             return []
         return sorted(segment for name in names if (segment := Segment.from_file_name(name)) is not None)
+
+    def _add_writer(self, name: str) -> _Writer:
+        keys = vault()
+        writer = self._writers[name] = _Writer(name, keys.frames(name) if keys is not None else None)
+        return writer
 
     def _open(self, writer: _Writer, segment: Segment) -> None:
         file = os.open(self._directory / segment.file_name, os.O_RDONLY | os.O_CLOEXEC)
@@ -261,30 +274,12 @@ class JournalReader:
         resume, seen = (position.resume, position.seen) if position and position.resume <= size else (0, 0)
         writer.segments[segment.number] = _Open(segment, file, resume, seen)
 
-    def _lock_path(self, writer: str) -> Path:
-        return self._directory / f"{writer}.lock"
-
-    def _is_lock_free(self, writer: str) -> bool:
-        # Asked only about writers that have a segment: those held their lock before they created it, so that this
-        # probe can never be in the way of a writer that is about to take it.
-        try:
-            lock = os.open(self._lock_path(writer), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return True
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(lock)
-        return True
-
     def _read(self, writer: _Writer, opened: _Open, frames: list[Frame], max_bytes: int) -> int:
         start = opened.offset
         while not opened.is_read and opened.offset - start < max_bytes:
             data = self._next_bytes(opened)
             count = len(frames)
-            opened.offset += _parse(opened, data, frames)
+            opened.offset += _parse(opened, data, frames, writer.cipher)
             if len(frames) > count:
                 opened.stuck_since = None
             elif not self._has_got_past(writer, opened):
@@ -344,6 +339,29 @@ class JournalReader:
             self.quarantine.save(f"{opened.segment.file_name}.{opened.offset}", lost)
 
 
+def is_lock_free(directory: Path, writer: str) -> bool:
+    """Say whether a writer has ended.
+
+    Ask only about one that has a segment: it held its lock before it created that, so that this probe can never be in
+    the way of a writer that is about to take it.
+    """
+    try:
+        lock = os.open(_lock_path(directory, writer), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return True
+
+
+def _lock_path(directory: Path, writer: str) -> Path:
+    return directory / f"{writer}.lock"
+
+
 def _read_at(file: int, offset: int, length: int) -> bytes:
     data = os.pread(file, length, offset)
     if len(data) == length or not data:
@@ -359,12 +377,12 @@ def _read_at(file: int, offset: int, length: int) -> bytes:
 def _length_at(data: bytes, at: int) -> int | None:
     """Return the payload length that a plausible frame header at `at` claims; None: that is no header of ours."""
     magic, kind, version, length, _ = PREFIX.unpack_from(data, at)
-    if magic != MAGIC or version != VERSION or kind not in _KINDS or length > MAX_PAYLOAD:
+    if magic != MAGIC or version not in _VERSIONS or kind not in _KINDS or length > MAX_PAYLOAD:
         return None
     return int(length)
 
 
-def _parse(opened: _Open, data: bytes, frames: list[Frame]) -> int:
+def _parse(opened: _Open, data: bytes, frames: list[Frame], cipher: FrameCipher | None) -> int:
     """Append the frames at the start of `data`; return how many bytes they take."""
     at, size = 0, len(data)
     segment, base = opened.segment, opened.offset
@@ -372,13 +390,24 @@ def _parse(opened: _Open, data: bytes, frames: list[Frame]) -> int:
         length = _length_at(data, at)
         if length is None or at + HEADER_SIZE + length > size or not _is_sound(data, at, length):
             break
-        body = at + HEADER_SIZE
+        payload = _payload(data, at, length, cipher)
+        if payload is None:
+            break
         exchange = PREFIX.unpack_from(data, at)[4]
-        frames.append(
-            Frame(segment.writer, segment, base + at, _KINDS[data[at + 2]], exchange, data[body : body + length])
-        )
-        at = body + length
+        frames.append(Frame(segment.writer, segment, base + at, _KINDS[data[at + 2]], exchange, payload))
+        at += HEADER_SIZE + length
     return at
+
+
+def _payload(data: bytes, at: int, length: int, cipher: FrameCipher | None) -> bytes | None:
+    """Return the payload of the sound frame at `at`; None: it is not of this key, or plain where all is encrypted."""
+    body = at + HEADER_SIZE
+    payload = data[body : body + length]
+    if data[at + 2] == FrameKind.ERASED:
+        return b""
+    if (data[at + 3] == SEALED_VERSION) != (cipher is not None):
+        return None
+    return payload if cipher is None else cipher.unseal(payload, data[at : at + PREFIX.size])
 
 
 def _is_sound(data: bytes, at: int, length: int) -> bool:

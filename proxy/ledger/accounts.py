@@ -1,7 +1,8 @@
 """The accounts of ledger.db: how much of which budget is spent and promised, in which window.
 
 An account is one window of one budget for one scope. Invariant, guarded by every statement here and by the CHECKs of
-the schema: `spent + reserved <= granted + overrun` for hard budgets. Nothing here opens or ends a transaction.
+the schema: `spent + reserved <= granted + overrun` for hard budgets, where `granted` is the limit, or, after the limit
+was lowered, what had been committed by then and still is. Nothing here opens or ends a transaction.
 
 A window that is older than the newest one known for the same budget and scope is never used again: a clock that went
 back finds the newest account, with what was spent in it.
@@ -45,11 +46,20 @@ _HOLD: Final = """
 UPDATE accounts SET reserved_nano_usd = reserved_nano_usd + ?2
 WHERE id = ?1 AND spent_nano_usd + reserved_nano_usd + ?2 <= CASE WHEN is_hard THEN limit_nano_usd ELSE ?3 END
 """
-_GIVE_BACK: Final = "UPDATE accounts SET reserved_nano_usd = reserved_nano_usd - ?2 WHERE id = ?1"
+_LESS: Final = "max(limit_nano_usd, min(granted_nano_usd, spent_nano_usd + reserved_nano_usd - ?2 - overrun_nano_usd))"
+"""What remains of `granted` when `?2` less is committed: it falls with that, down to the limit; NULL stays NULL."""
+_GIVE_BACK: Final = f"""
+UPDATE accounts SET reserved_nano_usd = reserved_nano_usd - ?2, granted_nano_usd = {_LESS} WHERE id = ?1
+"""  # noqa: S608 - constants
+_FORGET: Final = f"""
+UPDATE accounts SET spent_nano_usd = spent_nano_usd - ?2, granted_nano_usd = {_LESS} WHERE id = ?1
+"""  # noqa: S608 - constants
 _SPEND: Final = """
 UPDATE accounts SET spent_nano_usd = spent_nano_usd + ?2, reserved_nano_usd = reserved_nano_usd - ?3,
     overrun_nano_usd = overrun_nano_usd + CASE WHEN granted_nano_usd IS NULL THEN 0 ELSE
-        max(0, spent_nano_usd + ?2 + reserved_nano_usd - ?3 - granted_nano_usd - overrun_nano_usd) END
+        max(0, spent_nano_usd + ?2 + reserved_nano_usd - ?3 - granted_nano_usd - overrun_nano_usd) END,
+    granted_nano_usd = max(limit_nano_usd,
+        min(granted_nano_usd, spent_nano_usd + ?2 + reserved_nano_usd - ?3 - overrun_nano_usd))
 WHERE id = ?1
 """
 _FILL_BUCKET: Final = """
@@ -148,6 +158,17 @@ class Accounts:
         row = self.by_id(account)
         return row if row.rolling_ms is None else self._expire(row, row.rolling_ms, now_ms)
 
+    def bucket_of(self, row: AccountRow, now_ms: int) -> int | None:
+        """Return the bucket to which a reservation made now belongs; None: the account is not rolling.
+
+        A clock that went back finds the newest bucket: what is spent must not leave the window earlier for that. One
+        that had been further ahead than the window is long is not believed that far.
+        """
+        if row.rolling_ms is None:
+            return None
+        newest = self._number("SELECT coalesce(max(end_ms), 0) FROM buckets WHERE account = ?", row.id)
+        return max(bucket_end(now_ms, row.rolling_ms), min(newest, bucket_end(now_ms + row.rolling_ms, row.rolling_ms)))
+
     def refused(self, ticket: int, row: AccountRow, needed: int) -> Refused:
         """Return the refusal of an amount that does not fit into this account."""
         return Refused(
@@ -201,8 +222,7 @@ class Accounts:
         left_ms = now_ms - rolling_ms
         expired = self._expired(row.id, left_ms)
         if expired:
-            sql = "UPDATE accounts SET spent_nano_usd = spent_nano_usd - ? WHERE id = ?"
-            self._connection.execute(sql, (expired, row.id))
+            self._connection.execute(_FORGET, (row.id, expired))
             self._connection.execute("DELETE FROM buckets WHERE account = ? AND end_ms <= ?", (row.id, left_ms))
         return _less_spent(row, expired)
 

@@ -1,9 +1,10 @@
 """The two ways to speak to the ledger: with callbacks on an event loop (gateways), or blocking (recorder, commands).
 
 A gateway must never dispatch what the ledger did not grant, so every doubt is an answer of its own:
-`LedgerUnavailable`, when there is no connection, when it breaks, or when no answer came in time. Whatever was granted
-without the gateway knowing is released: a Release follows the abandoned Reserve on the same connection, and what was
-pending when a connection broke is released on the next.
+`LedgerUnavailable`, when there is no connection, when it breaks again and again, or when no answer came in time. A ledger that is
+being restarted is waited for, as long as an answer is. Whatever was granted without the gateway knowing is released: a
+Release follows the abandoned Reserve on the same connection, and what was pending when a connection broke is released
+on the next, before it is asked for once more.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ from proxy.reservations import (
 
 TIMEOUT_S: Final = 2.0
 """A healthy ledger answers in about a millisecond; after two seconds an honest 503 serves the caller better."""
+MOST_REPEATS: Final = 3
+"""A ledger that ends may still take a connection or two; one that ends with every question must not get it for ever."""
 FIRST_BACK_OFF_S: Final = 0.02
 MAX_BACK_OFF_S: Final = 0.5
 SETTLE_CHUNK: Final = 128
@@ -61,6 +64,10 @@ class _Pending(msgspec.Struct, frozen=True):
     """On the loop's clock."""
     exchange: str | None
     """To be released when nobody waits for the answer any more; None: nothing to release."""
+    message: Reserve | Extend | Cover | Balance
+    """With its ticket."""
+    repeats: int = 0
+    """Connections that broke before its answer came."""
 
 
 class LedgerClient(asyncio.Protocol):
@@ -81,6 +88,7 @@ class LedgerClient(asyncio.Protocol):
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_closed = False
+        self._lost_at = float("-inf")
         self._connected: asyncio.Event | None = None
 
     @property
@@ -144,6 +152,7 @@ class LedgerClient(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._frames = FrameBuffer(MAX_ANSWER)
         kept, self._kept = self._kept, []
+        kept += [frame(entry.message) for entry in self._pending.values()]
         if kept:
             self._transport.write(b"".join(kept))
         if self._connected is not None:
@@ -163,23 +172,37 @@ class LedgerClient(asyncio.Protocol):
                 pending.callback(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
-        """Fail what is pending and connect again."""
+        """Connect again, and ask once more for what is pending; what was repeated too often fails."""
         self._transport = None
         self._outgoing.clear()
         if not self._is_closed:
+            self._lost_at = asyncio.get_running_loop().time()
+            pending = self._pending
+            self._pending = {ticket: entry for ticket, entry in pending.items() if entry.repeats >= MOST_REPEATS}
             self._fail_pending()
+            self._repeat({ticket: entry for ticket, entry in pending.items() if entry.repeats < MOST_REPEATS})
             self._connect()
+
+    def _repeat(self, pending: dict[int, _Pending]) -> None:
+        """Keep these for the next connection; what the ledger may have granted is given back first."""
+        for ticket, entry in pending.items():
+            if entry.exchange is not None:
+                self._kept.append(frame(Release(entry.exchange)))
+            self._pending[ticket] = msgspec.structs.replace(entry, repeats=entry.repeats + 1)
 
     def _ask(self, message: Reserve | Extend | Cover | Balance, callback: Callback, exchange: str | None) -> None:
         loop = asyncio.get_running_loop()
-        if self._transport is None:
+        now = loop.time()
+        if self._transport is None and now > self._lost_at + self._timeout:
             loop.call_soon(callback, LedgerUnavailable("the ledger is not connected"))
             return
         self._ticket += 1
-        self._pending[self._ticket] = _Pending(callback, loop.time() + self._timeout, exchange)
+        message = msgspec.structs.replace(message, ticket=self._ticket)
+        self._pending[self._ticket] = _Pending(callback, now + self._timeout, exchange, message)
         if self._timer is None:
             self._timer = loop.call_later(self._timeout / 4, self._sweep)
-        self._write(frame(msgspec.structs.replace(message, ticket=self._ticket)))
+        if self._transport is not None:
+            self._write(frame(message))
 
     def _tell(self, message: Release | Finish) -> None:
         if self._transport is None:

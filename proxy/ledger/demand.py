@@ -1,11 +1,12 @@
 """How much money a request must reserve: an upper bound, from bytes and tokens to nano-USD.
 
 The bytes of a body bound its input tokens, since no tokenizer in use makes more than one token of a byte. The output
-is bounded by what the request allows, or the model's maximum. A stream whose every billed token can be seen needs
-only a slice at a time; one that hides reasoning needs all at once, for nobody could tell when to extend.
+is bounded by what the request allows, or the model's maximum. All of it is reserved at once, also for a stream that
+says what it wants at most: between the last covered token and the moment in which a provider notices that it was cut
+off it goes on, for as long as a whole answer takes if it is fast, and bills that.
 
-Between the last covered token and the moment in which a provider notices that it was cut off it may go on. So slices
-are for budgets with much room: near the cap a stream reserves all that it can cost, if that still fits.
+A stream that does not say it, or whose budgets accept that risk for all, needs only a slice at a time, if its every
+billed token can be seen. Even so, near the cap, it reserves all that it can cost if that fits.
 """
 
 from __future__ import annotations
@@ -80,15 +81,15 @@ def demand(request: Reserve, rates: Priced | None, units_nano_usd: int | None = 
     each = _bounded(request.max_output_tokens or 0, MAX_TOKENS) or rates.max_output_tokens
     limit = 0 if request.endpoint in WITHOUT_OUTPUT else min(choices * each, MAX_TOKENS)
     whole = _bounded(bounded_cost(rates, input_tokens, limit, tool_calls) + (units_nano_usd or 0), MAX_AMOUNT + 1)
-    if each <= FIRST_SLICE or rates.hides_reasoning or not limit or not _is_plain_stream(request):
+    if each <= FIRST_SLICE or rates.hides_reasoning or not limit or not _is_sliced(request):
         return Demand(whole, True, input_tokens, None, limit, whole)
     slice_tokens = min(choices * FIRST_SLICE, MAX_TOKENS)
     return Demand(bounded_cost(rates, input_tokens, slice_tokens), True, input_tokens, slice_tokens, limit, whole)
 
 
-def _is_plain_stream(request: Reserve) -> bool:
+def _is_sliced(request: Reserve) -> bool:
     """Say whether output tokens are all that a stream will cost more: then it can be covered bit by bit."""
-    return request.is_streaming and not (request.tool_calls or request.speed or request.units)
+    return request.is_sliced and not (request.tool_calls or request.speed or request.units)
 
 
 def bounded_cost(rates: Priced, input_tokens: int, output_tokens: int, tool_calls: int = 0) -> int:

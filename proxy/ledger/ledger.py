@@ -25,8 +25,11 @@ import msgspec
 
 from pricing import Cost, Usage
 from proxy.clock import SYSTEM, Clock
-from proxy.errors import LedgerUnavailable, StoreError
-from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts, bucket_end
+from proxy.databases import open_database
+from proxy.disk import Headroom, file_identity
+from proxy.errors import LedgerUnavailable, StoreDamaged, StoreError
+from proxy.failpoints import failpoint
+from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts
 from proxy.ledger.demand import Demand, Priced, bounded_cost, demand, is_near, most_tokens, next_cover
 from proxy.ledger.limits import Limiter
 from proxy.ledger.sessions import Sessions
@@ -52,6 +55,8 @@ from proxy.reservations import (
 )
 
 MIGRATIONS: Final = files("proxy.ledger") / "migrations"
+_LOOK_EVERY_S: Final = 1.0
+"""Between two looks at whether the file is still the one that was opened."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -100,9 +105,13 @@ class Ledger:
         self._book = book
         self._clock = clock
         self._limiter = Limiter()
+        self._path = path
+        self._headroom = Headroom(path.parent / "run" / "headroom")
+        self._look_at = 0.0
         self._lock = _lock(path.with_suffix(".lock"))
         try:
             self._connection = _open_database(path)
+            self._identity = file_identity(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -115,13 +124,31 @@ class Ledger:
         A message that fails gets None, is logged and counted, and leaves no trace. Raises LedgerUnavailable when the
         batch could not be committed: then nothing of it has happened.
         """
+        self._check_identity()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            answers = [self._guarded(message) for message in batch]
-            self._connection.execute("COMMIT")
+            return self._commit(batch)
         except (apsw.Error, LedgerUnavailable) as error:
             self._abandon(batch)
+            if _is_full(error) and self._headroom.give_up():
+                _LOG.error("the disk is full: room that was kept for the ledger is used now")
+                return self.handle(batch)
             raise LedgerUnavailable(f"ledger: {error}") from error
+
+    def _check_identity(self) -> None:
+        """Refuse when the file is not the one that was opened: what is spent stands in that one."""
+        now = self._clock.monotonic()
+        if now < self._look_at:
+            return
+        if file_identity(self._path) != self._identity:
+            raise LedgerUnavailable(f"{self._path.name} was deleted or replaced: put it back and start again")
+        self._look_at = now + _LOOK_EVERY_S
+
+    def _commit(self, batch: Sequence[Request]) -> list[Answer | None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        answers = [self._guarded(message) for message in batch]
+        failpoint("ledger.before_commit")
+        self._connection.execute("COMMIT")
+        failpoint("ledger.after_commit")
         return answers
 
     def disconnect(self, exchanges: Iterable[str]) -> None:
@@ -245,7 +272,7 @@ class Ledger:
         )
         for row in rows:
             self._hold_in(row.id, nano_usd)
-            end_ms = None if row.rolling_ms is None else bucket_end(now_ms, row.rolling_ms)
+            end_ms = self._accounts.bucket_of(row, now_ms)
             self._connection.execute(
                 "INSERT INTO reservation_lines VALUES (?, ?, ?)", (request.exchange, row.id, end_ms)
             )
@@ -357,15 +384,32 @@ def _tightest_room(rows: Sequence[AccountRow]) -> int | None:
 
 def _open_database(path: Path) -> apsw.Connection:
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # SQLite's own files copy this mode
-        connection = apsw.Connection(str(path))
-        connection.set_busy_timeout(5000)  # only ever spent on a reader that closes as the last one
+        # The patience is only ever spent on a reader that closes as the last one.
+        connection = open_database(path, "write", busy_ms=5000)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
-    except (apsw.Error, OSError) as error:
+        migrate(connection, MIGRATIONS)
+        _check(connection)
+    except (apsw.CorruptError, apsw.NotADBError, StoreDamaged) as error:
+        # To begin with an empty one would be to forget what is spent.
+        raise StoreDamaged(
+            f"{path.name} is damaged: restore it (`glassline restore`), or move it away to begin with nothing spent"
+            f" ({error})"
+        ) from error
+    except apsw.Error as error:
         raise StoreError(f"{path.name}: {error}") from error
-    migrate(connection, MIGRATIONS)
     return connection
+
+
+def _check(connection: apsw.Connection) -> None:
+    """Raise StoreDamaged when pages or rows are in disorder. It is a small database, so all of it is looked at."""
+    verdict = connection.pragma("quick_check")
+    if verdict != "ok" or connection.execute("PRAGMA foreign_key_check").fetchall():
+        raise StoreDamaged(str(verdict).splitlines()[0])
+
+
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, apsw.FullError) or isinstance(error.__cause__, apsw.FullError)
 
 
 def _lock(path: Path) -> int:
@@ -392,5 +436,11 @@ def _held(nano_usd: int, row: AccountRow) -> int:
 
 def _account(row: AccountRow) -> Account:
     return Account(
-        row.budget, row.scope, row.limit_nano_usd, row.spent_nano_usd, row.reserved_nano_usd, row.resets_at_ms
+        row.budget,
+        row.scope,
+        row.limit_nano_usd,
+        row.spent_nano_usd,
+        row.reserved_nano_usd,
+        row.resets_at_ms,
+        row.overrun_nano_usd,
     )

@@ -12,10 +12,17 @@ from proxy.ledger.ledger import Ledger
 from proxy.ledger.server import serve, stop_on_signals
 
 
-def run(config: Config, data_dir: Path, *, ready: Callable[[], None]) -> None:
-    """Be the ledger process. Returns after SIGTERM; raises EnvironmentUnusable or StoreError when it cannot begin."""
+def run(
+    config: Config, data_dir: Path, *, ready: Callable[[], None], succeed: Callable[[], None] = lambda: None
+) -> None:
+    """Be the ledger process. Returns after SIGTERM; raises EnvironmentUnusable or StoreError when it cannot begin.
+
+    `succeed` ends the predecessor. Requests wait from then on, so it is called when all is prepared.
+    """
+    book = price_book(config.pricing)
+    succeed()
     with stop_on_signals(signal.SIGTERM) as stop:
-        ledger = Ledger(data_dir / "ledger.db", price_book(config.pricing))
+        ledger = Ledger(data_dir / "ledger.db", book)
         try:
             ready()
             serve(data_dir / "run" / "ledger.sock", ledger, stop=stop)

@@ -10,6 +10,7 @@ from typing import Final
 import apsw
 
 from proxy.clock import SYSTEM, Clock
+from proxy.databases import open_database
 from proxy.errors import StoreError
 from proxy.ledger.accounts import AccountRow, account_row
 from proxy.reservations import OpenReservation
@@ -61,9 +62,8 @@ def _reader(path: Path) -> Iterator[apsw.Connection | None]:
         yield None
         return
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection = open_database(path, "read")
         try:
-            connection.set_busy_timeout(1000)
             yield connection
         finally:
             connection.close()

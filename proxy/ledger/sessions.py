@@ -1,8 +1,8 @@
 """Reservations of sessions: long connections on which many responses are asked for, perhaps of several models.
 
 A session says again and again what it has consumed and what it may consume next, in all; the reservation grows to that
-and never shrinks before it is settled. Near the cap what is under way is held to its end if that fits, since a provider
-notices late that it was cut off; else bit by bit, if every token can be seen.
+and never shrinks before it is settled. What is under way is held to its end, since a provider notices late that it was
+cut off. Where the budgets accept that risk it is held bit by bit, if every token can be seen and the cap is not near.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 
 from pricing import Cost, Usage
 from proxy.errors import StoreError
-from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts, bucket_end
+from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts
 from proxy.ledger.demand import MAX_TOKENS, Priced, bounded_cost, is_near
 from proxy.reservations import Cover, Granted, Refused
 
@@ -77,8 +77,8 @@ class Sessions:
         if not rows:
             return Granted(message.ticket, 0, None, None)
         known = min(sum(self._known(message, *each, now_ms, rates) for each in message.known), MAX_AMOUNT + 1)
-        least = max(known + least_cost(message, rates), held)
         whole = max(known + whole_cost(message, rates), held)
+        least = max(known + least_cost(message, rates), held) if message.is_sliced else whole
         # What has no price reserves nothing, but must not pass a budget that is used up.
         shortest = self._short(rows, standing, held, least, at_least=int(is_unpriced))
         if shortest is not None:
@@ -170,7 +170,7 @@ class Sessions:
             if more and not self._accounts.hold(row.id, more):
                 raise StoreError("an account changed within a transaction")
             if row.id not in standing:
-                end_ms = None if row.rolling_ms is None else bucket_end(now_ms, row.rolling_ms)
+                end_ms = self._accounts.bucket_of(row, now_ms)
                 self._connection.execute(
                     "INSERT INTO reservation_lines VALUES (?, ?, ?)", (message.exchange, row.id, end_ms)
                 )

@@ -7,7 +7,9 @@ still in the journal, what it had stored is not stored again.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import logging
 import os
 import signal
 import time
@@ -18,17 +20,23 @@ from typing import Final
 from proxy.clock import SYSTEM
 from proxy.config import Config
 from proxy.config.prices import price_book
-from proxy.errors import EnvironmentUnusable
+from proxy.errors import EnvironmentUnusable, StoreDamaged, StoreError
 from proxy.ledger.client import SyncLedgerClient
 from proxy.recorder.bills import Bills
+from proxy.recorder.deletions import Deletions, Forgetter
 from proxy.recorder.durability import SegmentSync
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.jobs import FOLDER, Jobs
+from proxy.recorder.keep import naming_secret
 from proxy.recorder.recorder import Recorder, Stop
 from proxy.recorder.revise import Reviser
-from proxy.store import SqliteStore
+from proxy.store import SqliteStore, Tally
+from proxy.store.damage import set_aside
+from proxy.store.orders import Orders
 
 __all__ = ["Recorder", "run", "take_lock"]
+
+log = logging.getLogger(__name__)
 
 LOCK_PATIENCE_S: Final = 5.0
 """Commands that write records keep the lock for two seconds at a time."""
@@ -51,9 +59,45 @@ def run(
     journal = data_dir / "journal"
     journal.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = _patient_lock(data_dir / "recorder.lock", stop)
-    store = SqliteStore(data_dir / "records.db", max_series=config.metrics.max_series)
+    sync = SegmentSync(journal)
+    sync.start()
+    try:
+        while not _record(data_dir, config, ledger_socket, stop, ready, sync):
+            _begin_anew(data_dir / "records.db", config)
+    finally:
+        sync.stop()
+        os.close(lock)
+
+
+def _record(
+    data_dir: Path, config: Config, ledger_socket: Path, stop: Stop, ready: Callable[[], None], sync: SegmentSync
+) -> bool:
+    """Record until told to stop; False: the store is damaged, and another one is needed."""
+    try:
+        store = SqliteStore(data_dir / "records.db", max_series=config.metrics.record_series)
+    except StoreDamaged as error:
+        log.error("%s", error)
+        return False
+    try:
+        recorder = _make_recorder(data_dir, store, config, ledger_socket, stop, sync)
+        try:
+            ready()
+            recorder.run()
+        finally:
+            recorder.close()
+    except StoreDamaged as error:
+        log.error("%s", error)
+        with contextlib.suppress(StoreError):
+            store.close()
+        return False
+    return True
+
+
+def _make_recorder(
+    data_dir: Path, store: SqliteStore, config: Config, ledger_socket: Path, stop: Stop, sync: SegmentSync
+) -> Recorder:
     book = price_book(config.pricing)
-    interpreter = Interpreter(book, config, Bills(store.bills))
+    interpreter = Interpreter(book, config, Bills(store.bills), secret=naming_secret(data_dir, config.record))
     jobs = Jobs(
         data_dir / FOLDER,
         store.jobs,
@@ -61,16 +105,29 @@ def run(
         wall_ms=SYSTEM.wall_ms,
         monotonic=SYSTEM.monotonic,
     )
-    recorder = Recorder(journal, store, interpreter, SyncLedgerClient(ledger_socket), config, stop=stop, jobs=jobs)
-    sync = SegmentSync(journal)
-    sync.start()
-    ready()
-    try:
-        recorder.run()
-    finally:
-        sync.stop()
-        recorder.close()
-        os.close(lock)
+    secret = naming_secret(data_dir, config.record)
+    forgetter = Forgetter(data_dir, store.deletion, config.record, secret)
+    ledger = SyncLedgerClient(ledger_socket)
+    deletions = Deletions(Orders(data_dir), forgetter)
+    return Recorder(
+        data_dir / "journal",
+        store,
+        interpreter,
+        ledger,
+        config,
+        stop=stop,
+        jobs=jobs,
+        deletions=deletions,
+        sync=sync,
+    )
+
+
+def _begin_anew(path: Path, config: Config) -> None:
+    """Set a damaged store aside and count that in a new one."""
+    set_aside(path)
+    store = SqliteStore(path, max_series=config.metrics.record_series)
+    store.write([], {}, [Tally("glassline_records_lost_total", (("reason", "store_damaged"),), 1)])
+    store.close()
 
 
 class _Signalled:

@@ -15,12 +15,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from proxy.journal.frames import LENGTH, FrameKind, split_payload
+from proxy.journal.frames import LENGTH, FrameKind, Lost, split_payload
 from proxy.journal.reader import Frame, Position, Segment
 from proxy.records import Begin, Body, End, Exchange, Timeline
 
 _BEGIN: Final = msgspec.msgpack.Decoder(Begin)
 _END: Final = msgspec.msgpack.Decoder(End)
+_LOST: Final = msgspec.msgpack.Decoder(Lost)
 _PAIR: Final = struct.Struct("<QQ")
 
 
@@ -29,7 +30,9 @@ class _Reference(NamedTuple):
 
     segment: Segment
     offset: int
-    length: int
+    """Of their frame."""
+    start: int
+    """Where they begin in its payload; they are the rest of it."""
 
 
 @dataclass(slots=True)
@@ -61,13 +64,13 @@ class Fold:
     """The exchanges of all writers that have begun and not ended."""
 
     def __init__(self, read: Callable[[Segment, int, int], bytes], positions: Mapping[str, Position]) -> None:
-        """`read` returns bytes of the journal; `positions` is where an earlier recorder had come to."""
+        """`read` returns the end of a frame's payload; `positions` is where an earlier recorder had come to."""
         self._read = read
         self._positions = positions
         self._pending: dict[tuple[str, int], _Pending] = {}
         self._fresh: list[_Pending] = []
 
-    def take(self, frames: Iterable[Frame]) -> Iterator[Exchange | Unreadable]:
+    def take(self, frames: Iterable[Frame]) -> Iterator[Exchange | Unreadable | Lost]:
         """Yield the exchanges that end with these frames."""
         for frame in frames:
             try:
@@ -99,6 +102,14 @@ class Fold:
         """Return the ids of the exchanges that have begun and not ended."""
         return {pending.begin.id for pending in self._pending.values()}
 
+    def is_open(self, writer: str, exchange: int) -> bool:
+        """Say whether a writer's exchange has begun and not ended."""
+        return (writer, exchange) in self._pending
+
+    def open_begins(self) -> list[Begin]:
+        """Return the first halves of the exchanges that have begun and not ended."""
+        return [pending.begin for pending in self._pending.values()]
+
     def oldest_needed(self) -> dict[Segment, int]:
         """Return the offset of the first frame of an open exchange in each segment that has one."""
         needed: dict[Segment, int] = {}
@@ -107,7 +118,7 @@ class Fold:
                 needed[segment] = min(offset, needed.get(segment, offset))
         return needed
 
-    def _take(self, frame: Frame) -> Exchange | Unreadable | None:
+    def _take(self, frame: Frame) -> Exchange | Unreadable | Lost | None:
         match frame.kind:
             case FrameKind.BEGIN:
                 self._begin(frame)
@@ -115,6 +126,8 @@ class Fold:
                 self._add(frame)
             case FrameKind.END:
                 return self._end(frame)
+            case FrameKind.LOST:
+                return _LOST.decode(frame.payload) if self._is_news(frame) else None
             case _:
                 pass
         return None
@@ -123,7 +136,7 @@ class Fold:
         header, body = split_payload(frame.payload)
         pending = _Pending(_BEGIN.decode(header), {frame.segment: frame.offset})
         if body:
-            pending.request.append(_reference(frame, LENGTH.size + len(header), body))
+            pending.request.append(_Reference(frame.segment, frame.offset, LENGTH.size + len(header)))
             pending.request.append(body)
         self._pending[frame.writer, frame.exchange] = pending
         self._fresh.append(pending)
@@ -134,7 +147,7 @@ class Fold:
             return
         pending.first.setdefault(frame.segment, frame.offset)
         pieces = pending.pieces(frame.kind)
-        pieces.append(_reference(frame, 0, frame.payload))
+        pieces.append(_Reference(frame.segment, frame.offset, 0))
         pieces.append(frame.payload)
         self._fresh.append(pending)
 
@@ -173,10 +186,6 @@ class Fold:
         self._fresh.clear()
 
 
-def _reference(frame: Frame, start: int, data: bytes) -> _Reference:
-    return _Reference(frame.segment, frame.payload_offset + start, len(data))
-
-
 def _exchange(begin: Begin, end: End, request: bytes, response: bytes) -> Exchange:
     times = end.times[: len(end.times) // _PAIR.size * _PAIR.size]
     return Exchange(
@@ -189,4 +198,10 @@ def _exchange(begin: Begin, end: End, request: bytes, response: bytes) -> Exchan
 
 
 def _body(head: bytes, size: int, digest: bytes, tail: bytes) -> Body:
-    return Body(head=head, size=max(size, len(head)), sha256=digest or sha256(head).digest(), tail=tail)
+    if not digest and not tail and len(head) < size:
+        # The writer appended it all, and a piece was in a part of the journal that cannot be read. Where the gap is
+        # nobody knows, so nothing of it can be shown as what was said.
+        return Body(head=b"", size=size, sha256=b"", tail=b"")
+    if not digest and len(head) >= size:
+        digest = sha256(head).digest()
+    return Body(head=head, size=max(size, len(head)), sha256=digest, tail=tail)

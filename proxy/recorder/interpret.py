@@ -6,7 +6,8 @@ from pricing import PriceBook
 from proxy import wire
 from proxy.config import Config
 from proxy.recorder.bills import Bills
-from proxy.recorder.bodies import kept_bodies, no_bodies
+from proxy.recorder.echoes import Echoes
+from proxy.recorder.keep import Keeper
 from proxy.recorder.tally import Tallier
 from proxy.recorder.verdict import UNKNOWN, Verdict, judge, may_have_cost, shown_ids
 from proxy.records import Exchange, Reading, TokenTimes
@@ -16,10 +17,12 @@ from proxy.store import Record, Settlement, Totals
 class Interpreter:
     """Makes records of exchanges."""
 
-    def __init__(self, book: PriceBook, config: Config, bills: Bills) -> None:
+    def __init__(self, book: PriceBook, config: Config, bills: Bills, *, secret: bytes = b"") -> None:
+        """`secret`: what the pseudonyms of redacted users are keyed with."""
         self._book = book
         self._bills = bills
-        self._policy = config.record
+        self._echoes = Echoes(config)
+        self._keeper = Keeper(config.record, secret)
         self._tallier = Tallier(book, config.metrics.labels)
 
     def record(self, exchange: Exchange) -> Record:
@@ -29,13 +32,15 @@ class Interpreter:
         verdict = judge(exchange, reading, self._book, paid)
         self._bills.note(exchange.begin, verdict.bills, verdict.pending_id)
         times = wire.token_times(exchange, reading)
+        if (silent := self._echoes.without(exchange)) is not exchange:
+            exchange, reading = silent, self._echoes.without_text(reading)
         is_error = is_failure(exchange, reading, verdict)
-        request, response = kept_bodies(exchange, self._policy, reading.endpoint, is_error=is_error)
+        kept = self._keeper.keep(exchange, reading, is_error=is_error)
         tallies = self._tallier.tallies(exchange, reading, verdict, times)
         return Record(
-            exchange=exchange,
+            exchange=kept.exchange,
             outcome=verdict.outcome,
-            reading=reading,
+            reading=kept.reading,
             usage=verdict.usage,
             totals=verdict.totals,
             usage_source=verdict.usage_source,
@@ -47,9 +52,11 @@ class Interpreter:
             resolves=self._bills.awaiting(exchange.begin, _shown(reading, verdict)),
             pending_id=verdict.pending_id,
             times=times,
-            request=request,
-            response=response,
-            tallies=tallies,
+            request=kept.request,
+            response=kept.response,
+            privacy=kept.privacy,
+            pseudonyms=kept.pseudonyms,
+            tallies=(*tallies, *kept.tallies),
         )
 
     def stored(self) -> None:
@@ -63,20 +70,23 @@ class Interpreter:
         verdict = Verdict(
             exchange.end.outcome, None, Totals(), "none", UNKNOWN, settlement, is_unpriced=may_have_cost(exchange)
         )
-        request, response = no_bodies(exchange)
+        exchange = self._echoes.without(exchange)
+        kept = self._keeper.facts(exchange, reading)
         return Record(
-            exchange=exchange,
+            exchange=kept.exchange,
             outcome=exchange.end.outcome,
-            reading=reading,
+            reading=kept.reading,
             usage=None,
             totals=verdict.totals,
             usage_source="none",
             cost=UNKNOWN,
             is_unpriced=verdict.is_unpriced,
             settlement=settlement if exchange.begin.is_reserved else None,
-            request=request,
-            response=response,
-            tallies=self._tallier.tallies(exchange, reading, verdict, TokenTimes()),
+            request=kept.request,
+            response=kept.response,
+            privacy=kept.privacy,
+            pseudonyms=kept.pseudonyms,
+            tallies=(*self._tallier.tallies(exchange, reading, verdict, TokenTimes()), *kept.tallies),
         )
 
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.errors import StoreError
+from proxy.encryption import read_file
+from proxy.errors import EnvironmentUnusable, StoreError
 from proxy.recorder.revise import Reviser, unchanged
 from proxy.store.jobs import Job, JobReader, JobWriter, Kind, Revision, Task
 
@@ -22,6 +23,7 @@ LOOK_EVERY_S: Final = 0.5
 SLICE: Final[dict[Kind, int]] = {"reprice": 100, "reread": 20}
 """Records revised at a time: about ten milliseconds."""
 FOLDER: Final = "jobs"
+"""Name of the folder, and what its files are encrypted for."""
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -74,8 +76,8 @@ class Jobs:
             return
         for path in sorted(self._folder.glob("*.json")):
             try:
-                asked = msgspec.json.decode(path.read_bytes(), type=JobFile)
-            except (msgspec.MsgspecError, OSError) as error:
+                asked = msgspec.json.decode(read_file(path, FOLDER), type=JobFile)
+            except (msgspec.MsgspecError, OSError, EnvironmentUnusable) as error:
                 log.warning("%s is no job: %s", path.name, error)
             else:
                 self._store.add(self._store.start(asked.task, asked.id), self._wall_ms())

@@ -10,19 +10,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from proxy.clock import SYSTEM, Clock
 from proxy.config import Config, Retention
-from proxy.errors import StoreError
+from proxy.disk import Headroom
+from proxy.errors import StoreDamaged, StoreError, StoreReplaced
+from proxy.failpoints import failpoint
+from proxy.journal import Lost
 from proxy.journal.reader import JournalReader, Segment
+from proxy.recorder.deletions import Deletions
+from proxy.recorder.durability import SegmentSync
+from proxy.recorder.erase import JournalEraser
 from proxy.recorder.fold import Fold, Unreadable
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.jobs import Jobs
 from proxy.recorder.settle import LedgerClient, Settler
-from proxy.records import Exchange
+from proxy.records import Begin, Exchange
 from proxy.store import JournalPosition, Record, Settlement, SqliteStore, Tally
+from proxy.store.retention import Purged
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +48,13 @@ _CAUGHT_UP: Final = 200
 """Frames: a last batch below this means that only what living writers append right now is left."""
 _STATUS_EVERY_S: Final = 1.0
 _CHECKPOINT_EVERY_S: Final = 10.0
+_ERASE_EVERY_S: Final = 1.0
+"""How long bodies that must not be kept stay in the journal once they are stored."""
 _PURGE_EVERY_S: Final = 60.0
-_PURGE_ROWS: Final = 500
-"""Deleted at a time: a few milliseconds, between two batches."""
 _WAIT_MS: Final = 26 * 3_600_000
 """How long a bill is awaited: batches promise a day, background responses end sooner. Then what was reserved is spent."""
 _BILLS_MS: Final = 90 * 86_400_000
 """How long a bill is remembered at least: providers keep responses and results for a month."""
-_GIGABYTE: Final = 1024**3
 _LOST: Final = "glassline_records_lost_total"
 
 
@@ -74,6 +81,7 @@ class _Due:
     status: float = 0.0
     checkpoint: float = 0.0
     purge: float = 0.0
+    erase: float = 0.0
 
 
 class Recorder:
@@ -90,9 +98,17 @@ class Recorder:
         stop: Stop,
         clock: Clock = SYSTEM,
         jobs: Jobs | None = None,
+        deletions: Deletions | None = None,
+        boot: str | None = None,
+        sync: SegmentSync | None = None,
     ) -> None:
+        """`boot` names the life of the machine, None: the present one."""
         self._directory = directory
         self._jobs = jobs
+        self._deletions = deletions
+        self._erases_always = bool(config.record.redact)
+        self._must_erase = self._erases_always
+        self._sync = sync
         self._store = store
         self._interpreter = interpreter
         self._retention: Retention = config.retention
@@ -101,8 +117,12 @@ class Recorder:
         self._stored_positions = store.positions()
         self._reader = JournalReader(directory, self._stored_positions, monotonic=clock.monotonic)
         self._fold = Fold(self._reader.read, dict(self._stored_positions))
-        self._settler = Settler(ledger, store, self._reader, self._fold, monotonic=clock.monotonic)
+        if self._erases_always:
+            self._reader.quarantine.max_file_bytes = 0  # nothing in there was redacted
+        self._eraser = JournalEraser(directory, self._fold.is_open)
+        self._settler = Settler(ledger, store, self._reader, self._fold, monotonic=clock.monotonic, boot=boot)
         self._counted_before = store.status()
+        self._headroom = Headroom(directory.parent / "run" / "headroom")
         self._buried: set[str] = set()
         self._oldest_end_ms: int | None = None
         self._worst_lag_ms = 0
@@ -125,11 +145,13 @@ class Recorder:
     def step(self) -> int:
         """Take one batch and do what is due; return how many frames were new."""
         frames = self._reader.poll(POLL_BYTES)
+        failpoint("recorder.after_poll")
         self._store_all(self._fold.take(frames))
         for writer in self._reader.writers:
             if writer not in self._buried and self._reader.is_drained(writer):
                 self._bury(writer)
         self._settler.catch_up()
+        failpoint("recorder.after_settle")
         self._forget_finished()
         self._tidy(is_idle=not frames)
         return len(frames)
@@ -140,6 +162,10 @@ class Recorder:
         self._settler.close()
         self._store.close()
 
+    def open_begins(self) -> list[Begin]:
+        """Return the requests that are running."""
+        return self._fold.open_begins()
+
     def _bury(self, writer: str) -> None:
         """Record what a dead writer left open."""
         self._store_all(self._fold.interrupt(writer))
@@ -147,21 +173,26 @@ class Recorder:
         # A reservation without an exchange can be seen only by comparing the lists.
         self._settler.is_behind = True
 
-    def _store_all(self, exchanges: Iterable[Exchange | Unreadable]) -> None:
+    def _store_all(self, exchanges: Iterable[Exchange | Unreadable | Lost]) -> None:
         """Store exchanges in batches of bounded size, the position in the journal with the last of them."""
         records: list[Record] = []
         lost: list[Tally] = []
         size = 0
         for exchange in exchanges:
+            if isinstance(exchange, Lost):
+                lost.append(_note_lost(exchange))
+                continue
             if isinstance(exchange, Unreadable):
                 lost.append(self._lose(exchange.reason, exchange.frame.segment.file_name, exchange.frame.payload))
                 continue
             self._note_end(exchange)
+            self._must_erase |= bool(exchange.begin.no_store)
             record = self._interpreted(exchange)
             if record is None:
                 lost.append(self._lose("record", exchange.begin.id, _bytes_of(exchange)))
                 continue
             records.append(record)
+            failpoint("recorder.mid_batch")
             size += len(exchange.request.head) + len(exchange.response.head)
             if size > _BATCH_BYTES:
                 self._write(records, {}, ())
@@ -184,6 +215,8 @@ class Recorder:
         while True:
             try:
                 return interpretation(exchange)
+            except StoreDamaged:
+                raise
             except StoreError as error:
                 log.warning("the store cannot be read, the journal keeps everything: %s", error)
             if self._stop.is_set():
@@ -202,8 +235,11 @@ class Recorder:
             try:
                 self._write_once(records, changed, tallies)
                 break
+            except StoreDamaged:
+                raise
             except StoreError as error:
                 log.warning("the store cannot be written, the journal keeps everything: %s", error)
+            self._store.check_identity()
             now = self._clock.monotonic()
             if self._stop.is_set():
                 deadline = now + _LAST_TRY_S if deadline is None else deadline
@@ -261,10 +297,15 @@ class Recorder:
         if not done:
             return
         try:
+            self._store.check_identity()
             self._store.sync()
+            failpoint("recorder.before_delete")
             for segment in done:
                 self._reader.forget(segment)
+            failpoint("recorder.after_delete")
             self._store.write([], dict.fromkeys((segment.file_name for segment in done), None))
+        except (StoreDamaged, StoreReplaced):
+            raise
         except StoreError as error:
             log.warning("finished segments stay for now: %s", error)
             return
@@ -302,6 +343,8 @@ class Recorder:
         try:
             if now >= self._due.status:
                 self._due.status = now + _STATUS_EVERY_S
+                self._store.check_identity()
+                self._headroom.take()
                 self._store.put_status(self._status())
             self._store.checkpoint()
             if is_idle and now >= self._due.checkpoint:
@@ -309,11 +352,33 @@ class Recorder:
                 self._store.checkpoint(at_pages=1)
             if self._jobs is not None and not self._stop.is_set() and self._jobs.step():
                 self._settler.is_behind = True
+            if self._must_erase and now >= self._due.erase:
+                self._due.erase = now + _ERASE_EVERY_S
+                self._must_erase = self._erases_always
+                self.erase_journal()
+            if self._deletions is not None and not self._stop.is_set():
+                self._deletions.step(self, is_idle=is_idle)
             if self._is_purging or now >= self._due.purge:
                 self._due.purge = now + _PURGE_EVERY_S
-                self._is_purging = self._purge()
+                self._is_purging = self.purge().is_more
+        except (StoreDamaged, StoreReplaced):
+            raise
         except StoreError as error:
             log.warning("the store cannot be tidied: %s", error)
+
+    def erase_journal(self) -> tuple[int, list[str]]:
+        """Overwrite in the journal what is stored; return how many bytes that was, and which segments are damaged."""
+        self._store.sync()
+        try:
+            count = self._eraser.erase(self._done_with())
+        except OSError as error:
+            raise StoreError(f"journal: {error.strerror}") from error
+        return count, self._eraser.damaged()
+
+    def _done_with(self) -> dict[str, int]:
+        """Return how far each segment is both stored and read: what was not read again may be of an open exchange."""
+        read = {segment.file_name: offset for segment, offset in self._reader.offsets().items()}
+        return {name: min(at.seen, read.get(name, 0)) for name, at in self._stored_positions.items()}
 
     def _status(self) -> dict[str, float]:
         now_ms = self._clock.wall_ms()
@@ -325,24 +390,19 @@ class Recorder:
             "bad_frames": self._counted_before.get("bad_frames", 0) + damage.bad_frames,
             "torn_tails": self._counted_before.get("torn_tails", 0) + damage.torn_tails,
             "lost_bytes": self._counted_before.get("lost_bytes", 0) + damage.lost_bytes,
+            "sync_failures": self._counted_before.get("sync_failures", 0) + (self._sync.failures if self._sync else 0),
+            "unsafe_segments": self._sync.unsafe if self._sync else 0,
             "updated_at_ms": float(now_ms),
         }
 
-    def _purge(self) -> bool:
-        """Delete one portion of what is too old or too much; return whether there may be more."""
+    def purge(self) -> Purged:
+        """Delete one portion of what is too old or too much."""
         now_ms = self._clock.wall_ms()
-        bodies_before = now_ms - int(self._retention.bodies * 1000)
-        records_before = now_ms - int(self._retention.records * 1000)
-        deleted = self._store.purge_records(records_before, _PURGE_ROWS)
-        deleted = max(deleted, self._store.purge_bodies(bodies_before, _PURGE_ROWS))
-        self._store.purge_bills(min(records_before, now_ms - _BILLS_MS))
+        purged = self._store.retention.purge(self._retention, now_ms)
+        self._store.purge_bills(min(now_ms - int(self._retention.records * 1000), now_ms - _BILLS_MS))
         if self._store.give_up_waiting(now_ms - _WAIT_MS):
             self._settler.is_behind = True
-        if self._store.size_bytes() > self._retention.max_size_gb * _GIGABYTE:
-            deleted = max(deleted, self._store.purge_oldest_bodies(_PURGE_ROWS))
-        if deleted:
-            self._store.release_pages(_PURGE_ROWS)
-        return deleted >= _PURGE_ROWS
+        return purged
 
     def _finish(self) -> None:
         try:
@@ -360,6 +420,12 @@ def _settlements(records: Iterable[Record]) -> Iterator[tuple[str, Settlement]]:
         for awaited in record.resolves:
             nano_usd = record.cost.nano_usd
             yield awaited, Settlement(nano_usd, record.totals.input, record.totals.output, is_estimate=nano_usd is None)
+
+
+def _note_lost(lost: Lost) -> Tally:
+    first, last = (datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in (lost.first_ms, lost.last_ms))
+    log.error("%d records lost between %s and %s: the disk was full", lost.count, first, last)
+    return Tally(_LOST, (("reason", "disk_full"),), lost.count)
 
 
 def _bytes_of(exchange: Exchange) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,7 @@ from proxy.providers import costs_nothing
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.verdict import Pricer, Terms
 from proxy.records import Begin, Body, Charge, End, Exchange, Timeline, join_headers
+from proxy.store.deletion import ERASED
 from proxy.store.jobs import JobReader, Kind, Revision
 from proxy.store.row import StoredBody, exchange_row
 from proxy.store.text import Value, json_text
@@ -92,9 +94,13 @@ class Reviser:
         return _revision(row, _cost_columns(cost))
 
     def _reread(self, row: Row, store: JobReader) -> Revision:
+        if ERASED in row["privacy"].split(","):
+            return unchanged(row, is_skipped=True)  # path and bodies are gone: there is nothing to read
         bodies = store.bodies(row["seq"])
         if row["pending_id"] is not None or bodies is None or any(body.head is None and body.size for body in bodies):
             return unchanged(row, is_skipped=True)
+        if row["usage_source"] == "estimated" and any(body.edit for body in bodies):
+            return unchanged(row, is_skipped=True)  # what was said is no longer there to be counted
         record = self._interpreter.record(self._exchange(row, *bodies))
         made = exchange_row(record)
         columns = {name: made[name] for name in _READ}
@@ -205,7 +211,11 @@ def _headers(body: StoredBody) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _body(stored: StoredBody) -> Body:
-    return Body(stored.head or b"", stored.size, stored.sha256, stored.tail)
+    head = stored.head or b""
+    if not stored.edit:
+        return Body(head, stored.size, stored.sha256, stored.tail)
+    # What redaction left is all that there is to read; of a body with a gap the size says so.
+    return Body(head, len(head) if stored.is_whole else stored.size, sha256(head).digest(), stored.tail)
 
 
 def _decoded(text: str | None, type_: Any) -> Any:

@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
+from proxy.boot import boot_id
 from proxy.errors import LedgerUnavailable
+from proxy.failpoints import failpoint
+from proxy.journal import boot_of
 from proxy.journal.reader import JournalReader
 from proxy.recorder.fold import Fold
 from proxy.reservations import OpenReservation, Settle
@@ -54,7 +57,9 @@ class Settler:
         fold: Fold,
         *,
         monotonic: Callable[[], float] = time.monotonic,
+        boot: str | None = None,
     ) -> None:
+        """`boot` names the life of the machine, None: the present one."""
         self.is_behind = True
         """The lists have to be compared: at the start, after a failure, after the death of a writer."""
         self._ledger = ledger
@@ -62,13 +67,16 @@ class Settler:
         self._reader = reader
         self._fold = fold
         self._monotonic = monotonic
+        self._boot = boot or boot_id()
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
 
     def settle(self, settlements: Sequence[tuple[str, Settlement]]) -> None:
         """Settle what was just stored, or leave it for the next comparison."""
         if settlements and not self.is_behind:
+            failpoint("settle.before")
             self._attempt(lambda: self._ledger.settle([_message(*each) for each in settlements]))
+            failpoint("settle.after")
 
     def catch_up(self) -> None:
         """Compare the ledger's list with the store's. Call it only when everything that was read is stored."""
@@ -104,8 +112,9 @@ class Settler:
                 settle.append(_message(each.exchange, stored[each.exchange]))
             elif each.exchange in underway or not self._reader.is_drained(each.owner):
                 continue
-            elif self._reader.is_damaged(each.owner):
-                # Its beginning may have been in the part that is lost: what may have been dispatched is spent.
+            elif self._reader.is_damaged(each.owner) or boot_of(each.owner) != self._boot:
+                # Its beginning may have been in the part that is lost, or that a loss of power took away without a
+                # trace: what may have been dispatched is spent.
                 settle.append(_message(each.exchange, _ALL_OF_IT))
             else:
                 release.append(each.exchange)

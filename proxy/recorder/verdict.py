@@ -183,8 +183,27 @@ def final_outcome(exchange: Exchange, reading: Reading) -> Outcome:
     outcome = exchange.end.outcome
     if outcome == "completed" and _is_success(exchange) and reading.error_type is not None:
         return "upstream_error"  # told inside an answer that began well
-    lacks_end = reading.is_streaming and reading.has_ended is False and exchange.response.is_whole
-    return "truncated" if outcome == "completed" and lacks_end and _is_success(exchange) else outcome
+    if reading.is_streaming:
+        lacks_end = reading.has_ended is False
+    else:
+        lacks_end = _ended_by_close(exchange) and ("response_json" in reading.problems or _lacks_json(exchange))
+    is_cut = lacks_end and exchange.response.is_whole
+    return "truncated" if outcome == "completed" and is_cut and _is_success(exchange) else outcome
+
+
+def _lacks_json(exchange: Exchange) -> bool:
+    """Say whether JSON was announced and not one byte came."""
+    announced = any(
+        name.lower() == b"content-type" and b"json" in value.lower() for name, value in exchange.end.headers
+    )
+    may_be_empty = exchange.begin.method == "HEAD" or exchange.end.status in (204, 205)
+    return announced and not exchange.response.size and not may_be_empty
+
+
+def _ended_by_close(exchange: Exchange) -> bool:
+    """Say whether nothing but the close of the connection told where the response ended."""
+    framing = (b"content-length", b"transfer-encoding")
+    return not any(name.lower() in framing for name, _ in exchange.end.headers)
 
 
 def is_certainly_free(exchange: Exchange) -> bool:
@@ -345,7 +364,7 @@ def _may_hide_more(exchange: Exchange, reading: Reading, book: PriceBook) -> boo
     """Say whether more may have been billed than an estimate can see, so that the whole reservation is spent."""
     if exchange.begin.is_free:
         return False
-    if exchange.end.outcome == "interrupted" or not is_answered(exchange):
+    if exchange.end.outcome == "interrupted" or not is_answered(exchange) or exchange.response.is_lost:
         return True
     model = reading.model or reading.model_requested
     at = datetime.fromtimestamp(exchange.begin.started_at_ms / 1000, UTC)

@@ -5,13 +5,14 @@ public interface.
 """
 
 from proxy.store.reading import AsyncStoreReader, StoreReader
-from proxy.store.record import JournalPosition, KeptBody, Record, Settlement, Totals, UsageSource
+from proxy.store.record import Edit, JournalPosition, KeptBody, Record, Settlement, Totals, UsageSource
 from proxy.store.row import StoredBody
 from proxy.store.series import Tally
 from proxy.store.sqlite import SqliteStore, Store
 
 __all__ = [
     "AsyncStoreReader",
+    "Edit",
     "JournalPosition",
     "KeptBody",
     "Record",

@@ -142,7 +142,7 @@ class JobReader:
         """Return both bodies of a record; None: they are gone."""
         with our_errors():
             rows = self._connection.execute(
-                "SELECT headers, size, sha256, codec, head, head_size, tail FROM bodies"
+                "SELECT headers, size, sha256, codec, head, head_size, tail, edit FROM bodies"
                 " WHERE exchange = ? ORDER BY side",
                 (seq,),
             ).fetchall()

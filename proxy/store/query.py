@@ -85,6 +85,8 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     request_bytes: int
     response_bytes: int
     mutated: str
+    retry_of: str | None = None
+    """Id of the first attempt; None: it is the first."""
     cost_nano_usd: int | None
     is_unpriced: int
     """1: it cost something and nobody knows what."""
@@ -187,10 +189,16 @@ def request(prefix: str) -> Query[RequestRow | None]:
 def body(exchange_id: str, side: Side) -> Query[StoredBody | None]:
     """Ask for a body of the request with exactly this id; None: there is no such request."""
     sql = (
-        "SELECT headers, size, sha256, codec, head, head_size, tail FROM bodies"
+        "SELECT headers, size, sha256, codec, head, head_size, tail, edit FROM bodies"
         " WHERE exchange = (SELECT seq FROM exchanges WHERE id = ?) AND side = ?"
     )
     return Query(sql, (exchange_id, int(side == "response")), lambda rows: stored_body(rows[0]) if rows else None)
+
+
+def pseudonyms(exchange_id: str) -> Query[dict[str, str]]:
+    """Ask what the pseudonyms in the texts of a request stand for; empty: none has one, or that is not kept."""
+    sql = "SELECT name, original FROM pseudonyms WHERE exchange = (SELECT seq FROM exchanges WHERE id = ?)"
+    return Query(sql, (exchange_id,), lambda rows: {str(name): str(original) for name, original in rows})
 
 
 _GROUPINGS: Final[dict[str, str]] = {

@@ -2,24 +2,19 @@
 
 A reader can never write, never checkpoints, and gives up after `TIME_LIMIT_S`: a log cannot be emptied while somebody
 reads an old state of the database, so no reader may do so for long.
-
-The two readers link two copies of SQLite. A process that writes the database, which only the recorder does, must not
-open an `AsyncStoreReader` on it: POSIX drops a process's locks on a file when any descriptor of that file is closed,
-and one copy does not know of the other's locks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote
 
 import aiosqlite
 import apsw
 
+from proxy.databases import open_database, open_database_async
 from proxy.errors import StoreError
 from proxy.store.query import Query
 
@@ -28,7 +23,7 @@ TIME_LIMIT_S: Final = 2.0
 """For one query. Dashboards ask questions that take milliseconds."""
 _STEPS: Final = 10_000
 """Virtual machine steps between two looks at the clock: about a millisecond."""
-_BUSY_S: Final = 1.0
+_BUSY_MS: Final = 1000
 _PROBE: Final = Query("SELECT 1 FROM request_rows LIMIT 0", (), list[tuple[Any, ...]])
 """Fails when the file is no store, or not yet."""
 
@@ -54,11 +49,7 @@ class StoreReader:
         """Open the database. Raises StoreError when there is none yet or it cannot be read."""
         self._path = path
         self._deadline = _Deadline(time_limit_s)
-        try:
-            self._connection = apsw.Connection(_uri(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-        except apsw.Error as error:
-            raise _our_error(path, error) from error
-        self._connection.set_busy_timeout(int(_BUSY_S * 1000))
+        self._connection = open_database(path, "read", busy_ms=_BUSY_MS)
         self._connection.set_progress_handler(self._deadline, _STEPS)
         try:
             self.run(_PROBE)
@@ -102,10 +93,7 @@ class AsyncStoreReader:
         if not await asyncio.to_thread(path.is_file):
             raise StoreError(f"{path.name}: unable to open database file: there is none yet")
         deadline = _Deadline(time_limit_s)
-        try:
-            connection = await aiosqlite.connect(_uri(path), uri=True, timeout=_BUSY_S, isolation_level=None)
-        except sqlite3.Error as error:
-            raise _our_error(path, error) from error
+        connection = await open_database_async(path, "read", busy_ms=_BUSY_MS)
         reader = cls(path, connection, deadline)
         try:
             await connection.set_progress_handler(deadline, _STEPS)
@@ -120,7 +108,7 @@ class AsyncStoreReader:
         self._deadline.restart()
         try:
             rows = await self._connection.execute_fetchall(query.sql, query.parameters)
-        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+        except (apsw.Error, OverflowError, UnicodeError) as error:
             raise _our_error(self._path, error) from error
         return query.convert([tuple(row) for row in rows])
 
@@ -133,10 +121,6 @@ class AsyncStoreReader:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def _uri(path: Path) -> str:
-    return f"file:{quote(str(path.resolve()))}?mode=ro"
 
 
 def _our_error(path: Path, error: Exception) -> StoreError:

@@ -14,6 +14,8 @@ from proxy.records import Charge, Exchange, Headers, Outcome, Reading, TokenTime
 from proxy.store.series import Tally
 
 UsageSource = Literal["provider", "estimated", "none"]
+Edit = Literal["", "redacted", "redacted_cut"]
+"""How stored bytes differ from those that passed; `redacted_cut`: some are missing besides."""
 
 
 class KeptBody(msgspec.Struct, frozen=True):
@@ -23,11 +25,12 @@ class KeptBody(msgspec.Struct, frozen=True):
     size: int
     """Bytes that passed."""
     sha256: bytes
-    """Of all of them."""
+    """Of all of them; empty: not kept, because it would tell what may not be known."""
     head: bytes | None
     """The first bytes. None: the policy keeps no bytes of this body."""
     tail: bytes = b""
     """The last bytes of a body that is longer than `head`."""
+    edit: Edit = ""
 
 
 class Settlement(msgspec.Struct, frozen=True):
@@ -101,5 +104,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Of a stream's model output."""
     request: KeptBody
     response: KeptBody
+    privacy: tuple[str, ...] = ()
+    """What was done for privacy's sake: redacted, redaction_failed, sampled_out."""
+    pseudonyms: tuple[tuple[str, str], ...] = ()
+    """Names that stand in its texts, and what stood there; empty unless the policy keeps them."""
     tallies: tuple[Tally, ...] = ()
     """What it adds to the metrics, if it was not there before."""

@@ -34,7 +34,7 @@ def body_row(seq: int, side: int, body: KeptBody, compressor: zstandard.ZstdComp
             codec, head = ZSTD, packed
     headers = json_text([(name.decode("latin-1"), value.decode("latin-1")) for name, value in body.headers])
     head_size = 0 if body.head is None else len(body.head)
-    return seq, side, storable(headers), body.size, body.sha256, codec, head, head_size, body.tail or None
+    return seq, side, storable(headers), body.size, body.sha256, codec, head, head_size, body.tail or None, body.edit
 
 
 def keeps_bytes(record: Record) -> bool:
@@ -66,6 +66,7 @@ def _facts(record: Record) -> dict[str, Value]:
         "prompt_version": begin.prompt_version,
         "attempt": begin.attempt,
         "mutated": ",".join(begin.mutated + end.mutated),
+        "retry_of": begin.retry_of,
         "no_store": begin.no_store,
         "status": end.status,
         "outcome": record.outcome,
@@ -136,6 +137,7 @@ def _money(record: Record) -> dict[str, Value]:
         "settled_nano_usd": settlement.nano_usd if settlement else None,
         "settled_estimate": int(settlement.is_estimate if settlement else record.pending_id is not None),
         "bodies_kept": int(keeps_bytes(record)),
+        "privacy": ",".join(record.privacy),
     }
 
 
@@ -150,16 +152,18 @@ class StoredBody(msgspec.Struct, frozen=True):
     """The first bytes. None: not kept, or purged since."""
     tail: bytes = b""
     """The last bytes of a body of which only the ends were kept."""
+    edit: str = ""
+    """How the bytes differ from those that passed: not at all, `redacted`, or `redacted_cut`."""
 
     @property
     def is_whole(self) -> bool:
-        """Say whether `head` is every byte that passed."""
-        return self.head is not None and len(self.head) == self.size
+        """Say whether `head` is every byte that passed, or what redaction left of all of them."""
+        return self.head is not None and (self.edit == "redacted" or (not self.edit and len(self.head) == self.size))
 
 
 def stored_body(row: tuple[Value, ...]) -> StoredBody:
-    """Return what a row of `headers, size, sha256, codec, head, head_size, tail` holds."""
-    headers, size, sha256, codec, head, head_size, tail = row
+    """Return what a row of `headers, size, sha256, codec, head, head_size, tail, edit` holds."""
+    headers, size, sha256, codec, head, head_size, tail, edit = row
     if isinstance(head, bytes) and codec == ZSTD:
         head = zstandard.ZstdDecompressor().decompress(head, max_output_size=_integer(head_size))
     return StoredBody(
@@ -168,6 +172,7 @@ def stored_body(row: tuple[Value, ...]) -> StoredBody:
         sha256=_bytes(sha256) or b"",
         head=_bytes(head),
         tail=_bytes(tail) or b"",
+        edit=str(edit),
     )
 
 

@@ -47,6 +47,8 @@ COUNTERS: Final = (
     "glassline_refused_total",
     "glassline_records_written_total",
     "glassline_records_lost_total",
+    "glassline_redaction_failures_total",
+    "glassline_sampled_out_total",
 )
 _FREE_TEXT: Final = frozenset({"key", "upstream", "model", "gen_ai_request_model", "gen_ai_response_model"})
 """Labels whose values come from configuration or the price table. All others have a handful of values."""

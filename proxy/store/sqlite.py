@@ -19,15 +19,20 @@ import apsw
 import msgspec
 import zstandard
 
-from proxy.errors import EnvironmentUnusable
+from proxy.databases import open_database
+from proxy.disk import file_identity
+from proxy.errors import EnvironmentUnusable, StoreReplaced
+from proxy.failpoints import failpoint
 from proxy.migrations import migrate
 from proxy.store.bills import BillWriter
-from proxy.store.faults import our_errors
+from proxy.store.deletion import Deletion
+from proxy.store.faults import our_errors, sane
 from proxy.store.jobs import JobWriter
 from proxy.store.record import JournalPosition, Record, Settlement
+from proxy.store.retention import Retention
 from proxy.store.row import COMPRESSION_LEVEL, body_row, exchange_row
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
-from proxy.store.text import Value
+from proxy.store.text import Value, storable_text
 
 MINIMUM_SQLITE: Final = (3, 51, 3)
 """Older ones can corrupt a WAL database: sqlite.org/changes.html, 3.51.3."""
@@ -84,14 +89,19 @@ class SqliteStore:
         self._series = Series(max_series)
         self._compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_content_size=True)
         self._wal_pages = 0
-        with our_errors():
+        with our_errors(), sane():
             self._connection = _open(path)
+            self._identity = file_identity(path)
             self._connection.set_wal_hook(self._note_wal_pages)
             self._load_series()
         self.bills = BillWriter(self._connection)
         """What providers bill once."""
         self.jobs = JobWriter(self._connection, self._our_transaction)
         """Opinions formed anew over what is stored."""
+        self.deletion = Deletion(self._connection, self._our_transaction)
+        """What somebody asked to be forgotten."""
+        self.retention = Retention(self._connection, self._our_transaction, _PAGE_BYTES)
+        """What is too old, or too much."""
 
     def write(
         self, records: Sequence[Record], positions: Mapping[str, JournalPosition | None], tallies: Sequence[Tally] = ()
@@ -143,7 +153,7 @@ class SqliteStore:
 
     def positions(self) -> dict[str, JournalPosition]:
         """Return the position in each journal segment, by file name."""
-        with our_errors():
+        with our_errors(), sane():
             rows = self._connection.execute("SELECT segment, resume, seen FROM journal_segments")
             return {str(segment): JournalPosition(int(str(resume)), int(str(seen))) for segment, resume, seen in rows}
 
@@ -157,12 +167,13 @@ class SqliteStore:
 
     def status(self) -> dict[str, float]:
         """Return the status table."""
-        with our_errors():
+        with our_errors(), sane():
             return {str(name): float(str(value)) for name, value in self._connection.execute("SELECT * FROM status")}
 
     def checkpoint(self, *, at_pages: int = CHECKPOINT_PAGES) -> None:
         """Copy the log into the database when it is longer than `at_pages`, as far as readers allow."""
         if self._wal_pages >= at_pages:
+            failpoint("store.checkpoint")
             with our_errors():
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self._wal_pages = 0
@@ -170,52 +181,25 @@ class SqliteStore:
     def sync(self) -> None:
         """Make every committed transaction survive a loss of power; before the journal behind it is deleted."""
         wal = self.path.with_name(self.path.name + "-wal")
-        # SQLite holds no lock on the log file itself, so that closing this descriptor releases none.
         with our_errors(), contextlib.suppress(FileNotFoundError):
+            # SQLite holds no lock on the log file itself, so that closing this descriptor releases none.
             descriptor = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
             try:
+                failpoint("store.sync")
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-
-    def purge_bodies(self, before_ms: int, limit: int) -> int:
-        """Delete the bodies of up to `limit` requests that started before; return of how many."""
-        return self._purge_bodies(
-            "SELECT seq FROM exchanges WHERE bodies_kept = 1 AND started_at < ? ORDER BY started_at LIMIT ?",
-            (before_ms, limit),
-        )
-
-    def purge_oldest_bodies(self, limit: int) -> int:
-        """Delete the bodies of the `limit` oldest requests that have some; return of how many."""
-        return self._purge_bodies(
-            "SELECT seq FROM exchanges WHERE bodies_kept = 1 ORDER BY started_at LIMIT ?", (limit,)
-        )
+            # The log's name is safe: SQLite syncs the directory with the header of every log that it begins.
 
     def purge_bills(self, before_ms: int) -> None:
         """Forget what was paid before."""
         with self._our_transaction():
             self.bills.purge(before_ms)
 
-    def purge_records(self, before_ms: int, limit: int) -> int:
-        """Delete up to `limit` requests that started before, with their bodies; return how many."""
-        with our_errors(), self._transaction():
-            self._connection.execute(
-                "DELETE FROM exchanges WHERE seq IN"
-                " (SELECT seq FROM exchanges WHERE started_at < ? ORDER BY started_at LIMIT ?)",
-                (before_ms, limit),
-            )
-            return self._connection.changes()
-
-    def release_pages(self, pages: int) -> None:
-        """Give up to `pages` free pages back to the file system."""
-        with our_errors():
-            self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
-
-    def size_bytes(self) -> int:
-        """Return the size of what is stored, free pages left out."""
-        with our_errors():
-            pages, free = (self._connection.pragma(name) for name in ("page_count", "freelist_count"))
-            return (int(str(pages)) - int(str(free))) * _PAGE_BYTES
+    def check_identity(self) -> None:
+        """Raise StoreReplaced when the file that was opened is not the one at its path any more."""
+        if file_identity(self.path) != self._identity:
+            raise StoreReplaced(f"{self.path.name} was deleted or replaced while it was in use")
 
     def close(self) -> None:
         """Close the database; as the last connection this also empties the log."""
@@ -227,7 +211,9 @@ class SqliteStore:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            failpoint("store.before_commit")
             self._connection.execute("COMMIT")
+            failpoint("store.after_commit")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -244,12 +230,17 @@ class SqliteStore:
             return False
         seq = self._connection.last_insert_rowid()
         self._connection.executemany(
-            "INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 body_row(seq, 0, record.request, self._compressor),
                 body_row(seq, 1, record.response, self._compressor),
             ),
         )
+        if record.pseudonyms:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO pseudonyms (exchange, name, original) VALUES (?, ?, ?)",
+                [(seq, name, storable_text(original)) for name, original in record.pseudonyms],
+            )
         return True
 
     def _write_counters(self, counters: Mapping[SeriesKey, int]) -> None:
@@ -277,13 +268,6 @@ class SqliteStore:
                     "INSERT OR REPLACE INTO journal_segments (segment, resume, seen) VALUES (?, ?, ?)",
                     (segment, position.resume, position.seen),
                 )
-
-    def _purge_bodies(self, choice: str, parameters: tuple[int, ...]) -> int:
-        with our_errors(), self._transaction():
-            chosen = [(row[0],) for row in self._connection.execute(choice, parameters)]
-            self._connection.executemany("UPDATE bodies SET head = NULL, tail = NULL WHERE exchange = ?", chosen)
-            self._connection.executemany("UPDATE exchanges SET bodies_kept = 0 WHERE seq = ?", chosen)
-        return len(chosen)
 
     def _load_series(self) -> None:
         counters = self._connection.execute("SELECT name, labels FROM counters")
@@ -313,8 +297,7 @@ def require_sqlite() -> None:
 
 
 def _open(path: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(_BUSY_MS)
+    connection = open_database(path, "write", busy_ms=_BUSY_MS)
     try:
         if not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
             connection.pragma("page_size", _PAGE_BYTES)
@@ -330,7 +313,6 @@ def _open(path: Path) -> apsw.Connection:
     except BaseException:
         connection.close()
         raise
-    path.chmod(0o600)
     return connection
 
 

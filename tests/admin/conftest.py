@@ -64,7 +64,7 @@ class Admin:
         self.data_dir = data_dir
         data_dir.mkdir(parents=True, exist_ok=True)
         file = data_dir.parent / "config.yaml"
-        file.write_text(config, encoding="utf-8")
+        file.write_text(config or "{}", encoding="utf-8")
         command = [sys.executable, "-m", "tests.admin.serving", str(data_dir), str(file)]
         number = len(list(data_dir.parent.glob("admin-*")))
         self.process = Process(command, data_dir.parent / f"admin-{number}", name="admin")

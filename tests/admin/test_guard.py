@@ -1,20 +1,32 @@
 from __future__ import annotations
 
-import base64
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.admin.guard import Access, check_exposure, host_name, load_access, refuse
+from proxy.admin.guard import (
+    Access,
+    by_name,
+    check_exposure,
+    host_name,
+    judge_change,
+    judge_host,
+    load_access,
+    wants_page,
+)
 from proxy.config import Config, parse_config
 from proxy.errors import ConfigError
 
 LOCAL = Access("127.0.0.1")
 ANYWHERE = ".".join("0000")
-REMOTE = Access(ANYWHERE, b"correct horse")
+REMOTE = Access(ANYWHERE, password=b"correct horse")
 JSON = (b"content-type", b"application/json")
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+HOST = (b"host", b"localhost:8081")
+Header = tuple[bytes, bytes]
 
 
 def exposed(password_file: Path | None = None) -> Config:
@@ -22,12 +34,13 @@ def exposed(password_file: Path | None = None) -> Config:
     return parse_config(f"admin: {{host: {ANYWHERE}{named}}}")
 
 
-def basic(password: str) -> tuple[bytes, bytes]:
-    return b"authorization", b"Basic " + base64.b64encode(b"anyone:" + password.encode())
+def host_status(access: Access, *headers: Header, path: str = "/status") -> int:
+    refusal = judge_host(access, path, by_name(headers))
+    return refusal.status if refusal else 200
 
 
-def status(access: Access, method: str, *headers: tuple[bytes, bytes], path: str = "/status") -> int:
-    refusal = refuse(access, method, path, headers)
+def change_status(method: str, headers: Iterable[Header], *, is_form: bool = False, has_session: bool = False) -> int:
+    refusal = judge_change(method, by_name(headers), is_form=is_form, has_session=has_session)
     return refusal.status if refusal else 200
 
 
@@ -35,45 +48,97 @@ def status(access: Access, method: str, *headers: tuple[bytes, bytes], path: str
     "host", ["localhost", "localhost:8081", "127.0.0.1:8081", "[::1]:8081", "LOCALHOST.", "127.0.0.9"]
 )
 def test_loopback_names_are_served(host: str) -> None:
-    assert status(LOCAL, "GET", (b"host", host.encode())) == 200
+    assert host_status(LOCAL, (b"host", host.encode())) == 200
 
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "evil.example:8081", "127.0.0.1.evil.example", "10.0.0.1", "localhost@evil", "[::2]", "", ":80"],
+    [
+        "evil.example",
+        "evil.example:8081",
+        "127.0.0.1.evil.example",
+        "10.0.0.1",
+        "localhost@evil",
+        "localhost?evil",
+        "localhost#evil",
+        "localhost/",
+        "[::2]",
+        "",
+        ":80",
+    ],
 )
 def test_a_rebound_name_is_refused(host: str) -> None:
-    assert status(LOCAL, "GET", (b"host", host.encode())) == 421
+    assert host_status(LOCAL, (b"host", host.encode())) == 421
 
 
 def test_one_host_header_is_needed() -> None:
-    assert status(LOCAL, "GET") == 421
-    assert status(LOCAL, "GET", (b"host", b"localhost"), (b"host", b"localhost")) == 421
+    assert host_status(LOCAL) == 421
+    assert host_status(LOCAL, (b"host", b"localhost"), (b"host", b"localhost")) == 421
 
 
-def test_the_configured_name_is_served() -> None:
-    assert status(Access("panel.internal"), "GET", (b"host", b"panel.internal:8081")) == 200
+def test_the_configured_names_are_served() -> None:
+    panel = Access("panel.internal", ("panel.example",))
+    assert host_status(panel, (b"host", b"panel.internal:8081")) == 200
+    assert host_status(panel, (b"host", b"PANEL.example.")) == 200
+    assert host_status(panel, (b"host", b"other.example")) == 421
 
 
-def test_a_password_guards_everything_but_the_health_check() -> None:
-    host = (b"host", b"glassline.internal")
-    assert status(REMOTE, "GET", host) == 401
-    assert status(REMOTE, "GET", host, basic("wrong horse")) == 401
-    assert status(REMOTE, "GET", host, (b"authorization", b"Basic !!!")) == 401
-    assert status(REMOTE, "GET", host, basic("correct horse")) == 200
-    assert status(REMOTE, "GET", host, path="/healthz") == 200
-    assert status(REMOTE, "GET", host, path="/metrics") == 401
+def test_a_port_with_a_password_takes_any_name_unless_some_are_listed() -> None:
+    assert host_status(REMOTE, (b"host", b"glassline.internal")) == 200
+    listed = Access(ANYWHERE, ("panel.example",), b"correct horse")
+    assert host_status(listed, (b"host", b"panel.example")) == 200
+    assert host_status(listed, (b"host", b"glassline.internal")) == 421
 
 
-def test_changes_must_be_json_from_our_own_origin() -> None:
-    host = (b"host", b"localhost:8081")
-    assert status(LOCAL, "POST", host) == 415
-    assert status(LOCAL, "POST", host, (b"content-type", b"text/plain")) == 415
-    assert status(LOCAL, "POST", host, JSON) == 200
-    assert status(LOCAL, "POST", host, JSON, (b"origin", b"http://localhost:8081")) == 200
-    assert status(LOCAL, "DELETE", host, JSON, (b"origin", b"http://localhost:9999")) == 403
-    assert status(LOCAL, "DELETE", host, JSON, (b"origin", b"null")) == 403
-    assert status(LOCAL, "POST", host, JSON, (b"origin", b"http://localhost:8081.evil.example")) == 403
+def test_the_health_check_needs_no_name() -> None:
+    assert host_status(LOCAL, (b"host", b"10.1.2.3:8081"), path="/healthz") == 200
+
+
+@pytest.mark.parametrize(
+    ("expected", "headers"),
+    [
+        (200, [JSON]),
+        (200, [(b"content-type", b"Application/JSON; charset=utf-8")]),
+        (200, [JSON, (b"origin", b"http://localhost:8081")]),
+        (200, [JSON, (b"sec-fetch-site", b"same-origin")]),
+        (415, []),
+        (415, [(b"content-type", b"text/plain")]),
+        (415, [FORM]),
+        (415, [JSON, JSON]),
+        (403, [JSON, (b"origin", b"http://localhost:9999")]),
+        (403, [JSON, (b"origin", b"http://localhost:8081.evil.example")]),
+        (403, [JSON, (b"origin", b"null")]),
+        (403, [JSON, (b"origin", b"")]),
+        (403, [JSON, (b"origin", b"http://localhost:8081"), (b"origin", b"http://evil.example")]),
+        (403, [JSON, (b"sec-fetch-site", b"cross-site")]),
+        (403, [JSON, (b"sec-fetch-site", b"same-site")]),
+        (403, [JSON, (b"origin", b"http://localhost:8081"), (b"sec-fetch-site", b"cross-site")]),
+    ],
+)
+def test_changes_must_be_json_from_our_own_origin(expected: int, headers: list[Header]) -> None:
+    for method in ("POST", "PUT", "PATCH", "DELETE", "BREW"):
+        assert change_status(method, [HOST, *headers]) == expected
+
+
+@pytest.mark.parametrize("kind", ["form", "session"])
+def test_what_a_browser_sends_must_say_where_it_is_from(kind: str) -> None:
+    is_form, has_session = kind == "form", kind == "session"
+    media_type = FORM if is_form else JSON
+    for expected, more in (
+        (403, []),
+        (403, [(b"origin", b"http://evil.example")]),
+        (200, [(b"origin", b"http://localhost:8081")]),
+        (200, [(b"sec-fetch-site", b"same-origin")]),
+    ):
+        assert change_status("POST", [HOST, media_type, *more], is_form=is_form, has_session=has_session) == expected
+
+
+def test_a_browser_is_shown_the_way_to_the_login_page_and_a_script_is_not() -> None:
+    page = (b"accept", b"text/html,application/xhtml+xml")
+    assert wants_page("GET", by_name([page]))
+    assert not wants_page("POST", by_name([page]))
+    assert not wants_page("GET", by_name([(b"accept", b"*/*")]))
+    assert not wants_page("GET", by_name([page, (b"authorization", b"Basic eDp5")])), "it has its own window open"
 
 
 @given(st.binary(max_size=60))

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import apsw
 import pytest
 
 from proxy.admin.client import RemoteKeys, open_keys
+from proxy.admin.database import AppDatabase
 from proxy.admin.keys import KeyConflictError, KeyRequest, KeyStore, UnknownKeyError
 from proxy.admin.unix_socket import unix_address
-from proxy.errors import EnvironmentUnusable
+from proxy.errors import ClientError, EnvironmentUnusable
 from proxy.gates.keys import KeyRing, decode_snapshot
 from proxy.pepper import load_pepper
 from tests.admin.test_server import StartAdmin
@@ -23,13 +26,19 @@ POLICY = {
 }
 
 
+@contextlib.contextmanager
+def open_store(data_dir: Path, taken: Collection[str] = ()) -> Iterator[KeyStore]:
+    with AppDatabase(data_dir) as database:
+        yield KeyStore(database, taken=taken)
+
+
 def ring(data_dir: Path) -> KeyRing:
     """Return the keys as a gateway reads them."""
     return KeyRing([], decode_snapshot((data_dir / "run" / "keys.json").read_bytes()), load_pepper(data_dir))
 
 
 def test_a_new_key_is_what_gateways_accept_and_its_secret_is_nowhere(tmp_path: Path) -> None:
-    with KeyStore(tmp_path) as keys:
+    with open_store(tmp_path) as keys:
         assert ring(tmp_path).find(b"gl-guess") is None
         made = keys.create(KeyRequest.model_validate(POLICY))
         policy = ring(tmp_path).find(made.key.encode())
@@ -48,7 +57,7 @@ def test_a_new_key_is_what_gateways_accept_and_its_secret_is_nowhere(tmp_path: P
 
 
 def test_two_living_keys_never_share_a_name(tmp_path: Path) -> None:
-    with KeyStore(tmp_path, taken=["configured"]) as keys:
+    with open_store(tmp_path, taken=["configured"]) as keys:
         first = keys.create(KeyRequest(name="bob"))
         with pytest.raises(KeyConflictError, match="revoke it first"):
             keys.create(KeyRequest(name="bob"))
@@ -63,23 +72,23 @@ def test_two_living_keys_never_share_a_name(tmp_path: Path) -> None:
 
 
 def test_keys_outlive_the_process_and_the_published_file(tmp_path: Path) -> None:
-    with KeyStore(tmp_path) as keys:
+    with open_store(tmp_path) as keys:
         made = keys.create(KeyRequest.model_validate(POLICY))
     (tmp_path / "run" / "keys.json").unlink()
-    with KeyStore(tmp_path) as keys:
+    with open_store(tmp_path) as keys:
         assert [stored.name for stored in keys.all()] == ["bob"]
         assert keys.all()[0].budgets == made.budgets
     assert ring(tmp_path).find(made.key.encode()) is not None
 
 
 def test_one_process_at_a_time_changes_keys(tmp_path: Path) -> None:
-    with KeyStore(tmp_path), pytest.raises(EnvironmentUnusable, match="another process"):
-        KeyStore(tmp_path)
-    KeyStore(tmp_path).close()
+    with AppDatabase(tmp_path), pytest.raises(EnvironmentUnusable, match="another process"):
+        AppDatabase(tmp_path)
+    AppDatabase(tmp_path).close()
 
 
 def test_the_database_holds_a_digest_and_four_characters(tmp_path: Path) -> None:
-    with KeyStore(tmp_path) as keys:
+    with open_store(tmp_path) as keys:
         made = keys.create(KeyRequest(name="bob"))
     database = apsw.Connection(str(tmp_path / "app.db"))
     (row,) = database.execute("SELECT digest, last_four FROM keys").fetchall()
@@ -103,6 +112,8 @@ def test_the_command_line_speaks_to_the_running_process_and_does_it_alone_otherw
         with pytest.raises(KeyConflictError):
             keys.create(KeyRequest.model_validate(POLICY))
         with pytest.raises(UnknownKeyError):
+            keys.revoke("alice")
+        with pytest.raises(ClientError, match="normal form"):
             keys.revoke("../../api/keys/bob")
     assert ring(recorded).find(made.key.encode()) is not None
     assert admin.stop() == 0

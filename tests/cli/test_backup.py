@@ -7,8 +7,8 @@ from pathlib import Path
 import apsw
 import pytest
 
+from proxy.archive import copy_database
 from proxy.cli import main
-from proxy.cli.backup import copy_database
 from proxy.errors import StoreError
 
 

@@ -58,7 +58,7 @@ def reserve(configured: Path, input_bytes: int) -> int:
             input_bytes=input_bytes,
             max_output_tokens=1000,
             choices=1,
-            is_streaming=False,
+            is_sliced=False,
             tier="default",
             lines=lines,
             rates=(),

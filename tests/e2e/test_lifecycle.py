@@ -35,6 +35,14 @@ def ask(glassline: Glassline, **kwargs: Any) -> int:
     return exchange(glassline.port, post("/v1/chat/completions", BODY, **kwargs)).status
 
 
+def refuses_connections(port: int) -> bool:
+    try:
+        exchange(port, b"GET /healthz HTTP/1.0\r\n\r\n")
+    except ConnectionError:
+        return True
+    return False
+
+
 @pytest.mark.parametrize("role", ["gateway", "recorder", "ledger", "admin"])
 def test_a_dead_child_is_started_again(glassline: Glassline, role: str) -> None:
     [before] = glassline.pids_of(role)
@@ -47,7 +55,7 @@ def test_a_dead_child_is_started_again(glassline: Glassline, role: str) -> None:
     wait_until(lambda: httpx.get(f"{glassline.admin_url}/healthz").status_code == 200, "the admin port", timeout_s=10)
 
 
-def test_a_stream_survives_the_stop_and_new_requests_are_refused(start_glassline: StartGlassline) -> None:
+def test_a_stream_survives_the_stop_and_new_connections_are_refused(start_glassline: StartGlassline) -> None:
     go_on = threading.Event()
 
     def script(connection: Connection) -> None:
@@ -63,8 +71,9 @@ def test_a_stream_survives_the_stop_and_new_requests_are_refused(start_glassline
             client.send(post("/v1/chat/completions", BODY, headers=("x-glassline-session: stays",)))
             client.read_until(b"one")
             glassline.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: exchange(glassline.port, b"GET /readyz HTTP/1.0\r\n\r\n").status == 503, "draining")
-            assert ask(glassline) == 503
+            wait_until(lambda: refuses_connections(glassline.port), "the end of listening")
+            idle.send(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert idle.read_until(b"ready\n").startswith(b"HTTP/1.1 503")
             go_on.set()
             assert client.read_all().raw.endswith(b"0\r\n\r\n")
         assert glassline.process.wait(timeout_s=20) == 0
@@ -264,6 +273,27 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return cert_file, key_file
+
+
+def test_a_renewed_certificate_is_taken_up_and_a_broken_one_is_not(
+    start_glassline: StartGlassline, simulator: Simulator, tmp_path: Path
+) -> None:
+    cert, key = make_certificate(tmp_path)
+    secure = start_glassline(simulator.url, {"listen": {"tls": {"cert": str(cert), "key": str(key)}}})
+
+    def shown() -> str:
+        return ssl.get_server_certificate(("127.0.0.1", secure.port), timeout=10).strip()
+
+    first = cert.read_text().strip()
+    assert shown() == first
+    make_certificate(tmp_path)
+    second = cert.read_text().strip()
+    secure.reload()
+    wait_until(lambda: shown() == second != first, "the new certificate")
+    cert.write_text("nonsense")
+    secure.reload()
+    wait_until(lambda: "the certificate in force stays" in secure.stderr, "the report")
+    assert shown() == second
 
 
 def test_tls_on_both_sides(start_glassline: StartGlassline, simulator: Simulator, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.gateway.framing import ChunkDecoder
+from proxy.framing import ChunkDecoder
 from tests.conftest import StartGlassline
 from tests.harness import Glassline
 from tests.harness.client import Answer, exchange, post
@@ -61,7 +61,7 @@ UNREADABLE: dict[str, bytes] = {
 
 
 def serve(start: StartGlassline, upstream: ScriptedUpstream, limit_usd: str) -> Glassline:
-    budgets = [{"limit_usd": limit_usd, "window": "total"}]
+    budgets = [{"limit_usd": limit_usd, "window": "total", "streams": "sliced"}]
     return start(upstream.url, {"keys": [{"name": "capped", "key": KEY, "budgets": budgets}]})
 
 
@@ -237,7 +237,13 @@ def test_a_burst_in_any_dialect_is_covered_or_cut(
             "upstreams": {
                 "house": {"base_url": f"http://127.0.0.1:{upstream.port}", "wire": wire, "allow_private": True}
             },
-            "keys": [{"name": "capped", "key": KEY, "budgets": [{"limit_usd": limit_usd, "window": "total"}]}],
+            "keys": [
+                {
+                    "name": "capped",
+                    "key": KEY,
+                    "budgets": [{"limit_usd": limit_usd, "window": "total", "streams": "sliced"}],
+                }
+            ],
             "pricing": {"overrides": [{"model": "house", "alias_of": "openai/gpt-4o-mini"}]},
         }
         glassline = start_glassline(None, config)
@@ -262,8 +268,16 @@ def test_an_array_of_gemini_is_held_until_everything_is_covered(start_glassline:
                 "house": {"base_url": f"http://127.0.0.1:{upstream.port}", "wire": "gemini", "allow_private": True}
             },
             "keys": [
-                {"name": "capped", "key": KEY, "budgets": [{"limit_usd": LITTLE, "window": "total"}]},
-                {"name": "rich", "key": "sk-rich-0123456789abc", "budgets": [{"limit_usd": 1, "window": "total"}]},
+                {
+                    "name": "capped",
+                    "key": KEY,
+                    "budgets": [{"limit_usd": LITTLE, "window": "total", "streams": "sliced"}],
+                },
+                {
+                    "name": "rich",
+                    "key": "sk-rich-0123456789abc",
+                    "budgets": [{"limit_usd": 1, "window": "total", "streams": "sliced"}],
+                },
             ],
             "pricing": {"overrides": [{"model": "house", "alias_of": "openai/gpt-4o-mini"}]},
         }

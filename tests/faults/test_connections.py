@@ -139,28 +139,6 @@ def test_an_upload_that_the_upstream_does_not_take_is_the_upstreams_fault(start_
     assert (answer.status, row["outcome"], row["error_code"]) == (504, "timeout", "upstream_timeout")
 
 
-def test_a_request_that_was_sent_again_says_so(start_glassline: StartGlassline) -> None:
-    is_first = True
-
-    def script(connection: Connection) -> None:
-        nonlocal is_first
-        if is_first:
-            connection.send(with_length(CHAT))
-            is_first = False
-        elif len(upstream.requests) == 2:
-            connection.socket.close()  # on the kept connection, before a byte of the answer
-        else:
-            connection.send(with_length(CHAT))
-
-    with ScriptedUpstream(script) as upstream:
-        glassline = start_glassline(upstream.url)
-        for _ in range(2):
-            assert exchange(glassline.port, post("/v1/chat/completions", BODY)).status == 200
-        rows = glassline.wait_for_rows(2)
-    assert [row["mutated"] for row in rows] == ["", "resent"]
-    assert len(upstream.requests) == 3
-
-
 def test_keys_that_cannot_be_read_leave_deadlines_and_the_last_keys_in_force(start_glassline: StartGlassline) -> None:
     with ScriptedUpstream() as upstream:
         glassline = start_glassline(upstream.url, {"timeouts": {"header": 1}})

@@ -302,7 +302,7 @@ def test_a_full_pool_is_a_502_and_not_a_wait_without_end(start_glassline: StartG
         config = {"timeouts": TIMEOUTS | {"idle": 20}, "limits": {"connections_per_upstream": 1}}
         glassline = start_glassline(upstream.url, config)
         with RawClient(glassline.port) as first:
-            first.send(post("/v1/chat/completions", STREAM_BODY))
+            first.send(post("/v1/chat/completions", STREAM_BODY, close=False))
             first.read_until(b"one")
             answer = exchange(glassline.port, post("/v1/chat/completions", BODY))
             assert answer.status == 502

@@ -12,8 +12,9 @@ from proxy.errors import StoreError
 from proxy.gates.globs import Globs
 from proxy.gates.keys import DynamicKey, KeyRing, decode_snapshot, digest_of, encode_snapshot, policy_of
 from proxy.reservations import RateRule
+from proxy.secrets import Secret
 
-PEPPER = b"p" * 32
+PEPPER = Secret(b"p" * 32)
 SECRET = "gl-0123456789abcdef"
 
 
@@ -64,7 +65,7 @@ def test_no_other_bytes_are_a_key(credential: bytes) -> None:
 def test_the_ring_holds_no_secret_and_another_pepper_opens_nothing() -> None:
     ring = KeyRing([key()], [], PEPPER)
     assert SECRET not in repr(vars(ring))
-    moved = KeyRing([], [made(digest=digest_of(SECRET.encode(), PEPPER).hex())], b"another")
+    moved = KeyRing([], [made(digest=digest_of(SECRET.encode(), PEPPER).hex())], Secret(b"another"))
     assert moved.find(SECRET.encode()) is None
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -53,7 +53,7 @@ def transitions(zone: str, start: int, end: int) -> list[int]:
     second=st.integers(FIRST, LAST),
     extra_ms=st.integers(0, 999),
 )
-@settings(max_examples=4000, deadline=None)
+@settings(max_examples=10_000, deadline=None)
 def test_windows_tile_time(kind: WindowKind, zone: str, second: int, extra_ms: int) -> None:
     now = second * 1000 + extra_ms
     start, end = window(kind, zone, now)
@@ -153,6 +153,26 @@ def test_a_change_by_half_an_hour_cuts_one_hour_short() -> None:
         lengths.append((now - start) // 60_000)
     assert lengths == [60, 30, 60, 60]
     assert timedelta(minutes=sum(lengths)) == timedelta(hours=3.5)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+@pytest.mark.parametrize("year", [2026, 2028, 2038, 2100])
+def test_a_year_has_its_days_and_months_each_once(zone: str, year: int) -> None:
+    """Leap days, months of 28 to 31 days, and the second in which 32 bits end."""
+    start, end = ms(f"{year}-01-01", zone), ms(f"{year + 1}-01-01", zone)
+    days = (date(year + 1, 1, 1) - date(year, 1, 1)).days
+    for kind, count in (("day", days), ("month", 12)):
+        edges = [start]
+        while edges[-1] < end:
+            edges.append(window(kind, zone, edges[-1])[1])  # type: ignore[arg-type]  # of the loop's own
+        assert (edges[-1], len(edges) - 1) == (end, count)
+
+
+def test_the_second_in_which_32_bits_end_is_a_second_like_any_other() -> None:
+    last = ms("2038-01-19T03:14:07")
+    assert window("minute", "UTC", last) == window("minute", "UTC", last + 1000)
+    assert window("day", "Europe/Berlin", last) == window("day", "Europe/Berlin", last + 1000)
+    assert window("month", "UTC", last + 1000) == (ms("2038-01-01"), ms("2038-02-01"))
 
 
 def test_total_never_ends() -> None:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest
+from proxy.framing import RequestHead, read_request_head
 from proxy.gateway.claims import Claims, read_claims
 from proxy.gateway.dialects import ALIASES, FAMILIES, find_alias
-from proxy.gateway.framing import RequestHead, read_request_head
 from proxy.gateway.rate_policy import RatePolicy, read_rate_policy
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

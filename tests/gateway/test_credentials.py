@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.config import Config, parse_config
 from proxy.errors import BadRequest
+from proxy.framing import RequestHead, read_request_head
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyRing
 from proxy.gateway.credentials import (
@@ -21,10 +22,10 @@ from proxy.gateway.credentials import (
     recorded_headers,
     target_without_credentials,
 )
-from proxy.gateway.framing import RequestHead, read_request_head
 from proxy.gateway.gate import Gate
 from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.routing import Router, build_targets
+from proxy.secrets import Secret
 
 KEY = b"sk-glassline-0123456789abcdef"
 LENT = b"sk-of-the-provider-0123456789"
@@ -49,7 +50,7 @@ def head_of(*lines: bytes, target: bytes = b"/v1/chat/completions") -> RequestHe
 
 
 def opened(*lines: bytes, target: bytes = b"/v1/chat/completions", config: Config = LENDING) -> Opening:
-    gate = Gate(config, KeyRing(config.keys, (), b"p" * 32), Budgets(), owner="test")
+    gate = Gate(config, KeyRing(config.keys, (), Secret(b"p" * 32)), Budgets(), owner="test")
     openings = Openings(gate, Router(build_targets(config), "openai"), config.limits)
     head = b"POST %b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (target, b"".join(b"%b\r\n" % line for line in lines))
     return openings.find(head)[0]
@@ -252,7 +253,7 @@ def test_a_key_within_another_subprotocol_stays_here(token: bytes) -> None:
 
 
 def test_long_heads_are_not_remembered_since_anybody_may_send_them() -> None:
-    gate = Gate(LENDING, KeyRing(LENDING.keys, (), b"p" * 32), Budgets(), owner="test")
+    gate = Gate(LENDING, KeyRing(LENDING.keys, (), Secret(b"p" * 32)), Budgets(), owner="test")
     openings = Openings(gate, Router(build_targets(LENDING), "openai"), LENDING.limits)
     for line, is_kept in ((b"x: y", True), (b"x: " + b"y" * 10_000, False)):
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from proxy.config import Config
+from proxy.framing import read_request_head
 from proxy.gates.budgets import Budgets, shared_templates
 from proxy.gates.keys import KeyPolicy, KeyRing
-from proxy.gateway.framing import read_request_head
 from proxy.gateway.gate import Gate
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Router, build_targets
 from proxy.operations import DIALECTS_OF, find_operation
 from proxy.reservations import Reserve
+from proxy.secrets import Secret
 
 KEY = "sk-gated-0123456789"
 NOW_MS = 1_795_000_000_000
@@ -42,7 +43,7 @@ class Desk:
                 **(top or {}),
             }
         )
-        self.keys = KeyRing(config.keys, (), b"pepper")
+        self.keys = KeyRing(config.keys, (), Secret(b"pepper"))
         self.gate = Gate(config, self.keys, Budgets(shared_templates(config.budgets)), owner="test")
         self.router = Router(build_targets(config), "openai")
 
@@ -212,8 +213,10 @@ def test_a_free_upstream_has_nothing_to_bound() -> None:
     ],
 )
 def test_every_dialect_reserves_what_its_body_allows(path: str, body: object, want: tuple[object, ...]) -> None:
+    sliced = reserve(Desk(budgets=[{**BUDGET, "streams": "sliced"}]).ask(path, body))
+    assert (sliced.endpoint, sliced.max_output_tokens, sliced.choices, sliced.is_sliced) == want
     found = reserve(Desk(budgets=[BUDGET]).ask(path, body))
-    assert (found.endpoint, found.max_output_tokens, found.choices, found.is_streaming) == want
+    assert not found.is_sliced
     assert (found.model, found.is_bounded, len(found.lines)) == ("m", True, 1)
 
 

@@ -7,22 +7,23 @@ import pytest
 
 from proxy.config import Config
 from proxy.errors import BadRequest
+from proxy.framing import read_request_head, read_response_head
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyRing
 from proxy.gateway.capture import Capture
 from proxy.gateway.credentials import credential_line
-from proxy.gateway.framing import read_request_head, read_response_head
 from proxy.gateway.gate import Gate
 from proxy.gateway.heads import request_head, response_head
 from proxy.gateway.opening import Openings
 from proxy.gateway.routing import Router, build_targets
 from proxy.records import Begin, BeginTemplate
+from proxy.secrets import Secret
 
 
 @pytest.fixture
 def openings() -> Openings:
     config = Config()
-    gate = Gate(config, KeyRing((), (), b"p" * 32), Budgets(), owner="test")
+    gate = Gate(config, KeyRing((), (), Secret(b"p" * 32)), Budgets(), owner="test")
     return Openings(gate, Router(build_targets(config), "openai"), config.limits)
 
 
@@ -140,3 +141,10 @@ def test_a_capture_within_the_limit_leaves_hashing_to_others() -> None:
     capture.add(b"12345")
     assert capture.take() == b"12345"
     assert capture.sha256 == b""
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Original-URL", "x-rewrite-url", "X-Original-URI", "X-Forwarded-Prefix", "X_Rewrite_URL"]
+)
+def test_a_header_that_names_another_path_never_leaves(name: str) -> None:
+    assert b"/admin" not in request(name.encode() + b": /admin\r\n")

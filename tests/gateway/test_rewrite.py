@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.config import parse_config
-from proxy.gateway.framing import read_request_head, read_response_head
+from proxy.framing import read_request_head, read_response_head
 from proxy.gateway.rewrite import ResultsRewriter, ReturnPath, return_path, rewrite_head
 from proxy.gateway.routing import Router, build_targets
 

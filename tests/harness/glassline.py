@@ -25,6 +25,7 @@ class Glassline:
         *,
         args: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        program: Sequence[str] = ("proxy",),
     ) -> None:
         self.directory = directory
         self.data_dir = directory / "data"
@@ -33,6 +34,7 @@ class Glassline:
         self.admin_port = 0
         self._args = tuple(args)
         self._env = dict(env or {})
+        self._program = tuple(program)
         self._process: Process | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self.write_config(config)
@@ -63,21 +65,29 @@ class Glassline:
         text = config if isinstance(config, str) else yaml.safe_dump(dict(config), sort_keys=False)
         self.config_file.write_text(text or "{}\n", encoding="utf-8")
 
-    def start(self) -> Glassline:
-        """Start it and wait until it says that it is ready."""
-        ports = self.data_dir / "run" / "ports.json"
-        ports.unlink(missing_ok=True)
-        flags = ["--port", "0", "--admin-port", "0", "--data-dir", str(self.data_dir), "--log-format", "json"]
-        command = [sys.executable, "-m", "proxy", "serve", "-c", str(self.config_file), *flags, *self._args]
-        self._process = Process(command, self.directory, name="glassline", env=self._env)
+    def start(self, env: Mapping[str, str] | None = None) -> Glassline:
+        """Start it and wait until it says that it is ready; `env` holds for this start only."""
+        self.launch(env)
         try:
-            self._process.wait_for(ports.exists, "its ports")
+            self.process.wait_for(self.ports_file.exists, "its ports")
         except BaseException:
             self.close()
             raise
-        numbers = json.loads(ports.read_bytes())
+        numbers = json.loads(self.ports_file.read_bytes())
         self.port, self.admin_port = numbers["data"], numbers["admin"]
         return self
+
+    @property
+    def ports_file(self) -> Path:
+        """Where it says that it is ready; a restart writes it anew."""
+        return self.data_dir / "run" / "ports.json"
+
+    def launch(self, env: Mapping[str, str] | None = None) -> None:
+        """Start it and wait for nothing."""
+        self.ports_file.unlink(missing_ok=True)
+        flags = ["--port", "0", "--admin-port", "0", "--data-dir", str(self.data_dir), "--log-format", "json"]
+        command = [sys.executable, "-m", *self._program, "serve", "-c", str(self.config_file), *flags, *self._args]
+        self._process = Process(command, self.directory, name="glassline", env={**self._env, **(env or {})})
 
     def reload(self) -> None:
         """Send SIGHUP."""

@@ -52,7 +52,7 @@ def test_the_fees_of_tools_are_reserved_at_once() -> None:
     assert rates is not None
     assert rates.tool_call_nano > 0
     plain, with_tools = (
-        demand(request("a", tool_calls=calls, is_streaming=True, max_output_tokens=10_000), rates) for calls in (0, 3)
+        demand(request("a", tool_calls=calls, is_sliced=True, max_output_tokens=10_000), rates) for calls in (0, 3)
     )
     assert plain.output_tokens == FIRST_SLICE
     assert with_tools.output_tokens is None, "an extension could not know of the fees"
@@ -61,7 +61,7 @@ def test_the_fees_of_tools_are_reserved_at_once() -> None:
 
 def test_a_faster_answer_is_never_covered_at_the_price_of_a_slow_one() -> None:
     rates = [table().rates("claude-opus-5", provider="anthropic", at=AT, speed=speed) for speed in (None, "fast")]
-    slow, fast = (demand(request("a", speed="fast", is_streaming=True), each) for each in rates)
+    slow, fast = (demand(request("a", speed="fast", is_sliced=True), each) for each in rates)
     assert fast.nano_usd > slow.nano_usd > 0
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_reserved_for_what_has_no_bound_however_well_its_price_is_kno
 
 
 def test_embeddings_put_out_nothing() -> None:
-    assert needs(endpoint="embeddings", is_streaming=True).nano_usd == 1000 * INPUT
+    assert needs(endpoint="embeddings", is_sliced=True).nano_usd == 1000 * INPUT
 
 
 @given(st.integers(0, 10**9), st.none() | st.integers(-(10**9), 10**12))
@@ -105,18 +105,18 @@ WHOLE = 1000 * INPUT + 10_000 * OUTPUT
 
 def test_near_the_cap_a_stream_holds_all_it_can_cost(ledger: Ledger) -> None:
     line = total(NEAR * WHOLE - 1)
-    answer = granted(ledger, request("a", line, max_output_tokens=10_000, is_streaming=True))
+    answer = granted(ledger, request("a", line, max_output_tokens=10_000, is_sliced=True))
     assert (answer.output_tokens, answer.reserved_nano_usd) == (None, WHOLE)
 
 
 def test_far_from_the_cap_a_stream_holds_a_slice(ledger: Ledger) -> None:
-    answer = granted(ledger, request("a", total(NEAR * WHOLE), max_output_tokens=10_000, is_streaming=True))
+    answer = granted(ledger, request("a", total(NEAR * WHOLE), max_output_tokens=10_000, is_sliced=True))
     assert answer.output_tokens == FIRST_SLICE
 
 
 def test_a_stream_whose_budget_fills_up_meanwhile_covers_the_rest_at_its_next_extension(ledger: Ledger) -> None:
     line = total(NEAR * WHOLE)
-    granted(ledger, request("a", line, max_output_tokens=10_000, is_streaming=True))
+    granted(ledger, request("a", line, max_output_tokens=10_000, is_sliced=True))
     granted(ledger, request("b", line, max_output_tokens=100_000))
     (answer,) = ledger.handle([Extend(1, "a", 1025)])
     assert isinstance(answer, Granted)
@@ -125,7 +125,7 @@ def test_a_stream_whose_budget_fills_up_meanwhile_covers_the_rest_at_its_next_ex
 
 def test_an_extension_never_covers_more_than_the_request_can_produce(ledger: Ledger) -> None:
     line = total(DOLLAR)
-    granted(ledger, request("a", line, max_output_tokens=10_000, is_streaming=True))
+    granted(ledger, request("a", line, max_output_tokens=10_000, is_sliced=True))
     (answer,) = ledger.handle([Extend(1, "a", 2**53)])
     assert answer == Granted(1, WHOLE, None, DOLLAR - WHOLE)
     assert balance(ledger, line) == (0, WHOLE)

@@ -245,7 +245,7 @@ def test_a_total_budget_that_becomes_rolling_forgets_its_past_in_one_go(ledger: 
 
 def test_a_stream_reserves_a_slice_and_grows_on_demand(ledger: Ledger) -> None:
     line = total(DOLLAR)
-    first = granted(ledger, request("a", line, max_output_tokens=10_000, is_streaming=True))
+    first = granted(ledger, request("a", line, max_output_tokens=10_000, is_sliced=True))
     assert (first.output_tokens, first.reserved_nano_usd) == (1024, 1000 * INPUT + 1024 * OUTPUT)
     asked = 1025
     covered: list[int | None] = []
@@ -262,7 +262,7 @@ def test_a_stream_reserves_a_slice_and_grows_on_demand(ledger: Ledger) -> None:
 
 def test_extending_to_what_is_covered_costs_nothing(ledger: Ledger) -> None:
     line = total(DOLLAR)
-    granted(ledger, request("a", line, max_output_tokens=10_000, is_streaming=True))
+    granted(ledger, request("a", line, max_output_tokens=10_000, is_sliced=True))
     before = balance(ledger, line)
     (answer,) = ledger.handle([Extend(1, "a", 1024)])
     assert isinstance(answer, Granted)
@@ -272,7 +272,7 @@ def test_extending_to_what_is_covered_costs_nothing(ledger: Ledger) -> None:
 
 def test_an_extension_takes_what_fits_and_is_refused_when_not_even_that_does(ledger: Ledger) -> None:
     line = total(1000 * INPUT + 1500 * OUTPUT + 1999)
-    granted(ledger, request("a", line, max_output_tokens=10_000, is_streaming=True))
+    granted(ledger, request("a", line, max_output_tokens=10_000, is_sliced=True))
     (answer,) = ledger.handle([Extend(1, "a", 1100)])
     assert isinstance(answer, Granted)
     assert answer.output_tokens == 1500
@@ -283,7 +283,7 @@ def test_an_extension_takes_what_fits_and_is_refused_when_not_even_that_does(led
 
 
 def test_a_stream_that_hides_reasoning_reserves_all_at_once(ledger: Ledger) -> None:
-    answer = granted(ledger, request("a", total(DOLLAR), model=HIDING, max_output_tokens=9000, is_streaming=True))
+    answer = granted(ledger, request("a", total(DOLLAR), model=HIDING, max_output_tokens=9000, is_sliced=True))
     assert (answer.output_tokens, answer.reserved_nano_usd) == (None, 1000 * INPUT + 9000 * OUTPUT)
 
 
@@ -294,7 +294,7 @@ def test_extending_what_is_not_open_is_refused(ledger: Ledger) -> None:
 def test_a_stream_survives_a_restart_of_the_ledger(path: Path, hands: Hands) -> None:
     line = total(DOLLAR)
     first = Ledger(path, price_book(), hands.clock())
-    granted(first, request("a", line, max_output_tokens=10_000, is_streaming=True))
+    granted(first, request("a", line, max_output_tokens=10_000, is_sliced=True))
     first.close()
     second = Ledger(path, price_book(), hands.clock())
     (answer,) = second.handle([Extend(1, "a", 2000)])
@@ -335,7 +335,7 @@ def test_hostile_numbers_are_refused_and_never_raise(ledger: Ledger, huge: int) 
         request("b", line, input_bytes=huge),
         request("c", line, choices=huge),
         request("d", line, choices=huge, max_output_tokens=huge, input_bytes=huge),
-        request("e", line, max_output_tokens=huge, choices=huge, model=HIDING, is_streaming=True),
+        request("e", line, max_output_tokens=huge, choices=huge, model=HIDING, is_sliced=True),
     ):
         answer = refused(ledger, message)
         assert (answer.name, answer.spent, answer.reserved) == ("total", 0, 0)
@@ -559,3 +559,65 @@ def test_open_lists_the_reservations_of_one_owner(ledger: Ledger) -> None:
     (opened,) = ledger.handle([Open(3, "two")])
     assert isinstance(opened, Opened)
     assert [(entry.exchange, entry.owner, entry.created_ms) for entry in opened.reservations] == [("b", "two", NOON_MS)]
+
+
+# The database's own guard
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "reserved_nano_usd = limit_nano_usd + 1",
+        "spent_nano_usd = limit_nano_usd, reserved_nano_usd = 1",
+        "spent_nano_usd = -1",
+        "reserved_nano_usd = -1",
+        "overrun_nano_usd = -1",
+        "granted_nano_usd = granted_nano_usd + 1",
+        "granted_nano_usd = NULL",
+        "is_hard = 0",
+        "limit_nano_usd = limit_nano_usd + 1",
+        "limit_nano_usd = -1",
+    ],
+)
+def test_the_database_itself_refuses_what_would_pass_a_cap(ledger: Ledger, path: Path, change: str) -> None:
+    granted(ledger, request("a", total(DOLLAR)))
+    connection = apsw.Connection(str(path))
+    try:
+        with pytest.raises(apsw.ConstraintError):
+            connection.execute(f"UPDATE accounts SET {change}")  # noqa: S608 - a test's own
+    finally:
+        connection.close()
+
+
+def test_what_a_lowered_limit_had_to_tolerate_is_tolerated_no_longer_than_it_lasts(ledger: Ledger, path: Path) -> None:
+    granted(ledger, request("a", total(10 * NEED)))
+    granted(ledger, request("b", total(10 * NEED)))
+    assert refused(ledger, request("c", total(NEED))).reason == "budget"
+    assert _granted(path) == 2 * NEED
+    ledger.handle([Release("a")])
+    assert _granted(path) == NEED
+    ledger.handle([Settle(1, "b", NEED // 2)])
+    assert _granted(path) == NEED, "never below the limit"
+    ledger.handle([Settle(1, "d", 0)])
+    assert overrun(path, "total") == 0
+
+
+def test_a_rolling_window_that_empties_takes_its_tolerance_along(ledger: Ledger, hands: Hands, path: Path) -> None:
+    line = rolling(10 * NEED, 3_600_000)
+    for exchange in "abc":
+        granted(ledger, request(exchange, line))
+        ledger.handle([Settle(1, exchange, NEED)])
+    lowered = rolling(NEED, 3_600_000)
+    refused(ledger, request("d", lowered))
+    assert _granted(path) == 3 * NEED
+    hands.advance(2 * 3600)
+    granted(ledger, request("e", lowered))
+    assert _granted(path) == NEED
+
+
+def _granted(path: Path) -> int:
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return int(connection.execute("SELECT granted_nano_usd FROM accounts").get)
+    finally:
+        connection.close()

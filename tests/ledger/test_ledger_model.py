@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
@@ -45,7 +48,14 @@ class ModelAccount:
             self.granted = max(limit, self.spent + self.reserved - self.overrun)
 
     def forget(self, now_ms: int) -> None:
-        self.spendings = [(leaves, amount) for leaves, amount in self.spendings if leaves > now_ms]
+        left = [(leaves, amount) for leaves, amount in self.spendings if leaves > now_ms]
+        if sum(amount for _, amount in left) != self.spent:
+            self.spendings = left
+            self.tighten()
+
+    def tighten(self) -> None:
+        """What was committed when the limit was lowered counts only as long as it is."""
+        self.granted = max(self.limit, min(self.granted, self.spent + self.reserved - self.overrun))
 
 
 @dataclass
@@ -113,6 +123,12 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             if key[0] != "watch"
         )
 
+    def leaves(self, key: AccountKey) -> int:
+        """Return when what is reserved now leaves a rolling window: never before what was spent already."""
+        now = (self.hands.wall_ms // BUCKET_MS + 1) * BUCKET_MS + ROLLING_MS
+        newest = max((leaves for leaves, amount in self.accounts[key].spendings if amount), default=0)
+        return max(now, min(newest, now + ROLLING_MS))
+
     def is_near(self, keys: list[AccountKey], whole: int) -> bool:
         """Say whether the whole fits and not many more would: then it is held at once."""
         rooms = [
@@ -132,20 +148,17 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         ),
         input_bytes=st.integers(0, 2_000),
         output=st.integers(1, 3_000),
-        is_streaming=st.booleans(),
+        is_sliced=st.booleans(),
     )
-    def reserve(self, budgets: list[tuple[str, str]], input_bytes: int, output: int, is_streaming: bool) -> object:
+    def reserve(self, budgets: list[tuple[str, str]], input_bytes: int, output: int, is_sliced: bool) -> object:
         self.count += 1
         exchange = f"x{self.count}"
         lines = [self.line(*budget) for budget in budgets]
         keys = [self.account(line)[0] for line in lines]
         whole = input_bytes * INPUT + output * OUTPUT
-        is_sliced = is_streaming and output > FIRST_SLICE and not self.is_near(keys, whole)
-        covered = FIRST_SLICE if is_sliced else None
+        covered = FIRST_SLICE if is_sliced and output > FIRST_SLICE and not self.is_near(keys, whole) else None
         amount = input_bytes * INPUT + (covered or output) * OUTPUT
-        message = request(
-            exchange, *lines, input_bytes=input_bytes, max_output_tokens=output, is_streaming=is_streaming
-        )
+        message = request(exchange, *lines, input_bytes=input_bytes, max_output_tokens=output, is_sliced=is_sliced)
         answer = ask(self.ledger, message)
         if not self.fits(keys, amount):
             assert isinstance(answer, Refused)
@@ -153,8 +166,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             return multiple()
         assert isinstance(answer, Granted)
         assert (answer.reserved_nano_usd, answer.output_tokens) == (amount, covered)
-        leaves = (self.hands.wall_ms // BUCKET_MS + 1) * BUCKET_MS + ROLLING_MS
-        places = [(key, leaves if key[0] == "hour" else FOREVER) for key in keys]
+        places = [(key, self.leaves(key) if key[0] == "hour" else FOREVER) for key in keys]
         self.reservations[exchange] = ModelReservation(amount, input_bytes, covered, output, places)
         for key in keys:
             self.accounts[key].reserved += amount
@@ -208,6 +220,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             account.spendings.append((leaves, actual))
             if key[0] != "watch":
                 account.overrun += max(0, account.spent + account.reserved - account.granted - account.overrun)
+                account.tighten()
 
     @rule(exchange=consumes(standing))
     def release(self, exchange: str) -> None:
@@ -215,6 +228,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.ledger.handle([Release(exchange)])
         for key, _ in standing.accounts:
             self.accounts[key].reserved -= standing.amount
+            self.accounts[key].tighten()
 
     @rule()
     def crash(self) -> None:
@@ -223,6 +237,31 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.generation += 1
         shutil.copytree(before, self.path.parent)
         self.ledger.close()
+        self.ledger = Ledger(self.path, price_book(), self.hands.clock())
+
+    @rule(exchange=standing, step=st.integers(0, 40), ends=st.booleans())
+    def crash_between_two_statements(self, exchange: str, step: int, ends: bool) -> None:
+        """Kill the ledger somewhere within a batch that extends, settles, releases and reserves: nothing of it stays."""
+        snapshots: list[Path] = []
+
+        def about_to_run(*_: object) -> bool:
+            if len(snapshots) <= step:
+                snapshots.append(self.directory / f"{self.generation}-{len(snapshots)}")
+                shutil.copytree(self.path.parent, snapshots[-1])
+            return True
+
+        connection = self.ledger._connection
+        connection.exec_trace = about_to_run
+        try:
+            last = Settle(1, exchange, 12_345) if ends else Release(exchange)
+            new = request("new", self.line("total", ""), self.line("daily", "ann"), self.line("hour", ""))
+            self.ledger.handle([Extend(2, exchange, 2_000), last, new])
+        finally:
+            connection.exec_trace = None
+        self.ledger.close()
+        self.generation += 1
+        shutil.rmtree(self.path.parent, ignore_errors=True)
+        shutil.move(snapshots[-1], self.path.parent)
         self.ledger = Ledger(self.path, price_book(), self.hands.clock())
 
     @rule(minutes=st.one_of(st.integers(0, 90), st.integers(-90, 60 * 30)))
@@ -278,6 +317,38 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         finally:
             self.ledger.close()
             shutil.rmtree(self.directory)
+
+
+OPERATIONS = 1_000_000 if os.environ.get("GLASSLINE_LONG") else 20_000
+
+
+@pytest.mark.timeout(3600 if os.environ.get("GLASSLINE_LONG") else 120)
+def test_twenty_thousand_operations_leave_every_account_exact_to_the_nano_dollar() -> None:
+    """One ledger, one seed, the same model: what adds up over a long life, which short schedules cannot show."""
+    rng, machine, standing = random.Random(20_000), LedgerAgainstModel(), list[str]()
+    budgets = [(name, scope) for name in ("total", "daily", "hour", "watch") for scope in ("", "ann")]
+    try:
+        machine.choose_limits(limit=15_000_000)
+        for number in range(OPERATIONS):
+            match rng.choices(("reserve", "extend", "settle", "release", "clock", "limit"), (40, 20, 30, 8, 1, 1))[0]:
+                case "reserve":
+                    chosen = rng.sample(budgets, rng.randint(1, 4))
+                    made = machine.reserve(chosen, rng.randrange(2000), rng.randint(1, 3000), rng.random() < 0.5)
+                    standing += [made] if isinstance(made, str) else []
+                case "extend" if standing:
+                    machine.extend(rng.choice(standing), rng.randrange(4000))
+                case "settle" if standing:
+                    machine.settle(standing.pop(rng.randrange(len(standing))), rng.choice((None, 0, 33, 100, 150)))
+                case "release" if standing:
+                    machine.release(standing.pop(rng.randrange(len(standing))))
+                case "clock":
+                    machine.turn_the_clock(rng.randint(-90, 180))
+                case "limit":
+                    machine.limits["hour"] = rng.randrange(20_000_000)
+            if number % 500 == 0:
+                machine.the_ledger_agrees_with_the_model()
+    finally:
+        machine.teardown()
 
 
 TestLedgerAgainstModel = LedgerAgainstModel.TestCase

@@ -30,6 +30,7 @@ from proxy.ledger.server import serve
 from proxy.reservations import Balance, BudgetLine, Granted, RateRule, Refused, Reserve, Settle
 from tests.harness.process import ROOT, wait_until
 from tests.ledger.scenes import DOLLAR, NEED, price_book, request, total
+from tests.ledger.throughput import ledger_throughput
 
 
 class LedgerProcess:
@@ -221,7 +222,7 @@ async def test_a_gateway_reserves_extends_finishes_and_releases(ledger_process: 
     answers = await asyncio.gather(*(asked.reserve(request(f"x{number}", line)) for number in range(50)))
     assert all(isinstance(answer, Granted) for answer in answers)
     assert await asked.reserved(line) == 50 * NEED
-    stream = await asked.reserve(request("s", line, max_output_tokens=5000, is_streaming=True))
+    stream = await asked.reserve(request("s", line, max_output_tokens=5000, is_sliced=True))
     assert isinstance(stream, Granted)
     grown = await asked.extend("s", 1500)
     assert isinstance(grown, Granted)
@@ -440,3 +441,16 @@ async def test_a_busy_ledger_commits_in_groups(
         print(f"\n{rate:.0f}/s, single p50 {percentiles[49]:.2f} ms p99 {percentiles[98]:.2f} ms")
     assert rate > 300
     await asked.client.close()
+
+
+def test_four_gateways_at_once_get_equal_shares_and_none_is_kept_waiting(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Bounds are far below what an idle machine does; the figures are for the report."""
+    figures = ledger_throughput(seconds=1.0)
+    for name, figure in figures.items():
+        record_property(name, figure)
+    print(figures)
+    assert figures["reserves_per_second"] > 300
+    assert figures["max_ms"] < 10_000
+    assert figures["fewest"] * 3 > figures["most"]

@@ -110,10 +110,22 @@ def test_a_model_that_hides_its_reasoning_is_held_to_the_end_of_every_response(l
     assert balance(ledger, line) == (0, NEED + (7 + 2 * 128_000) * OUTPUT)
 
 
-def test_far_from_the_cap_only_what_can_be_seen_is_held_and_near_it_all_if_it_fits(ledger: Ledger) -> None:
+def test_what_is_under_way_is_held_to_its_end_or_refused(ledger: Ledger) -> None:
+    line = total(NEED + 999 * OUTPUT)
+    refusal = ask(ledger, cover(line, unseen_tokens=1000))
+    assert isinstance(refusal, Refused)
+    assert refusal.needed == NEED + 1000 * OUTPUT
+    assert balance(ledger, line) == (0, 0)
+    answer = ask(ledger, cover(line, unseen_tokens=999))
+    assert isinstance(answer, Granted)
+    assert answer.output_tokens is None
+    assert balance(ledger, line) == (0, NEED + 999 * OUTPUT)
+
+
+def test_in_slices_only_what_can_be_seen_is_held_and_near_the_cap_all_if_it_fits(ledger: Ledger) -> None:
     far, near, tight = total(LARGE, "far"), total(NEED + 2000 * OUTPUT, "near"), total(NEED + 10 * OUTPUT, "tight")
     for exchange, line, covered in (("a", far, 10), ("b", near, None), ("c", tight, 10)):
-        answer = ask(ledger, cover(line, exchange=exchange, unseen_tokens=1000))
+        answer = ask(ledger, cover(line, exchange=exchange, unseen_tokens=1000, is_sliced=True))
         assert isinstance(answer, Granted)
         assert answer.output_tokens == covered
     assert [balance(ledger, line)[1] for line in (far, near, tight)] == [NEED, NEED + 1000 * OUTPUT, NEED]

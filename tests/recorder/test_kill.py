@@ -9,6 +9,7 @@ import pytest
 
 from proxy.config import Config
 from proxy.store import SqliteStore, StoreReader, query
+from tests.harness.process import wait_until
 from tests.recorder.builders import ANSWER, ANSWER_NANO_USD
 from tests.recorder.processes import end, fold_all, kill, recorder, start, start_ready, writer
 
@@ -27,6 +28,9 @@ def test_killing_recorder_and_writer_at_random_loses_and_doubles_nothing(tmp_pat
     progress: set[int] = set()
     for round_ in range(KILLS):
         process = start_ready(recorder, tmp_path, config)
+        if round_ % 2:
+            had = stored_rows(tmp_path / "records.db")
+            wait_until(lambda had=had: stored_rows(tmp_path / "records.db") > had, "progress", timeout_s=60)  # type: ignore[misc]
         time.sleep(chance.uniform(0, 0.6))  # the instant of death is what is random here
         if round_ % 4 == 3:
             kill(written)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.boot import boot_id
 from proxy.config import Config
 from proxy.journal import JournalWriter
 from proxy.ledger.client import SyncLedgerClient
@@ -55,7 +56,7 @@ class LedgerUnderTest:
             input_bytes=len(PROMPT),
             max_output_tokens=200_000,
             choices=1,
-            is_streaming=False,
+            is_sliced=False,
             tier=None,
             lines=(LINE,),
             rates=(),
@@ -172,7 +173,7 @@ def test_reservations_of_the_living_stay_and_those_of_the_dead_are_decided_by_th
     dying = JournalWriter(tmp_path / "journal", "gateway-1")
     ledger_.reserve("living-without-begin", journal.name)
     ledger_.reserve("dying-without-begin", dying.name)
-    ledger_.reserve("of-a-writer-long-forgotten", "0000000000001-gateway-0-00000000")
+    ledger_.reserve("of-a-writer-long-forgotten", f"0000000000001-gateway-0-{boot_id()}-00000000")
     ledger_.reserve("dying-dispatched", dying.name)
     dying.begin(make_begin(id="dying-dispatched", is_reserved=True), PROMPT)
     recorder.step()
@@ -184,6 +185,17 @@ def test_reservations_of_the_living_stay_and_those_of_the_dead_are_decided_by_th
     recorder.step()
     assert ledger_.open() == {"living-without-begin"}
     # Nobody knows what was billed for it: the whole reservation is spent, never nothing.
+    assert ledger_.spent() == held > 0
+
+
+@pytest.mark.parametrize("owner", ["0000000000001-gateway-0-an0ther1-00000000", "restored"])
+def test_what_was_open_when_the_machine_lost_power_is_spent_though_no_trace_of_it_is_left(
+    ledger_: LedgerUnderTest, recorder: Recorder, owner: str
+) -> None:
+    ledger_.reserve("maybe-dispatched", owner)
+    held = reserved_of(ledger_, "maybe-dispatched")
+    recorder.step()
+    assert ledger_.open() == set()
     assert ledger_.spent() == held > 0
 
 

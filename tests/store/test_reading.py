@@ -70,7 +70,7 @@ def test_a_follower_sees_rows_in_the_order_of_recording(tmp_path: Path) -> None:
         store.write([make_record(make_begin(id="b")), make_record(make_begin(id="c"))], {})
         assert [row.id for row in reader.run(query.requests_after(seq))] == ["b", "c"]
         # A follower must not miss a row because the newest ones were deleted meanwhile.
-        store.purge_records(START_MS + 100, 500)
+        store.retention.purge_records(START_MS + 100, 500)
         store.write([make_record(make_begin(id="d"))], {})
         assert [row.id for row in reader.run(query.requests_after(seq + 2))] == ["d"]
 

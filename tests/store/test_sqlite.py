@@ -58,6 +58,7 @@ PROMISED_COLUMNS = [
     "request_bytes",
     "response_bytes",
     "mutated",
+    "retry_of",
 ]
 
 
@@ -130,6 +131,7 @@ def test_a_row_of_the_view_says_what_happened(store: SqliteStore, path: Path) ->
         "request_bytes": len(PROMPT),
         "response_bytes": len(ANSWER),
         "mutated": "include_usage",
+        "retry_of": None,
     }
     assert str(row["price_version"]).startswith("genai-prices ")
 
@@ -283,15 +285,15 @@ def test_retention_deletes_bodies_first_and_rows_later(store: SqliteStore, path:
     for index in range(10):
         request = PROMPT.replace(b"Say hello", secret + str(index).encode())
         store.write([make_record(make_begin(started_at_ms=START_MS + index), request=request)], {})
-    assert store.purge_bodies(START_MS + 6, 4) == 4
-    assert store.purge_bodies(START_MS + 6, 4) == 2
-    assert store.purge_bodies(START_MS + 6, 4) == 0
+    assert store.retention.purge_bodies(START_MS + 6, 4) == 4
+    assert store.retention.purge_bodies(START_MS + 6, 4) == 2
+    assert store.retention.purge_bodies(START_MS + 6, 4) == 0
     assert ask(path, "SELECT count(*) FROM bodies WHERE head IS NOT NULL") == [(8,)]
     assert ask(path, "SELECT count(*) FROM requests") == [(10,)]
-    assert store.purge_records(START_MS + 3, 500) == 3
+    assert store.retention.purge_records(START_MS + 3, 500) == 3
     assert ask(path, "SELECT count(*), min(started_at) FROM requests") == [(7, START_MS + 3)]
     assert ask(path, "SELECT count(*) FROM bodies") == [(14,)]
-    assert store.purge_oldest_bodies(500) == 4
+    assert store.retention.purge_oldest_bodies(500) == 4
     with StoreReader(path) as reader:
         (newest,) = reader.run(query.requests(limit=1))
         body = reader.run(query.body(newest.id, "request"))
@@ -306,18 +308,18 @@ def test_what_retention_deleted_is_not_in_the_file_any_more(path: Path) -> None:
         store.write([make_record(make_begin(user=marker.decode()), request=PROMPT + marker)], {})
         store.checkpoint(at_pages=1)
         assert marker in path.read_bytes()
-        assert store.purge_records(START_MS + 1, 500) == 1
-        store.release_pages(500)
+        assert store.retention.purge_records(START_MS + 1, 500) == 1
+        store.retention.release_pages(500)
     assert marker not in path.read_bytes()
 
 
 def test_pages_are_given_back(store: SqliteStore) -> None:
     noise = b"".join(sha256(str(index).encode()).digest() for index in range(20_000))
     store.write([make_record(request=noise) for _ in range(5)], {})
-    before = store.size_bytes()
-    store.purge_oldest_bodies(5)
-    assert store.size_bytes() < before / 5
-    store.release_pages(10_000)
+    before = store.retention.size_bytes()
+    store.retention.purge_oldest_bodies(5)
+    assert store.retention.size_bytes() < before / 5
+    store.retention.release_pages(10_000)
     assert store._connection.pragma("freelist_count") == 0
 
 

@@ -3,6 +3,7 @@
 #
 #   promtool and prometheus   Debian package prometheus
 #   nginx                     Debian package nginx (nginx-light would do)
+#   libfaketime               Debian package libfaketime
 #   node and npm              Debian packages nodejs and npm, installed (root only): they are too many to unpack
 #   SDKs for Python           pip, from tests/sdks/locks/core.lock, into .cache/sdks/core
 #   SDKs for Node             npm, from tests/node/package-lock.json
@@ -52,6 +53,8 @@ need() {
 need promtool prometheus --version
 need prometheus prometheus --version
 need nginx nginx -v
+ls "$root"/usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null | grep -q . ||
+    unpack libfaketime || say "libfaketime is missing: on Debian and Ubuntu, apt install libfaketime"
 
 tests/sdks/prepare.sh core || say "the SDKs for Python are missing: tests/sdks/prepare.sh core"
 

@@ -24,13 +24,14 @@ the longest context more makes little difference."""
 
 _BASE64: Final = rb'[A-Za-z0-9+/_-]{512,}+={0,2}+"'
 _INLINE: Final = re.compile(
-    rb'(?P<before>"(?:url|image_url)"\s*:\s*"data:image/[a-z0-9.+-]{2,20};base64,)'
+    # The quote in front stands outside the choice, so that the search leaps from one to the next.
+    rb'"(?:(?P<before>(?:url|image_url)"\s*:\s*"data:image/[a-z0-9.+-]{2,20};base64,)'
     + _BASE64
-    + rb'|(?P<named>"(?:media_type|mimeType|mime_type)"\s*:\s*"image/[a-z0-9.+-]{2,20}"\s*,\s*"data"\s*:\s*")'
+    + rb'|(?P<named>(?:media_type|mimeType|mime_type)"\s*:\s*"image/[a-z0-9.+-]{2,20}"\s*,\s*"data"\s*:\s*")'
     + _BASE64
-    + rb'|(?P<data>"data"\s*:\s*")'
+    + rb'|(?P<data>data"\s*:\s*")'
     + _BASE64
-    + rb'(?P<after>\s*,\s*"(?:media_type|mimeType|mime_type)"\s*:\s*"image/)'
+    + rb'(?P<after>\s*,\s*"(?:media_type|mimeType|mime_type)"\s*:\s*"image/))'
 )
 """A picture within the body, in the fields where OpenAI, Anthropic and Gemini take one. Within a text these quotes would
 have a backslash, so text is never taken for a picture."""
@@ -44,7 +45,7 @@ def without_pictures(body: bytes) -> bytes:
 
 
 def _frame(match: re.Match[bytes]) -> bytes:
-    return (match["before"] or match["named"] or match["data"]) + b'"' + (match["after"] or b"")
+    return b'"' + (match["before"] or match["named"] or match["data"]) + b'"' + (match["after"] or b"")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import parse_qsl
 
-from proxy.gateway.framing import RequestHead, ResponseHead
+from proxy.framing import RequestHead, ResponseHead
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route
 from proxy.websocket import Deflate, read_extensions

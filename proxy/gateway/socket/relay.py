@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from proxy.framing import ResponseHead
 from proxy.gates.admission import Peek
-from proxy.gateway.framing import ResponseHead
 from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, socket_error
@@ -32,7 +32,7 @@ from proxy.gateway.socket.notes import HEAD_BYTES, TAIL_BYTES, may_count, noted
 from proxy.gateway.socket.toll import Toll
 from proxy.gateway.tape import FLUSH_BYTES, Tape
 from proxy.records import Outcome
-from proxy.reservations import Cover
+from proxy.reservations import Cover, Reserve
 from proxy.websocket import FrameParser, Message, Opcode, close_frame, encode_frame
 
 if TYPE_CHECKING:
@@ -88,24 +88,30 @@ class SocketRelay(MeteredRelay):
         if refusal is not None:
             self.refuse(refusal)
             return
-        reserve = gate.reservation(
-            self._tape.id,
-            policy,
+        reserve = self._reservation(self._tape, None)
+        if reserve is None:
+            self._dispatch()
+            return
+        self._tape.is_reserved = True
+        self._service.ledger.reserve(reserve, self._reserved)
+
+    def _reservation(self, tape: Tape, body: bytes | None) -> Reserve | None:  # noqa: ARG002 - an upgrade has none
+        """Return what to ask of the ledger before the first message; None: nothing."""
+        model = model_of(self._route)
+        reserve = self._service.gate.reservation(
+            tape.id,
+            self._opening.policy,
             self._route,
             method=self.method,
             user=self._opening.claims.user,
             input_bytes=_FIRST_INPUT,
             body=None,
             peek=Peek(model, True, None, _FIRST_OUTPUT, 1, None, None, False),
-            now_ms=self._tape.started_ms,
+            now_ms=tape.started_ms,
         )
-        if reserve is None:
-            self._dispatch()
-            return
-        if model is None:
-            reserve = msgspec.structs.replace(reserve, deny_unpriced=False)  # Its messages will name it.
-        self._tape.is_reserved = True
-        self._service.ledger.reserve(reserve, self._reserved)
+        if reserve is None or model is not None:
+            return reserve
+        return msgspec.structs.replace(reserve, deny_unpriced=False)  # Its messages will name it.
 
     def connected(self, connection: UpstreamConnection) -> None:
         """Send the request."""
@@ -130,7 +136,7 @@ class SocketRelay(MeteredRelay):
         self._keeps = self._service.body_bytes if self._service.gate.session_is_limited(self._opening.policy) else 0
         self._watch(head)
         self._set_up_toll()
-        self.is_upgraded = True
+        self.is_upgraded = self._delivery.has_begun = True
         self._client.write(switching_head(head, self._own_headers()))
         self._client.switch(self)
         return self
@@ -297,7 +303,7 @@ class SocketRelay(MeteredRelay):
         if not self.is_upgraded or self.is_over:
             super().client_left()
             return
-        self._client_is_gone = True
+        self._delivery.is_gone = True
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             if self._client_said_goodbye:
@@ -343,7 +349,7 @@ class SocketRelay(MeteredRelay):
             else:
                 upstream.detach()
         self._record(outcome, refusal)
-        if self._client_is_gone:
+        if self._delivery.is_gone:
             return
         if not self._from_server.is_between_frames or self._server_said_goodbye:
             self._client.break_off(is_framed=False)

@@ -8,7 +8,7 @@ CREATE TABLE accounts (
     rolling_ms INTEGER,                 -- NULL: not rolling
     is_hard INTEGER NOT NULL,
     limit_nano_usd INTEGER NOT NULL,    -- in force for new reservations
-    granted_nano_usd INTEGER,           -- the limit, or what was committed when it was lowered; NULL: soft
+    granted_nano_usd INTEGER,           -- the limit, or what was committed when it was lowered and still is; NULL: soft
     spent_nano_usd INTEGER NOT NULL DEFAULT 0,
     reserved_nano_usd INTEGER NOT NULL DEFAULT 0,
     overrun_nano_usd INTEGER NOT NULL DEFAULT 0,   -- what providers billed beyond a reservation and beyond the limit
@@ -18,6 +18,8 @@ CREATE TABLE accounts (
     CHECK (reserved_nano_usd >= 0),
     CHECK (overrun_nano_usd >= 0),
     CHECK (is_hard = (granted_nano_usd IS NOT NULL)),
+    CHECK (granted_nano_usd >= limit_nano_usd),
+    CHECK (granted_nano_usd <= max(limit_nano_usd, spent_nano_usd + reserved_nano_usd)),
     CHECK (granted_nano_usd IS NULL OR spent_nano_usd + reserved_nano_usd <= granted_nano_usd + overrun_nano_usd)
 ) STRICT;
 

@@ -1,8 +1,8 @@
 """HTTP/1.1 message framing, both sides, as functions over bytes: no socket, no clock.
 
-httptools (llhttp) reads the heads; the rules here decide what we accept of what it read. They reject, they never
-repair: a message that two parsers could frame differently is refused before anything is routed. The table in
-`docs/http.md` lists each case; RFC 9112 §6 and §11 are the reasons.
+One set of rules for both ports. httptools (llhttp) reads the heads; the rules here decide what we accept of what it
+read. They reject, they never repair: a message that two parsers could frame differently is refused before anything is
+routed. The table in `docs/http.md` lists each case; RFC 9112 §6 and §11 are the reasons.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ _PLAIN: Final = bytes(byte for byte in range(256) if byte >= 0x20 and byte != 0x
 """Every byte that may stand in a head."""
 _TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
-_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})")
-_HOST: Final = re.compile(rb"[A-Za-z0-9._~%:\[\]-]*")
+_CHUNK_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]{0,255})?\r\n")
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9._~-]*)|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
+_NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7[fF]|25)|%(?![0-9A-Fa-f]{2})")
+_AROUND_URL: Final = 64
+"""Bytes of a request line beside its target: no method that exists is longer."""
 _METHODS_REFUSED: Final = frozenset((b"CONNECT", b"TRACE"))
 MAX_CHUNK_LINE: Final = 256
 """A chunk-size line with extensions; llhttp allows more, nobody sends any."""
@@ -105,6 +108,26 @@ class RequestHead:
         self.named_in_connection: frozenset[bytes] = frozenset()
 
 
+def find_head_end(buffer: bytes, *, max_head: int, max_url: int) -> int | None:
+    """Return where the head at the front of `buffer` ends; None: it is not complete.
+
+    `max_head`: of all header lines. Raises BadRequest for what can no longer become a head that is accepted.
+    """
+    end = buffer.find(b"\r\n\r\n")
+    line_end = buffer.find(b"\n")
+    if (line_end if line_end >= 0 else len(buffer)) > max_url + _AROUND_URL:
+        raise BadRequest("the URL is too long", status=414, code="too_large")
+    if (end if end >= 0 else len(buffer)) > max_head + max_url:
+        raise BadRequest("the request head is too large", status=431, code="too_large")
+    if line_end >= 0 and b" HTTP/" not in buffer[:line_end]:
+        raise BadRequest("the request line names no version of HTTP")
+    if end >= 0:
+        return end + 4
+    if b"\n\n" in buffer or (line_end >= 0 and buffer[line_end - 1 : line_end] != b"\r"):
+        raise BadRequest("lines of the request head must end with CRLF")
+    return None
+
+
 def read_request_head(head: bytes, *, max_lines: int = 100, max_url: int = 8192) -> RequestHead:
     """Parse and judge `head`, which ends with the empty line. Raises BadRequest."""
     if _is_ambiguous(head):
@@ -118,6 +141,8 @@ def read_request_head(head: bytes, *, max_lines: int = 100, max_url: int = 8192)
         raise _why_unreadable(head, max_url, error) from error
     method = parser.get_method()
     version = parser.get_http_version()
+    if version == "0.9":
+        raise BadRequest("the request line names no version of HTTP")
     if version not in ("1.1", "1.0"):
         raise BadRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", status=505)
     if method in _METHODS_REFUSED:
@@ -134,6 +159,11 @@ def read_request_head(head: bytes, *, max_lines: int = 100, max_url: int = 8192)
     request.is_http_1_0 = version == "1.0"
     _judge_headers(request)
     return request
+
+
+def is_normal_path(path: bytes) -> bool:
+    """Say whether every server reads `path` alike: no empty or dot segments, nothing encoded that could be one."""
+    return _NOT_NORMAL.search(path) is None
 
 
 def _why_unreadable(head: bytes, max_url: int, error: httptools.HttpParserError) -> BadRequest:
@@ -153,8 +183,10 @@ def _judge_headers(request: RequestHead) -> None:
         if key == b"host":
             hosts += 1
         elif key in lowered:
-            if key in (b"content-length", b"transfer-encoding", b"authorization"):
+            if key in (b"content-length", b"transfer-encoding"):
                 raise BadRequest(f"two {key.decode()} headers")
+            if key == b"authorization":
+                raise BadRequest("two authorization headers", status=401, code="invalid_key")
             if key == b"connection":
                 value = lowered[key] + b"," + value
                 lowered[key] = value
@@ -169,7 +201,8 @@ def _judge_headers(request: RequestHead) -> None:
     request.keep_alive = not request.is_http_1_0
     if connection is not None:
         tokens = connection.lower().replace(b" ", b"").replace(b"\t", b"").split(b",")
-        if b"close" in tokens:
+        if b"close" in tokens or (b"upgrade" in tokens and lowered.get(b"upgrade", b"").lower() == b"websocket"):
+            # Whoever asked for a WebSocket may send frames behind its request, whatever the answer.
             request.keep_alive = False
         elif b"keep-alive" in tokens:
             request.keep_alive = True
@@ -366,6 +399,10 @@ class ChunkDecoder:
                 position = stop
                 self._expect_crlf = not self._remaining
                 continue
+            if not (self._line or self._expect_crlf or self._trailers):
+                position = _whole_chunks(data, position, pieces)
+                if position == end:
+                    break
             found = data.find(b"\n", position)
             if found < 0:
                 self._line += data[position:]
@@ -395,11 +432,23 @@ class ChunkDecoder:
                 raise ValueError("the trailers cannot be read")
             self.is_done = line == b"\r\n"
             return
-        match = _CHUNK_SIZE.match(line)
-        if match is None or line[match.end() : match.end() + 1] not in (b"\r", b";") or b"\r" in line[:-2]:
+        match = _CHUNK_HEAD.fullmatch(line)
+        if match is None:
             raise ValueError("a chunk size is not hexadecimal")
         self._remaining = int(match[1], 16)
         self._trailers = not self._remaining
+
+
+def _whole_chunks(data: bytes, position: int, pieces: list[bytes]) -> int:
+    """Add the bodies of the chunks that stand in `data` whole, from `position` on; return where the rest begins."""
+    while (match := _CHUNK_HEAD.match(data, position)) is not None:
+        start = match.end()
+        stop = start + int(match[1], 16)
+        if stop == start or data[stop : stop + 2] != b"\r\n":
+            break  # The last one, an unfinished one or a broken one: for the slower reader to tell.
+        pieces.append(data[start:stop])
+        position = stop + 2
+    return position
 
 
 def encode_chunks(pieces: list[bytes]) -> bytes:

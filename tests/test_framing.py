@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest, BadResponse
-from proxy.gateway.framing import (
+from proxy.framing import (
     ChunkDecoder,
     encode_chunks,
+    find_head_end,
     has_no_body,
+    is_normal_path,
     read_request_head,
     read_response_head,
 )
@@ -47,14 +49,14 @@ REFUSED = {
     "no host": (b"GET / HTTP/1.1\r\nX: b", 400),
     "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b", 400),
     "a host that is a path": (b"GET / HTTP/1.1\r\nHost: a/v1/models?", 400),
-    "HTTP/0.9": (b"GET /x", 505),
+    "HTTP/0.9": (b"GET /x", 400),
     "HTTP/1.9": (b"GET / HTTP/1.9\r\nHost: a", 400),
     "HTTP/2 preface": (b"PRI * HTTP/2.0", 505),
     "the absolute form": (b"GET http://evil/admin HTTP/1.1\r\nHost: a", 400),
     "the asterisk form": (b"OPTIONS * HTTP/1.1\r\nHost: a", 400),
     "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a", 405),
     "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a", 405),
-    "two authorizations": (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nauthorization: Bearer b", 400),
+    "two authorizations": (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nauthorization: Bearer b", 401),
     "another expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: tea", 417),
     "a long URL": (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a", 414),
     "many header lines": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"\r\n".join(b"X: 1" for _ in range(100)), 431),
@@ -106,6 +108,58 @@ def test_head_204_and_304_have_no_body() -> None:
     assert has_no_body(b"GET", 204)
     assert has_no_body(b"GET", 304)
     assert not has_no_body(b"GET", 200)
+
+
+@pytest.mark.parametrize("host", ["a", "a.b:80", "a:", "127.0.0.1:8080", "[::1]", "[::1]:8080", "a_b-c~1", ""])
+def test_a_host_with_or_without_a_port_is_one(host: str) -> None:
+    assert read_request_head(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode()).target == b"/"
+
+
+@pytest.mark.parametrize(
+    "host", ["a:b", "a:80:81", "a/b", "a?b", "a#b", "a@b", "a,b", "a b", "[::1", "::1", "a:123456"]
+)
+def test_what_could_be_more_than_a_host_is_none(host: str) -> None:
+    with pytest.raises(BadRequest):
+        read_request_head(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host.encode())
+
+
+def test_who_asks_for_a_websocket_sends_no_second_request() -> None:
+    lines = b"Host: a\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n\r\n"
+    assert not read_request_head(b"GET / HTTP/1.1\r\n" + lines).keep_alive
+    assert read_request_head(b"GET / HTTP/1.1\r\n" + lines.replace(b"WebSocket", b"h2c")).keep_alive
+
+
+HEAD = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def test_the_end_of_a_head_is_found_however_it_comes() -> None:
+    for length in range(len(HEAD)):
+        assert find_head_end(HEAD[:length], max_head=100, max_url=50) is None
+    assert find_head_end(HEAD + b"body\r\n\r\n", max_head=100, max_url=50) == len(HEAD)
+
+
+@pytest.mark.parametrize(
+    ("buffer", "status"),
+    [
+        (b"GET /" + b"a" * 120, 414),
+        (b"GET /" + b"a" * 120 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 150, 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 150 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\nHost: a", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\n\n", 400),
+        (b"GET /\r\n", 400),
+        (b"\n", 400),
+    ],
+)
+def test_what_can_no_longer_become_a_head_is_not_waited_for(buffer: bytes, status: int) -> None:
+    with pytest.raises(BadRequest) as caught:
+        find_head_end(buffer, max_head=100, max_url=50)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("path", [b"/", b"/v1/x", b"/v1/x/", b"/v1/a%20b", b"/v1/.well-known", b"/v1/x..y", b"/v1/a:b"])
+def test_a_path_that_everybody_reads_alike_is_normal(path: bytes) -> None:
+    assert is_normal_path(path)
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20), st.data())

@@ -1,0 +1,70 @@
+"""Write docs/sbom.json, sorted, and docs/licences.md from what cyclonedx-py wrote and what the environment says.
+
+Run by .ci/sbom in the development environment, which holds every package of requirements.lock that this system needs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+_SAID_ELSEWHERE = {
+    "aiosqlite": "MIT",
+    "httpx2-jsfetch": "BSD-3-Clause",
+    "apsw-sqlite3mc": "any OSI approved; SQLite is public domain",
+}
+"""Packages whose metadata names no licence, or that are not installed here: read in their source on 2026-11-21."""
+_CLASSIFIER = "License :: OSI Approved :: "
+_HEAD = """# Licences
+
+What `requirements.lock` installs, and under which licence; written by `make sbom`.
+
+| package | version | licence |
+|---|---|---|
+"""
+
+
+def licence_of(name: str) -> str:
+    """Return the licence that a package declares, in one line."""
+    if name in _SAID_ELSEWHERE:
+        return _SAID_ELSEWHERE[name]
+    try:
+        found = metadata(name)
+    except PackageNotFoundError:
+        raise SystemExit(f"licences: {name} is not installed and its licence is not known") from None
+    expression = found.get("License-Expression")
+    if expression:
+        return str(expression)
+    declared = [
+        line.removeprefix(_CLASSIFIER) for line in found.get_all("Classifier") or () if line.startswith(_CLASSIFIER)
+    ]
+    if declared:
+        return " or ".join(sorted(declared))
+    first_line = str(found.get("License", "")).strip().partition("\n")[0]
+    return first_line or "unknown"
+
+
+def main(written: Path) -> None:
+    """Write both documents."""
+    bill: dict[str, Any] = json.loads(written.read_text())
+    components = sorted(bill["components"], key=lambda component: component["name"])
+    references = {component["bom-ref"]: component["purl"] for component in components}
+    for component in components:
+        # Lines of the lock file and its comments say nothing about the package.
+        component["bom-ref"] = component["purl"]
+        component.pop("description", None)
+    for entry in bill.get("dependencies", ()):
+        entry["ref"] = references.get(entry["ref"], entry["ref"])
+    bill["components"] = components
+    bill["dependencies"] = sorted(bill.get("dependencies", ()), key=lambda entry: entry["ref"])
+    (ROOT / "docs" / "sbom.json").write_text(json.dumps(bill, indent=1, sort_keys=True) + "\n")
+    rows = [f"| {c['name']} | {c['version']} | {licence_of(c['name'])} |" for c in components]
+    (ROOT / "docs" / "licences.md").write_text(_HEAD + "\n".join(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,43 @@
+"""Who asks, and what a role may do.
+
+Roles are a ladder: an editor may do all that a viewer may, an admin all that an editor may.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+Role = Literal["viewer", "editor", "admin"]
+Least = Literal["public", "viewer", "editor", "admin"]
+"""The least role that a route serves; `public`: it asks for no credential at all."""
+Kind = Literal["open", "local", "user", "token", "session"]
+
+MIN_PASSWORD_BYTES: Final = 8
+MAX_PASSWORD_BYTES: Final = 4096
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+_RANKS: Final = {role: rank for rank, role in enumerate(get_args(Least))}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whoever a request is from."""
+
+    name: str
+    role: Role
+    kind: Kind
+    """`open`: nobody is asked · `local`: over the socket of the data directory · else by what it was proved."""
+    address: str = ""
+    """'': not over the network."""
+    session: bytes = b""
+    """Digest of the session; b'': it came with none."""
+
+    def may(self, least: Least) -> bool:
+        """Say whether this is enough for a route that asks for `least`."""
+        return _RANKS[self.role] >= _RANKS[least]
+
+
+LOCAL: Final = Identity("local", "admin", "local")
+"""Whoever can open the data directory: it holds all that a role could give."""
+BUILT_IN: Final = "admin"
+"""The user whose password is that of `admin.password_file`."""

@@ -1,0 +1,76 @@
+"""`glassline users add|list|passwd|role|remove`: who may log in to the admin port."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+
+from pydantic import SecretStr, ValidationError
+
+from proxy.admin.client import Users, open_users
+from proxy.admin.users import UserChange, UserRequest
+from proxy.cli.records import now_ms
+from proxy.cli.settings import load_settings
+from proxy.cli.table import Column, Screen, ago
+from proxy.errors import ClientError
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    config = load_settings(arguments)
+    with open_users(config.data_dir, has_built_in=config.admin.password_file is not None) as users:
+        if arguments.action == "list":
+            list_users(users, arguments)
+        elif arguments.action == "remove":
+            removed = users.remove(arguments.name)
+            Screen().line(f"{removed.name} is removed; tokens they made stay in force: see glassline tokens list")
+        else:
+            change(users, arguments)
+    return 0
+
+
+def change(users: Users, arguments: argparse.Namespace) -> None:
+    """Make a user, or change one."""
+    name, action = arguments.name, arguments.action
+    try:
+        if action == "add":
+            changed = users.add(UserRequest(name=name, role=arguments.role, password=read_password()))
+        elif action == "role":
+            changed = users.change(name, UserChange(role=arguments.role))
+        else:
+            changed = users.change(name, UserChange(password=read_password()))
+    except ValidationError as error:
+        raise ClientError(reasons(error)) from None
+    done = {"add": "can log in", "role": "has another role", "passwd": "has another password"}[action]
+    Screen().line(f"{changed.name} ({changed.role}) {done}")
+
+
+def read_password() -> SecretStr:
+    """Ask for a password, twice, without showing it; where nobody can be asked, take the first line of the input."""
+    if not sys.stdin.isatty():
+        return SecretStr(sys.stdin.readline().rstrip("\r\n"))
+    password = getpass.getpass("Password: ")
+    if getpass.getpass("Once more: ") != password:
+        raise ClientError("these were two different passwords")
+    return SecretStr(password)
+
+
+def list_users(users: Users, arguments: argparse.Namespace) -> None:
+    """List the users."""
+    screen, now = Screen(), now_ms()
+    found = users.all()
+    if arguments.json:
+        for user in found:
+            screen.line(user.model_dump_json())
+        return
+    rows = [[user.name, user.role, ago(user.created_ms, now), ago(user.changed_ms, now)] for user in found]
+    screen.table([Column(title) for title in ("NAME", "ROLE", "CREATED", "CHANGED")], rows)
+
+
+def reasons(error: ValidationError) -> str:
+    """Return what is wrong, one reason after the other, without the values."""
+    items = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in items
+    )

@@ -1,0 +1,260 @@
+"""Keep: what of an exchange and of what was understood may be stored.
+
+Policy decides here and nowhere else, after the money was settled and before anything reaches the store: which bodies are
+kept (`record.bodies`, `record.sample`, `x-glassline-no-store`), and what is taken out of them and of every text beside
+them (`record.redact`). What is said in a body that is not kept is not kept elsewhere either: the arguments of its tool
+calls, the provider's message about it, its hash. When redaction fails, no body and no text is kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from proxy.config import Record as RecordPolicy
+from proxy.pepper import load_pepper
+from proxy.policy.redaction import Redacted, Redactor
+from proxy.policy.sampling import is_chosen
+from proxy.recorder.bodies import masked, stored_body, withheld_body
+from proxy.recorder.redact import redact_body
+from proxy.records import Begin, Body, End, Exchange, Headers, Reading, join_headers
+from proxy.store import KeptBody, Tally
+
+log = logging.getLogger(__name__)
+Side = Literal["request", "response"]
+_FAILED: Final = Tally("glassline_redaction_failures_total", (), 1)
+_LEFT_OUT: Final = Tally("glassline_sampled_out_total", (), 1)
+_DECODED: Final = b"x-glassline-decoded"
+"""In the place of `content-encoding` above a body that is stored decoded."""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What may be stored."""
+
+    exchange: Exchange
+    reading: Reading
+    request: KeptBody
+    response: KeptBody
+    privacy: tuple[str, ...] = ()
+    """What was done for privacy's sake: redacted, redaction_failed, sampled_out."""
+    pseudonyms: tuple[tuple[str, str], ...] = ()
+    """Names that stand in the texts, and what stood there; only where the policy keeps them."""
+    tallies: tuple[Tally, ...] = ()
+
+
+class Keeper:
+    """Applies one policy."""
+
+    def __init__(self, policy: RecordPolicy, secret: bytes) -> None:
+        """`secret`: what pseudonyms are keyed with."""
+        self._policy = policy
+        self._limit = int(policy.max_body_mb * 1024 * 1024)
+        redactor = Redactor(policy, secret)
+        self._redactor = redactor if redactor.is_on else None
+
+    def keep(self, exchange: Exchange, reading: Reading, *, is_error: bool) -> Kept:
+        """Return what may be stored of an exchange."""
+        is_left_out = not is_chosen(exchange.begin.id, exchange.end.ended_us, self._policy.sample, is_error=is_error)
+        wanted = self._wanted(exchange.begin.no_store, is_error=is_error) - (_BOTH if is_left_out else frozenset())
+        reading = _without_content(reading, wanted)
+        kept = self._kept(exchange, reading, wanted)
+        if is_left_out:
+            privacy, tallies = (*kept.privacy, "sampled_out"), (*kept.tallies, _LEFT_OUT)
+            kept = msgspec.structs.replace(kept, privacy=privacy, tallies=tallies)
+        return kept
+
+    def facts(self, exchange: Exchange, reading: Reading) -> Kept:
+        """Return what may be stored of an exchange that cannot be interpreted: no body."""
+        return self._kept(exchange, reading, frozenset())
+
+    def _wanted(self, no_store: str, *, is_error: bool) -> frozenset[Side]:
+        if self._policy.bodies == "none" or (self._policy.bodies == "errors" and not is_error):
+            return frozenset()
+        return _BOTH - _FORBIDDEN.get(no_store, frozenset())
+
+    def _kept(self, exchange: Exchange, reading: Reading, wanted: frozenset[Side]) -> Kept:
+        if self._redactor is not None:
+            try:
+                return _Redaction(self._redactor, self._limit).keep(exchange, reading, wanted)
+            except Exception as error:  # noqa: BLE001 - the border of redaction
+                # Whatever goes wrong, nothing that had to be looked at is stored.
+                log.warning("exchange %s is kept without its texts: %s", exchange.begin.id, type(error).__name__)
+                return _bare(exchange, reading)
+        request, response = (self._body(exchange, reading, side, wanted) for side in _SIDES)
+        return Kept(exchange, reading, request, response)
+
+    def _body(self, exchange: Exchange, reading: Reading, side: Side, wanted: frozenset[Side]) -> KeptBody:
+        headers, body = _side(exchange, side)
+        if side not in wanted:
+            is_asked_for = side in _FORBIDDEN.get(exchange.begin.no_store, frozenset())
+            return withheld_body(headers, body, has_hash=not is_asked_for)
+        return stored_body(headers, masked(body, reading.endpoint), self._limit)
+
+
+def naming_secret(data_dir: Path, policy: RecordPolicy) -> bytes:
+    """Return what pseudonyms are keyed with. Raises EnvironmentUnusable."""
+    return load_pepper(data_dir).reveal() if policy.redact else b""
+
+
+_SIDES: Final[tuple[Side, Side]] = ("request", "response")
+_BOTH: Final[frozenset[Side]] = frozenset(_SIDES)
+_FORBIDDEN: Final[dict[str, frozenset[Side]]] = {
+    "request": frozenset(("request",)),
+    "response": frozenset(("response",)),
+    "all": _BOTH,
+}
+
+
+def _side(exchange: Exchange, side: Side) -> tuple[Headers, Body]:
+    if side == "request":
+        return exchange.begin.headers, exchange.request
+    return exchange.end.headers, exchange.response
+
+
+def _without_content(reading: Reading, wanted: frozenset[Side]) -> Reading:
+    """Leave out of a reading what bodies say that are not kept."""
+    changes: dict[str, object] = {}
+    if "response" not in wanted and reading.tool_calls:
+        changes["tool_calls"] = tuple(msgspec.structs.replace(call, arguments="") for call in reading.tool_calls)
+    if wanted != _BOTH and reading.error_message is not None:
+        # Providers quote what they complain about.
+        changes["error_message"] = None
+    return msgspec.structs.replace(reading, **changes) if changes else reading
+
+
+class _Redaction:
+    """The redaction of one exchange."""
+
+    def __init__(self, redactor: Redactor, limit: int) -> None:
+        self._redactor = redactor
+        self._limit = limit
+        self._is_changed = False
+        self._pseudonyms: dict[str, str] = {}
+
+    def keep(self, exchange: Exchange, reading: Reading, wanted: frozenset[Side]) -> Kept:
+        exchange = msgspec.structs.replace(
+            exchange,
+            request=masked(exchange.request, ""),
+            response=masked(exchange.response, reading.endpoint),
+        )
+        request, response = (self._body(exchange, side, wanted) for side in _SIDES)
+        begin, end = self._begin(exchange.begin), self._end(exchange.end)
+        return Kept(
+            msgspec.structs.replace(exchange, begin=begin, end=end),
+            self._reading(reading),
+            request,
+            response,
+            ("redacted",) if self._is_changed else (),
+            tuple(self._pseudonyms.items()),
+        )
+
+    def _body(self, exchange: Exchange, side: Side, wanted: frozenset[Side]) -> KeptBody:
+        headers, body = _side(exchange, side)
+        clean = self._headers(headers)
+        if side not in wanted:
+            return withheld_body(clean, body, has_hash=False)
+        redacted = redact_body(exchange, side, self._redactor)
+        if not redacted.is_changed:
+            return stored_body(clean, body, self._limit)
+        self._is_changed = True
+        self._pseudonyms.update(redacted.pseudonyms)
+        if redacted.is_decoded:
+            clean = tuple((_DECODED if name.lower() == b"content-encoding" else name, value) for name, value in clean)
+        edited = msgspec.structs.replace(body, head=redacted.head, tail=redacted.tail)
+        return stored_body(clean, edited, self._limit, "redacted" if redacted.is_whole else "redacted_cut")
+
+    def _begin(self, begin: Begin) -> Begin:
+        return msgspec.structs.replace(
+            begin,
+            path=self._text(begin.path),
+            headers=self._headers(begin.headers),
+            user=self._identity(begin.user),
+            session=self._identity(begin.session),
+            trace_id=self._identity(begin.trace_id),
+            parent_id=self._identity(begin.parent_id),
+            environment=self._optional(begin.environment),
+            tags={self._text(name): self._identity(value) or "" for name, value in begin.tags.items()},
+            prompt_name=self._optional(begin.prompt_name),
+            prompt_version=self._optional(begin.prompt_version),
+        )
+
+    def _end(self, end: End) -> End:
+        return msgspec.structs.replace(
+            end,
+            head=join_headers(self._headers(end.headers)),
+            error_message=self._optional(end.error_message),
+        )
+
+    def _reading(self, reading: Reading) -> Reading:
+        usage = reading.usage_raw
+        return msgspec.structs.replace(
+            reading,
+            user=self._identity(reading.user),
+            model_requested=self._optional(reading.model_requested),
+            model=self._optional(reading.model),
+            response_id=self._optional(reading.response_id),
+            error_type=self._optional(reading.error_type),
+            error_message=self._optional(reading.error_message),
+            usage_raw=None if usage is None else self._document(usage.decode("utf-8", "replace")).encode(),
+            tool_calls=tuple(
+                msgspec.structs.replace(call, name=self._optional(call.name), arguments=self._document(call.arguments))
+                for call in reading.tool_calls
+            ),
+        )
+
+    def _headers(self, headers: Headers) -> Headers:
+        return tuple((name, self._text(value.decode("latin-1")).encode("latin-1")) for name, value in headers)
+
+    def _optional(self, text: str | None) -> str | None:
+        return None if text is None else self._text(text)
+
+    def _identity(self, text: str | None) -> str | None:
+        return None if text is None else self._through(self._redactor.redact_identity, text)
+
+    def _text(self, text: str) -> str:
+        return self._through(self._redactor.redact_text, text)
+
+    def _document(self, text: str) -> str:
+        return self._through(self._redactor.redact, text)
+
+    def _through(self, redact: Callable[[str], Redacted], text: str) -> str:
+        if not text:
+            return text
+        redacted = redact(text)
+        self._is_changed |= redacted.is_changed
+        self._pseudonyms.update(redacted.pseudonyms)
+        return redacted.text
+
+
+def _bare(exchange: Exchange, reading: Reading) -> Kept:
+    """Return an exchange without any text that a stranger wrote."""
+    begin = msgspec.structs.replace(
+        exchange.begin,
+        path=exchange.begin.path.partition("?")[0] if len(exchange.begin.path) < 100 else "",
+        headers=(),
+        user=None,
+        session=None,
+        trace_id=None,
+        parent_id=None,
+        environment=None,
+        tags={},
+        prompt_name=None,
+        prompt_version=None,
+    )
+    end = msgspec.structs.replace(exchange.end, head=b"", error_message=None)
+    bare = msgspec.structs.replace(
+        reading, user=None, response_id=None, error_type=None, error_message=None, usage_raw=None, tool_calls=()
+    )
+    return Kept(
+        msgspec.structs.replace(exchange, begin=begin, end=end),
+        bare,
+        withheld_body((), exchange.request, has_hash=False),
+        withheld_body((), exchange.response, has_hash=False),
+        ("redaction_failed",),
+        (),
+        (_FAILED,),
+    )

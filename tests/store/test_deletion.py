@@ -1,0 +1,184 @@
+"""Deletion in the database: whose rows, what is left of them, and that nothing of them can be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import msgspec
+import pytest
+
+from proxy.databases import open_database
+from proxy.store import SqliteStore
+from proxy.store.backups import erase_backup, known_backups, remember_backup
+from proxy.store.deletion import Names, Selection, condition, count
+from tests.recorder.builders import START_MS, make_begin, make_end, make_exchange, make_record
+
+ALICE = Selection(user="alice")
+
+
+def names_of(selection: Selection) -> Names:
+    return Names(*((name,) if name else () for name in (selection.user, selection.session)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(tmp_path / "records.db")
+    yield made
+    made.close()
+
+
+def put(store: SqliteStore, number: int, **begin: Any) -> str:
+    text = b'{"n":%d,"said":"CANARY"}' % number
+    fields = {"id": f"{number:09d}", "started_at_ms": START_MS + number, "tags": {"a": "CANARY"}} | begin
+    made = make_record(make_begin(**fields), make_end(text, text), request=text, response=text)
+    store.write([made], {})
+    return f"{number:09d}"
+
+
+def rows(store: SqliteStore, sql: str, *values: Any) -> list[dict[str, Any]]:
+    connection = open_database(store.path, "read")
+    try:
+        cursor = connection.execute(sql, values)
+        return [dict(zip([c[0] for c in cursor.description], row, strict=True)) for row in cursor]
+    except apsw.ExecutionCompleteError:
+        return []
+    finally:
+        connection.close()
+
+
+def erase(store: SqliteStore, selection: Selection, limit: int = 7) -> tuple[int, int]:
+    emptied = deleted = 0
+    while True:
+        more = store.deletion.erase(selection, names_of(selection), limit)
+        if not any(more):
+            return emptied, deleted
+        emptied, deleted = emptied + more[0], deleted + more[1]
+
+
+def test_only_the_numbers_are_left_of_a_row_and_nothing_changes_for_others(store: SqliteStore) -> None:
+    for number in range(20):
+        put(store, number, user="alice" if number % 2 else "bob", session=f"s{number % 3}", trace_id="CANARY")
+    others = rows(store, "SELECT * FROM exchanges WHERE user = 'bob'")
+    before = rows(store, "SELECT id, model, input_tokens, output_tokens, cost_nano_usd, key FROM exchanges")
+    assert erase(store, ALICE) == (10, 0)
+    assert rows(store, "SELECT * FROM exchanges WHERE user = 'bob'") == others
+    assert rows(store, "SELECT id, model, input_tokens, output_tokens, cost_nano_usd, key FROM exchanges") == before
+    emptied = rows(store, "SELECT * FROM exchanges WHERE privacy = 'erased'")
+    assert len(emptied) == 10
+    for row in emptied:
+        assert "CANARY" not in str(row)
+        assert (row["user"], row["session"], row["path"], row["tags"], row["bodies_kept"]) == (None, None, "", "{}", 0)
+    bodies = rows(store, "SELECT * FROM bodies JOIN exchanges ON seq = exchange WHERE privacy = 'erased'")
+    assert {(row["headers"], row["sha256"], row["head"], row["tail"]) for row in bodies} == {("[]", b"", None, None)}
+    assert erase(store, ALICE) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (Selection(user="alice"), {1, 3, 5}),
+        (Selection(session="s1"), {1, 4}),
+        (Selection(user="alice", session="s1"), {1}),
+        (Selection(key="team"), {0, 5}),
+        (Selection(user="alice", before_ms=START_MS + 3), {1}),
+        (Selection(user="alic"), set()),
+        (Selection(user="%"), set()),
+        (Selection(user="ALICE"), set()),
+    ],
+)
+def test_a_selection_is_about_what_fits_all_of_it(store: SqliteStore, selection: Selection, expected: set[int]) -> None:
+    for number in range(6):
+        key = "team" if number % 5 == 0 else "other"
+        put(store, number, user="alice" if number % 2 else "bob", session=f"s{number % 3}", key=key)
+    connection = open_database(store.path, "read")
+    assert count(connection, selection, names_of(selection)) == len(expected)
+    connection.close()
+    assert erase(store, selection) == (len(expected), 0)
+    found = {int(row["id"]) for row in rows(store, "SELECT id FROM exchanges WHERE privacy = 'erased'")}
+    assert found == expected
+
+
+def test_a_selection_that_names_nobody_is_refused() -> None:
+    with pytest.raises(ValueError, match="everybody"):
+        condition(Selection(before_ms=1), Names())
+
+
+def test_rows_go_when_asked_for_but_those_the_ledger_may_ask_about(store: SqliteStore) -> None:
+    store.deletion = type(store.deletion)(store.deletion._connection, store._our_transaction, lambda: START_MS + 1000)
+    put(store, 1, user="alice")
+    put(store, 2, user="alice", is_reserved=True)
+    put(store, 3, user="alice", is_reserved=True, started_at_ms=START_MS - 27 * 3_600_000)
+    assert erase(store, Selection(user="alice", rows=True)) == (1, 2)
+    (left,) = rows(store, "SELECT * FROM exchanges")
+    assert (left["id"], left["user"], left["privacy"]) == ("000000002", None, "erased")
+    assert store.settlements(["000000002"])
+    assert len(rows(store, "SELECT * FROM bodies")) == 2
+
+
+def test_after_compacting_nothing_can_be_found_in_any_file(store: SqliteStore, tmp_path: Path) -> None:
+    for number in range(3000):
+        whose = "CANARY" if number % 3 else f"user{number}"
+        put(store, number, user=whose, session=f"{number * 7919 % 3001:04d}{whose}")
+    selection = Selection(user="CANARY")
+    assert erase(store, selection, 200) == (2000, 0)
+    assert store.deletion.compact(is_bounded=True) == []
+    connection = open_database(store.path, "write")
+    connection.execute("UPDATE exchanges SET tags = '{}'")
+    connection.execute("UPDATE bodies SET head = NULL")
+    connection.execute("VACUUM")
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    connection.close()
+    assert all(b"CANARY" not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_a_reader_that_never_ends_is_named_instead_of_waited_for_for_ever(store: SqliteStore) -> None:
+    put(store, 1, user="alice")
+    reader = open_database(store.path, "read")
+    reader.execute("BEGIN; SELECT * FROM exchanges").fetchall()
+    erase(store, ALICE)
+    (missed,) = store.deletion.compact(is_bounded=True, patience_s=0.2)
+    assert "records.db-wal" in missed
+    reader.close()
+    assert store.deletion.compact(is_bounded=True) == []
+
+
+def test_pseudonyms_go_with_what_they_stand_in(store: SqliteStore) -> None:
+    exchange = make_exchange(make_begin(id="1", user="alice"))
+    made = msgspec.structs.replace(make_record(), exchange=exchange, pseudonyms=(("[EMAIL:1]", "a@example.com"),))
+    store.write([made], {})
+    assert rows(store, "SELECT * FROM pseudonyms")[0]["original"] == "a@example.com"
+    erase(store, ALICE)
+    assert rows(store, "SELECT * FROM pseudonyms") == []
+
+
+@pytest.mark.parametrize("newest", [1, 2, 3])
+def test_a_copy_from_an_older_version_is_emptied_as_well(tmp_path: Path, newest: int) -> None:
+    from importlib.resources import files
+
+    copy = tmp_path / "records.db.old"
+    connection = open_database(copy, "write")
+    for file in sorted((files("proxy.store") / "migrations").iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql") and int(file.name[:4]) <= newest:
+            connection.execute(file.read_text())
+    text = {"tags": "'{}'", "cost_components": "'{}'", "finish_reasons": "'[]'", "tool_calls": "'[\"CANARY\"]'"}
+    columns = {
+        row[1]: text.get(row[1], "'alice'" if row[1] == "user" else "'x'" if "TEXT" in row[2] else "1")
+        for row in connection.execute("PRAGMA table_info(exchanges)")
+    }
+    connection.execute(f"INSERT INTO exchanges ({', '.join(columns)}) VALUES ({', '.join(columns.values())})")  # noqa: S608
+    connection.execute("INSERT INTO bodies VALUES (1, 0, 'CANARY', 1, x'', 'raw', 'CANARY', 1, NULL)")
+    connection.close()
+    assert known_backups(tmp_path) == [copy]
+    assert erase_backup(copy, ALICE, names_of(ALICE)) == 1
+    assert b"CANARY" not in copy.read_bytes()
+    assert b"alice" not in copy.read_bytes()
+    assert erase_backup(copy, ALICE, names_of(ALICE)) == 0
+
+
+def test_backups_elsewhere_are_remembered_once(tmp_path: Path) -> None:
+    for name in ("a.tar", "b.tar", "a.tar"):
+        remember_backup(tmp_path, tmp_path / "elsewhere" / name)
+    assert [path.name for path in known_backups(tmp_path)] == ["a.tar", "b.tar"]
