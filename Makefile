@@ -4,6 +4,7 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 DOCKER := docker
+HOURS := 1
 PYTHON_FILES := proxy pricing tests benchmarks
 # Debian packages that the tests need are unpacked here instead of being installed.
 TOOLS := $(CURDIR)/.cache/debian/usr/bin:$(CURDIR)/.cache/debian/usr/sbin
@@ -68,8 +69,8 @@ sdks: tools  ## every SDK, framework and command-line tool, straight and through
 	status=0; $(PYTEST) -n auto --timeout=600 tests/sdks/test_sdks.py tests/sdks/frameworks/test_frameworks.py $(ARGS) || status=$$?; \
 	$(BIN)/python -m tests.sdks.table && exit $$status
 
-chaos: tools  ## the long forms of the fault tests: kills, resets, full disks
-	GLASSLINE_LONG=1 $(PYTEST) -n auto --timeout=1800 tests/e2e tests/faults $(ARGS)
+chaos: tools  ## measure every release gate at full size and write docs/reliability.md (HOURS=1)
+	PATH="$(TOOLS):$$PATH" $(BIN)/python -m tests.faults.chaos.report --hours $(HOURS) $(ARGS)
 
 bench: tools  ## measure beside nginx on this machine and write docs/performance.md
 	PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py $(ARGS)

@@ -13,11 +13,11 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 _SAID_ELSEWHERE = {
-    "aiosqlite": "MIT",
     "httpx2-jsfetch": "BSD-3-Clause",
     "apsw-sqlite3mc": "any OSI approved; SQLite is public domain",
 }
-"""Packages whose metadata names no licence, or that are not installed here: read in their source on 2026-11-21."""
+"""Read in the wheels on 2026-11-21: httpx2-jsfetch 1.0 is for Emscripten and never installed here, and declares it in its
+metadata; apsw-sqlite3mc 3.54.0.0 declares no more than "OSI Approved", and its LICENSE says "any-OSI"."""
 _CLASSIFIER = "License :: OSI Approved :: "
 _HEAD = """# Licences
 

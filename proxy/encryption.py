@@ -1,7 +1,7 @@
 """Encryption at rest: one key from a file, from which every file below the data directory gets a key of its own.
 
     key file ─▶ master key ─HKDF▶ databases        ChaCha20-Poly1305 by SQLite's cipher, page by page, WAL included
-                           ─HKDF▶ each segment     AES-256-GCM, frame by frame; the nonce counts the frames
+                           ─HKDF▶ each writer      AES-256-GCM, frame by frame; the nonce counts the frames
                            ─HKDF▶ single files     AES-256-GCM under a random nonce: pepper, key list, jobs, quarantine
 
 The key file holds 32 bytes in hexadecimal or base64, which are the master key, or a passphrase of 16 bytes and more,
@@ -21,6 +21,7 @@ import binascii
 import ctypes
 import hmac
 import json
+import os
 import re
 import resource
 import secrets
@@ -43,13 +44,15 @@ MAX_KEY_FILE_BYTES: Final = 4096
 SEALED: Final = b"GLE1"
 """First bytes of a single file that is encrypted."""
 _NONCE_BYTES: Final = 12
-_COUNTER_BYTES: Final = 8
-FRAME_OVERHEAD: Final = _COUNTER_BYTES + 16
-"""What encryption adds to a frame: its counter and the tag."""
+_COUNTER_BYTES: Final = 6
+FRAME_OVERHEAD: Final = _NONCE_BYTES + 16
+"""What encryption adds to a frame: its nonce and the tag."""
 _FORMAT: Final = 1
 _PLAIN_DATABASE: Final = b"SQLite format 3\0"
 _DATABASES: Final = ("records.db", "ledger.db", "app.db")
 _HEXADECIMAL: Final = re.compile(rb"[0-9a-fA-F]{64}")
+_CUT_KEY: Final = re.compile(rb"[0-9a-fA-F\s]+")
+"""Never meant as a passphrase. Taken for one, it would make a directory that the whole key does not open."""
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/_-]{43}=?")
 _PR_SET_DUMPABLE: Final = 4
 
@@ -98,9 +101,9 @@ class Vault:
         except (InvalidTag, ValueError):
             raise EnvironmentUnusable(f"{purpose}: is damaged, or was encrypted with another key") from None
 
-    def frames(self, segment: str) -> FrameCipher:
-        """Return the cipher of a journal segment; `segment`, its file's name, is never used twice."""
-        return FrameCipher(self._derive(b"segment " + segment.encode()))
+    def frames(self, writer: str) -> FrameCipher:
+        """Return the cipher of a journal writer, whose name is never used twice."""
+        return FrameCipher(self._derive(b"writer " + writer.encode()))
 
     def _single_files(self) -> AESGCM:
         if self._files is None:
@@ -114,7 +117,11 @@ class Vault:
 
 
 class FrameCipher:
-    """Seals the payloads of one segment, each under a number that is used once; binds them to the frame's head."""
+    """Seals the payloads of one writer, each under a nonce that is used once; binds them to the frame's head.
+
+    A counter alone would count the same again in a virtual machine that is put back to a snapshot of its memory; so the
+    other half of the nonce is random.
+    """
 
     __slots__ = ("_aes", "_count")
 
@@ -125,15 +132,15 @@ class FrameCipher:
     def seal(self, payload: bytes, head: bytes) -> bytes:
         """Return a payload encrypted. A number is spent even when the frame is never written."""
         self._count += 1
-        number = self._count.to_bytes(_COUNTER_BYTES, "big")
-        return number + self._aes.encrypt(b"\0\0\0\0" + number, payload, head)
+        nonce = self._count.to_bytes(_COUNTER_BYTES, "big") + os.urandom(_NONCE_BYTES - _COUNTER_BYTES)
+        return nonce + self._aes.encrypt(nonce, payload, head)
 
     def unseal(self, sealed: bytes, head: bytes) -> bytes | None:
         """Return the payload; None: this key did not seal these bytes for this frame."""
         from cryptography.exceptions import InvalidTag
 
         try:
-            return self._aes.decrypt(b"\0\0\0\0" + sealed[:_COUNTER_BYTES], sealed[_COUNTER_BYTES:], head)
+            return self._aes.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], head)
         except (InvalidTag, ValueError):
             return None
 
@@ -161,6 +168,10 @@ def unlock(data_dir: Path, key_file: Path | None) -> None:
     if key_file is None:
         if marker is not None:
             raise EnvironmentUnusable(f"{data_dir}: is encrypted: name its key in `encryption.key_file`")
+        if is_sealed(_head(data_dir / "pepper", len(SEALED))):
+            raise EnvironmentUnusable(
+                f"{data_dir / MARKER}: is missing, and files are encrypted: restore it from a backup"
+            )
         use(None)
         return
     secret = read_key(key_file)
@@ -219,9 +230,9 @@ def set_state(data_dir: Path, marker: dict[str, Any], state: State) -> None:
 def read_key(path: Path) -> Secret:
     """Return what the key file holds. Raises EnvironmentUnusable when it cannot be read or others can."""
     try:
-        if (mode := path.stat().st_mode & 0o037) != 0:
-            raise EnvironmentUnusable(f"{path}: others can read or change the key ({mode:03o}): chmod 600 {path}")
         with path.open("rb") as file:
+            if (mode := os.fstat(file.fileno()).st_mode & 0o037) != 0:
+                raise EnvironmentUnusable(f"{path}: others can read or change the key ({mode:03o}): chmod 600 {path}")
             content = file.read(MAX_KEY_FILE_BYTES + 1).strip()
     except OSError as error:
         raise EnvironmentUnusable(f"{path}: {error.strerror}") from error
@@ -229,6 +240,10 @@ def read_key(path: Path) -> Secret:
         raise EnvironmentUnusable(
             f"{path}: holds no key: 32 bytes in hexadecimal or base64, or a passphrase of"
             f" {MIN_PASSPHRASE_BYTES} characters and more; `glassline encryption new-key FILE` makes one"
+        )
+    if _CUT_KEY.fullmatch(content) and not _HEXADECIMAL.fullmatch(content):
+        raise EnvironmentUnusable(
+            f"{path}: holds {len(content)} hexadecimal digits, and a key has 64: it was cut or written twice"
         )
     return Secret(content)
 

@@ -36,8 +36,6 @@ class BadRequest(ClientError):
         super().__init__(message)
         self.status = status
         self.code = code
-        self.envelope = "openai"
-        """How the client expects an error to be spelled, as far as that was known."""
 
 
 class UpstreamError(GlasslineError):

@@ -116,6 +116,8 @@ class Cover(msgspec.Struct, frozen=True, array_like=True, tag="cover"):
     """What responses said that they consumed, in no other count: model, tier, buckets of `pricing.Usage`."""
     is_sliced: bool = False
     """The budgets let what is under way be covered bit by bit; else all that it can cost is held, or refused."""
+    holds_limited: bool = False
+    """Even so, what responses say that they want at most is held to its end, or refused."""
 
 
 class Release(msgspec.Struct, frozen=True, array_like=True, tag="release"):

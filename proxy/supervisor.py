@@ -353,7 +353,10 @@ class Supervisor:
                     log.error("%s (pid %d) died while it drained: %s", child.role, pid, _told_code(code))
                 continue
             if is_first_start and code != EXIT_OK and not child.is_renewed:
-                return code if code == EXIT_UNUSABLE else EXIT_FAILED
+                if code == EXIT_UNUSABLE:
+                    return code  # it has said why
+                log.error("%s (pid %d) died while it started: %s", child.role, pid, _told_code(code))
+                return EXIT_FAILED
             self._plan_restart(child, pid, code)
         return None
 
@@ -709,6 +712,8 @@ def _prepare(data_dir: Path) -> int:
     except OSError as error:
         os.close(lock)
         raise EnvironmentUnusable(f"data directory {data_dir}: another Glassline uses it") from error
+    # One that was killed leaves it, and it says "ready".
+    (data_dir / "run" / "ports.json").unlink(missing_ok=True)
     Headroom(data_dir / "run" / "headroom").take()
     return lock
 

@@ -75,6 +75,13 @@ def test_a_passphrase_is_stretched_with_the_salt_of_the_directory(tmp_path: Path
     assert first.database_key != other.database_key
 
 
+@pytest.mark.parametrize("content", [KEY[:-1], KEY[:32], KEY + KEY, KEY + "\n" + KEY, KEY[:40] + "\n" + KEY[40:]])
+def test_a_key_that_was_cut_or_written_twice_is_no_passphrase(tmp_path: Path, content: str) -> None:
+    with pytest.raises(EnvironmentUnusable, match="a key has 64"):
+        unlock(tmp_path / "data", key_file(tmp_path, content))
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize("content", ["", "short", "x" * 5000, "päss" * 10])
 def test_what_is_no_key_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(EnvironmentUnusable, match="holds no key") as caught:
@@ -135,6 +142,14 @@ def test_a_damaged_marker_is_one_clear_line(tmp_path: Path, content: str) -> Non
         unlocked(tmp_path, key_file(tmp_path))
 
 
+def test_an_encrypted_directory_without_its_marker_is_not_opened_without_a_key_either(tmp_path: Path) -> None:
+    unlock(tmp_path / "data", key_file(tmp_path))
+    load_pepper(tmp_path / "data")
+    (tmp_path / "data" / MARKER).unlink()
+    with pytest.raises(EnvironmentUnusable, match="is missing, and files are encrypted"):
+        unlock(tmp_path / "data", None)
+
+
 def test_a_process_that_holds_a_key_leaves_no_core(tmp_path: Path) -> None:
     script = (
         "import resource, ctypes, sys; from pathlib import Path; from proxy.encryption import unlock;"
@@ -181,8 +196,14 @@ def test_no_bytes_break_the_opening_of_a_frame(data: bytes) -> None:
 def test_no_number_is_used_twice_by_a_writer() -> None:
     cipher = Vault(b"k" * 32).frames("writer")
     frames = [cipher.seal(b"the same payload", b"the same head") for _ in range(1000)]
-    assert len({frame[:8] for frame in frames}) == 1000
-    assert len({frame[8:] for frame in frames}) == 1000
+    assert len({frame[:6] for frame in frames}) == 1000
+    assert len({frame[12:] for frame in frames}) == 1000
+
+
+def test_a_writer_that_is_put_back_to_an_earlier_state_of_its_memory_uses_no_nonce_again() -> None:
+    keys = Vault(b"k" * 32)
+    lives = [[cipher.seal(b"payload", b"head") for _ in range(100)] for cipher in (keys.frames("w"), keys.frames("w"))]
+    assert not {frame[:12] for frame in lives[0]} & {frame[:12] for frame in lives[1]}
 
 
 # --- files -------------------------------------------------------------------------------------------------------

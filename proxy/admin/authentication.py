@@ -12,23 +12,26 @@ import asyncio
 import base64
 import binascii
 import hmac
+import logging
 import secrets
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 from proxy.admin.audit import AuditLog
 from proxy.admin.guard import Access, Headers, Refusal
-from proxy.admin.identity import BUILT_IN, MAX_PASSWORD_BYTES, Identity
-from proxy.admin.passwords import Checker, hash_password, stamp_of
+from proxy.admin.identity import ANYONE, BUILT_IN, MAX_PASSWORD_BYTES, Identity
+from proxy.admin.passwords import Checker, TooBusyError, hash_password, stamp_of
 from proxy.admin.sessions import SessionStore
 from proxy.admin.tokens import TokenStore
 from proxy.admin.users import Account, UserStore
 from proxy.clock import SYSTEM, Clock
+from proxy.errors import StoreError
 from proxy.gates.failures import Failures
 from proxy.secrets import Secret
 
+log = logging.getLogger(__name__)
 SESSION_COOKIE: Final = "glassline_session"
 FORM_COOKIE: Final = "glassline_form"
 _REMEMBERED: Final = 256
@@ -73,8 +76,11 @@ class Door:
         self._remembered: OrderedDict[bytes, tuple[str, bytes]] = OrderedDict()
         self._key = secrets.token_bytes(32)
         self._built_in = built_in
+        self._is_disk_failing = False
         self.failures_seen: Counter[str] = Counter()
         """Since the process started."""
+        self.unwritten = 0
+        """Failed logins and uses of tokens and sessions that the disk did not take."""
 
     @property
     def is_open(self) -> bool:
@@ -89,7 +95,7 @@ class Door:
     async def identify(self, headers: Headers, address: str) -> Identity | Refusal:
         """Return who asks, or why that is not known. Raises TooBusyError."""
         if self.is_open:
-            return Identity("anyone", "admin", "open", address)
+            return Identity(ANYONE, "admin", "open", address)
         presented = headers.get(b"authorization", ())
         if not presented:
             return await self._by_cookie(headers, address) or NOT_KNOWN
@@ -111,11 +117,16 @@ class Door:
         # Counted before it is known to be wrong: a hundred guesses at once must not all be checked.
         if (wait_s := self._failures.add(address, self._clock.monotonic())) is not None:
             return self._limit(wait_s)
-        if len(password) > MAX_PASSWORD_BYTES or not await self._checker.check(
-            password, account.kept if account else None
-        ):
+        try:
+            is_right = len(password) <= MAX_PASSWORD_BYTES and await self._checker.check(
+                password, account.kept if account else None
+            )
+        except TooBusyError:
+            self._failures.take_back(address)  # nobody looked at it
+            raise
+        if not is_right:
             self.failures_seen["refused"] += 1
-            await asyncio.to_thread(self._stores.audit.failed, account.name if account else "?", address)
+            await self._write(self._stores.audit.failed, account.name if account else "?", address)
             return NOT_KNOWN
         self._failures.take_back(address)
         if account is None or self.account(name) != account:
@@ -138,7 +149,7 @@ class Door:
         if stored is None:
             return self._refuse(address)
         if self._stores.tokens.is_use_due(stored):
-            await asyncio.to_thread(self._stores.tokens.note_use, stored)
+            await self._write(self._stores.tokens.note_use, stored)
         return Identity(stored.name, stored.role, "token", address)
 
     async def _by_cookie(self, headers: Headers, address: str) -> Identity | None:
@@ -149,8 +160,20 @@ class Door:
         if account is None or not hmac.compare_digest(account.stamp, session.stamp):
             return None
         if self._stores.sessions.is_seen_due(session):
-            await asyncio.to_thread(self._stores.sessions.note_seen, session)
+            await self._write(self._stores.sessions.note_seen, session)
         return Identity(account.name, account.role, "session", address, session.digest)
+
+    async def _write(self, write: Callable[..., None], *about: object) -> None:
+        """Write down who came. A disk that takes no more keeps nobody out: they come to see what is wrong with it."""
+        try:
+            await asyncio.to_thread(write, *about)
+        except StoreError as error:
+            self.unwritten += 1
+            if not self._is_disk_failing:
+                log.warning("who came to the admin port cannot be written down: %s", error)
+            self._is_disk_failing = True
+        else:
+            self._is_disk_failing = False
 
     def _refuse(self, address: str) -> Refusal:
         wait_s = self._failures.add(address, self._clock.monotonic())
@@ -177,12 +200,12 @@ def read_basic(encoded: bytes) -> tuple[str, bytes] | None:
 
 
 def read_cookie(headers: Headers, name: str) -> str:
-    """Return a cookie; '': there is none, or more than one header of cookies."""
+    """Return a cookie; '': there is none, there are two that differ, or more than one header of cookies."""
     lines = headers.get(b"cookie", ())
     if len(lines) != 1:
         return ""
-    try:
-        found = SimpleCookie(lines[0].decode("latin-1")).get(name)
-    except CookieError:
-        return ""
-    return found.value if found is not None and found.value.isascii() else ""
+    # Not by `http.cookies`, which drops all cookies when one is odd: others on this host set theirs for every port.
+    fields = (each.partition(b"=") for each in lines[0].split(b";"))
+    found = dict.fromkeys(value.strip() for key, _, value in fields if key.strip() == name.encode())
+    value = next(iter(found), b"") if len(found) == 1 else b""
+    return value.decode() if value.isascii() else ""

@@ -86,10 +86,9 @@ class AppDatabase:
 
 def note(connection: apsw.Connection, clock: Clock, who: Identity, action: str, subject: str) -> None:
     """Write one line of the audit, in the transaction of what it tells of."""
-    actor = who.name if who.kind != "token" else f"token:{who.name}"
     connection.execute(
         "INSERT INTO audit (at_ms, actor, action, subject, address) VALUES (?, ?, ?, ?, ?)",
-        (clock.wall_ms(), actor, action, subject, who.address),
+        (clock.wall_ms(), who.actor, action, subject, who.address),
     )
     if action == FAILURE and connection.last_insert_rowid() % _PRUNE_EVERY == 0:
         connection.execute(

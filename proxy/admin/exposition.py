@@ -78,6 +78,7 @@ CATALOGUE: Final = (
     Described("glassline_bad_requests_total", "counter", "Requests refused before they had a head to record."),
     Described("glassline_shed_total", "counter", "Connections and requests turned away because there were too many."),
     Described("glassline_admin_auth_failures_total", "counter", "Wrong credentials at the admin port, by result."),
+    Described("glassline_admin_unwritten_total", "counter", "Failed logins and uses that app.db did not take."),
     Described("glassline_budget_limit_usd", "gauge", "Limit of a budget's current window, US dollars."),
     Described("glassline_budget_spent_usd", "gauge", "Spent in the current window, US dollars."),
     Described("glassline_budget_reserved_usd", "gauge", "Reserved for requests that are not settled, US dollars."),
@@ -136,6 +137,8 @@ class Scrape:
     """Connections that were one too many for it."""
     auth_failures: Mapping[str, int] = field(default_factory=dict)
     """Wrong credentials at the admin port since it started: `refused`, and `limited` without a look."""
+    admin_unwritten: int = 0
+    """Failed logins and uses of tokens and sessions that the disk did not take, since it started."""
 
 
 def render(scrape: Scrape, accept: str) -> tuple[bytes, str]:
@@ -164,6 +167,7 @@ class _Shown(Collector):
             ({"result": result}, self._scrape.auth_failures.get(result, 0)) for result in ("refused", "limited")
         ]
         yield _counter("glassline_admin_auth_failures_total", failures)
+        yield _counter("glassline_admin_unwritten_total", [({}, self._scrape.admin_unwritten)])
         yield _build_info()
 
 
@@ -212,6 +216,7 @@ _ELSEWHERE: Final = frozenset(
         "glassline_bad_requests_total",
         "glassline_shed_total",
         "glassline_admin_auth_failures_total",
+        "glassline_admin_unwritten_total",
         *_DAMAGE,
     }
 )

@@ -32,6 +32,11 @@ class Identity:
     session: bytes = b""
     """Digest of the session; b'': it came with none."""
 
+    @property
+    def actor(self) -> str:
+        """Return the name for the audit: a token is told from a user who is called the same."""
+        return f"token:{self.name}" if self.kind == "token" else self.name
+
     def may(self, least: Least) -> bool:
         """Say whether this is enough for a route that asks for `least`."""
         return _RANKS[self.role] >= _RANKS[least]
@@ -39,5 +44,7 @@ class Identity:
 
 LOCAL: Final = Identity("local", "admin", "local")
 """Whoever can open the data directory: it holds all that a role could give."""
+ANYONE: Final = "anyone"
+"""Who asks while nobody is asked who they are."""
 BUILT_IN: Final = "admin"
 """The user whose password is that of `admin.password_file`."""

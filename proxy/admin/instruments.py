@@ -99,14 +99,14 @@ class Instruments:
 
     async def signs(self) -> Signs:
         """Return what the verdict is judged by; a store that cannot be read is one of the signs."""
-        processes = self.processes()
+        processes, is_config_good = self.processes(), self.stats.reload.is_good
         try:
             async with self.store() as store:
                 if store is None:
-                    return Signs(processes=processes)
+                    return Signs(processes=processes, is_config_good=is_config_good)
                 return await self._signs(store, processes)
         except StoreError as error:
-            return Signs(processes=processes, problem=str(error))
+            return Signs(processes=processes, is_config_good=is_config_good, problem=str(error))
 
     async def _signs(self, store: AsyncStoreReader, processes: Sequence[ProcessStats]) -> Signs:
         now = self.clock.wall_ms()
@@ -119,6 +119,7 @@ class Instruments:
             recorder_lag_s=recorder_lag_s(status, now),
             bad_frames=int(status.get("bad_frames", 0)),
             recent=recent,
+            is_config_good=self.stats.reload.is_good,
         )
 
 

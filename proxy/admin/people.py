@@ -178,5 +178,5 @@ def _set_cookie(answer: Response, request: Request, name: str, value: str, *, pa
         path=path,
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https" or forwarded == "https" or origin.startswith("https://"),
+        secure=forwarded == "https" or origin.startswith("https://"),
     )

@@ -93,7 +93,9 @@ class Desk:
 
     async def metrics(self, request: Request) -> Response:
         """Prometheus' metrics."""
-        scrape = replace(await self._read.scrape(), auth_failures=dict(self._door.failures_seen))
+        door = self._door
+        scrape = await self._read.scrape()
+        scrape = replace(scrape, auth_failures=dict(door.failures_seen), admin_unwritten=door.unwritten)
         port: Port | None = getattr(request.state, "port", None)
         if port is not None:
             scrape = replace(scrape, admin_refused=port.refused, admin_shed=port.shed)

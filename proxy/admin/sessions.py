@@ -96,10 +96,12 @@ class SessionStore:
     def note_seen(self, session: Session) -> None:
         """Write down that the session is in use now."""
         now = self._database.clock.wall_ms()
-        with self._database.change() as connection:
-            connection.execute("UPDATE sessions SET seen_ms = ? WHERE digest = ?", (now, session.digest))
+        with self._database.alone():
+            # First of all: a session in use must not end as idle because the disk is full.
             if session.digest in self._living:
                 self._living[session.digest] = replace(session, seen_ms=now)
+            with self._database.change() as connection:
+                connection.execute("UPDATE sessions SET seen_ms = ? WHERE digest = ?", (now, session.digest))
 
     def form_token(self, about: bytes) -> str:
         """Return what proves that a form is ours: `about` is the session's digest, or the cookie of the login form."""

@@ -15,6 +15,8 @@ from proxy.store.query import Cursor, RequestRow
 from proxy.store.row import StoredBody
 
 _NULL: Final = msgspec.Raw(b"null")
+_MAX_DIGITS: Final = 18
+"""Whatever is written with as many fits into an integer of the database."""
 
 
 class NotKeptError(ClientError):
@@ -107,7 +109,9 @@ def cursor_text(row: RequestRow) -> str:
 def read_cursor(text: str) -> Cursor | None:
     """Return the place; None: it is none of ours."""
     started_at, dash, seq = text.partition("-")
-    if not (dash and started_at.isdecimal() and seq.isdecimal() and len(text) <= 40 and text.isascii()):
+    if not (dash and started_at.isdecimal() and seq.isdecimal() and text.isascii()):
+        return None
+    if len(started_at) > _MAX_DIGITS or len(seq) > _MAX_DIGITS:
         return None
     return Cursor(int(started_at), int(seq))
 

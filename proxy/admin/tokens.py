@@ -111,7 +111,7 @@ class TokenStore:
             name=request.name,
             role=request.role,
             last_four=secret[-4:],
-            created_by=by.name,
+            created_by=by.actor,
             created_ms=now,
             expires_ms=None if request.expires is None else now + int(request.expires * 1000),
         )

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr
 
 from proxy.admin.database import AppDatabase, note
-from proxy.admin.identity import BUILT_IN, LOCAL, MAX_PASSWORD_BYTES, MIN_PASSWORD_BYTES, Identity, Role
+from proxy.admin.identity import ANYONE, BUILT_IN, LOCAL, MAX_PASSWORD_BYTES, MIN_PASSWORD_BYTES, Identity, Role
 from proxy.admin.passwords import hash_password, stamp_of
 from proxy.config.schema import Name
 from proxy.errors import ClientError
@@ -158,6 +158,8 @@ class UserStore:
     def _judge_new(self, request: UserRequest) -> None:
         if request.name.casefold() == BUILT_IN:
             raise UserConflictError(f"{BUILT_IN} is the user of admin.password_file: choose another name")
+        if request.name.casefold() in (ANYONE, LOCAL.name):
+            raise UserConflictError(f"{request.name} stands for something else in the audit: choose another name")
         if self.find(request.name) is not None:
             raise UserConflictError(f"there is a user named {request.name} already")
         if len(self._accounts) >= MAX_USERS:

@@ -66,6 +66,8 @@ class Signs:
     bad_frames: int = 0
     """Frames of the journal that could not be read, ever."""
     recent: Recent = Recent()
+    is_config_good: bool = True
+    """The last attempt to load the configuration succeeded."""
     problem: str | None = None
     """Why the store could not be read. None: it could, or there is none yet."""
 
@@ -86,6 +88,8 @@ def _reasons(signs: Signs) -> Iterator[Reason]:
         yield Reason("failing", "journal_damaged", f"the journal held {_plural(signs.bad_frames, 'unreadable frame')}")
     yield from _recorder(signs)
     yield from _gateways(signs.processes)
+    if not signs.is_config_good:
+        yield Reason("degraded", "config_refused", "the configuration was not loaded; the last good one is in force")
     yield from _traffic(signs.recent)
 
 
@@ -109,7 +113,11 @@ def _gateways(processes: Sequence[ProcessStats]) -> Iterator[Reason]:
         yield Reason("degraded", "gateway_dead", f"{', '.join(dead)} does not answer")
     if lost:
         yield Reason("failing", "records_lost", f"{_plural(lost, 'record')} lost: neither disk nor memory had room")
-    if unready:
+    if unready and len(unready) + len(dead) == len(gateways):
+        yield Reason(
+            "failing", "gateway_not_ready", "no gateway takes traffic: the disk is full or failing, or it stops"
+        )
+    elif unready:
         yield Reason("degraded", "gateway_not_ready", f"{', '.join(unready)} takes no traffic")
     if failures:
         yield Reason("degraded", "journal_failures", f"the disk refused {_plural(failures, 'journal write')}")

@@ -91,7 +91,9 @@ class Typical:
     request_bytes: int
     """Median of the latest requests."""
     is_sliced: bool
-    """It is a stream, and its budgets let streams begin with a slice."""
+    """It is a stream, and its budgets let streams that say no limit begin with a slice."""
+    holds_limited: bool
+    """One that says how much it wants at most reserves all of that even so."""
     sample: int
     """How many requests it was made from."""
 
@@ -173,7 +175,9 @@ def read_typical(config: Config, policy: KeyPolicy, model: str | None) -> Typica
     rows: list[RequestRow] = []
     path = config.data_dir / "records.db"
     if path.exists():
-        where = Filter("key = ? AND model_requested IS NOT NULL", (policy.name,))
+        # What the key may not ask for at all says nothing about its next request.
+        allowed = "coalesce(error_code, '') NOT IN ('model_not_allowed', 'bad_request', 'too_large')"
+        where = Filter(f"key = ? AND model_requested IS NOT NULL AND {allowed}", (policy.name,))
         with StoreReader(path) as store:
             rows = store.run(ask.requests(where, limit=SAMPLE))
     wanted = model or (rows[0].model_requested if rows else None)
@@ -181,13 +185,15 @@ def read_typical(config: Config, policy: KeyPolicy, model: str | None) -> Typica
     upstream = alike[0].upstream if alike else config.default_upstream
     settings, known = config.upstreams.get(upstream), PROVIDERS.get(upstream)
     budgets = Budgets(shared_templates(config.budgets))
+    is_sliced = bool(alike and alike[0].streaming) and budgets.slices_streams(policy, wanted, has_limit=False)
     return Typical(
         model=wanted,
         provider=(settings.provider if settings else None) or (known.price_id if known else None),
         is_free=costs_nothing(upstream, settings or Upstream()),
         endpoint=alike[0].endpoint if alike else "chat",
         request_bytes=round(statistics.median(row.request_bytes for row in alike)) if alike else 4000,
-        is_sliced=bool(alike and alike[0].streaming) and budgets.slices_streams(policy, wanted, has_limit=False),
+        is_sliced=is_sliced,
+        holds_limited=is_sliced and not budgets.slices_streams(policy, wanted, has_limit=True),
         sample=len(alike),
     )
 
@@ -240,7 +246,7 @@ def needs(config: Config, typical: Typical, max_output_tokens: int | None) -> in
         input_bytes=typical.request_bytes,
         max_output_tokens=max_output_tokens,
         choices=1,
-        is_sliced=typical.is_sliced,
+        is_sliced=typical.is_sliced and not (typical.holds_limited and max_output_tokens is not None),
         tier=None,
         lines=(),
         rates=(),
@@ -299,7 +305,7 @@ def _print_typical(config: Config, typical: Typical, needed: int | None, screen:
         screen.line(f"{what} has no price: nothing is reserved for it")
         return
     smaller = needs(config, typical, SMALL_OUTPUT)
-    hint = ""
+    hint = "; all of its max_tokens if it says them" if typical.holds_limited else ""
     if smaller is not None and smaller < needed:
         hint = f"; with max_tokens {count(SMALL_OUTPUT)}: {money(smaller)}"
     screen.line(f"{what} reserves {money(needed)}{hint}")

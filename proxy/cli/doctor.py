@@ -15,7 +15,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -75,8 +75,9 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from _data_dir(config.data_dir)
     yield _encryption(config)
     yield _open_files(config)
-    yield _port("data port", config.listen.host, config.listen.port)
-    yield _port("admin port", config.admin.host, config.admin.port)
+    ours = _served_ports(config.data_dir)
+    yield _port("data port", config.listen.host, config.listen.port, ours)
+    yield _port("admin port", config.admin.host, config.admin.port, ours)
     yield from _running(config.data_dir)
     yield _memory()
     yield from _distribution()
@@ -173,7 +174,16 @@ def _open_files(config: Config) -> Finding:
     return Finding("warning", "open files", detail)
 
 
-def _port(name: str, host: str, port: int) -> Finding:
+def _served_ports(data_dir: Path) -> set[int]:
+    """Return the ports that the processes of this data directory say they listen on; empty: none do."""
+    try:
+        ports = json.loads((data_dir / "run" / "ports.json").read_bytes())
+        return {int(ports["data"]), int(ports["admin"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _port(name: str, host: str, port: int, ours: Collection[int] = ()) -> Finding:
     if port == 0:
         return Finding("ok", name, f"{host}: any free port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -182,7 +192,9 @@ def _port(name: str, host: str, port: int) -> Finding:
         try:
             probe.bind((host, port))
         except OSError as error:
-            return Finding("warning", name, f"{host}:{port}: {error.strerror}: glassline may be running already")
+            if port in ours:
+                return Finding("ok", name, f"{host}:{port} is served by the Glassline of this data directory")
+            return Finding("warning", name, f"{host}:{port}: {error.strerror}: another program may have it")
     return Finding("ok", name, f"{host}:{port} is free")
 
 

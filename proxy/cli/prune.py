@@ -151,7 +151,7 @@ def _selection(arguments: argparse.Namespace) -> Selection:
 
 
 def _count(config: Config, selection: Selection) -> int:
-    secret = naming_secret(config.data_dir, config.record)
+    secret = naming_secret(config.data_dir)
     with contextlib.closing(open_database(config.data_dir / "records.db", "read")) as connection:
         forgetter = Forgetter(config.data_dir, Deletion(connection, contextlib.nullcontext), config.record, secret)
         return count_requests(connection, selection, forgetter.names(selection))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import signal
@@ -43,7 +44,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _running(ports: Path) -> int:
+    data_dir = ports.parent.parent
     try:
-        return int(json.loads(ports.read_bytes())["pid"])
+        pid = int(json.loads(ports.read_bytes())["pid"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EnvironmentUnusable(f"{ports.parent.parent}: no glassline serve runs here") from error
+        raise EnvironmentUnusable(f"{data_dir}: no glassline serve runs here") from error
+    # A serve that was killed leaves its file, and its pid may by now be anybody's, whom the signal would end.
+    if not _is_served(data_dir):
+        raise EnvironmentUnusable(f"{data_dir}: no glassline serve runs here")
+    return pid
+
+
+def _is_served(data_dir: Path) -> bool:
+    try:
+        with (data_dir / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -168,7 +168,7 @@ def _leave(path: Path, file: JobFile) -> None:
 
 def _reviser(config: Config, bills: Bills) -> Reviser:
     book = price_book(config.pricing)
-    secret = naming_secret(config.data_dir, config.record)
+    secret = naming_secret(config.data_dir)
     return Reviser(book, config, Interpreter(book, config, bills, secret=secret))
 
 

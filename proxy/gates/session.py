@@ -58,7 +58,10 @@ _MESSAGE: Final = msgspec.json.Decoder(_Message)
 
 
 def confusing_member(text: bytes, operation: Operation) -> str | None:
-    """Return the name of a member that can be understood in two ways; None: there is none."""
+    """Return the name of a member that can be understood in two ways; None: there is none.
+
+    Raises BadRequest for more members than anybody needs.
+    """
     decisive = _DECISIVE.get(operation.dialect)
     return decisive.confusing(text) if decisive is not None else None
 

@@ -2,9 +2,10 @@
 
 Requests that arrive before the answer to the last one wait as bytes, and reading pauses.
 
-A client that closes its side may have left or only have said all it will: the two look alike. Who announced that this
-request is its last (`Connection: close`, HTTP/1.0) and closes before the answer begins gets it, and has left when it
-takes none; whoever else closes has left, which saves the money that the rest of the answer would cost.
+A client that closes its side may have left or only have said all it will: the two look alike until it is sent
+something. So before the answer begins it is sent an interim `100 Continue`, which every client of HTTP/1.1 passes over:
+one that has left resets the connection, one that waits does not. HTTP/1.0 knows no such thing and is taken to wait.
+Who closes while the answer comes, or over TLS, has left, which saves the money that the rest of it would cost.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.crowd import peer_address
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from proxy.gateway.service import Gateway
     from proxy.gateway.socket.relay import SocketRelay
 
+_LONG_READ: Final = 64 * 1024
+"""A read of that size is rarely the last: the loop would go on reading 32 of them before it looks at anybody else."""
 _PIPELINE_BYTES: Final = 64 * 1024
 """Bytes of following requests that may wait before reading pauses."""
 _LINGER_S: Final = 2.0
@@ -36,6 +40,12 @@ _MANY_CHUNKS: Final = 10_000
 _TINY_BYTES: Final = 16
 """A body in more than so many chunks of less than so many bytes, on average, costs more to read than it says."""
 _FOREVER: Final = float("inf")
+_PROBE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LOOK_AFTER_S: Final = 0.05
+"""From a probe to the look at what came of it; more than the way there and back, mostly."""
+_PROBE_EVERY_S: Final = 1.0
+_TCP_CLOSE: Final = 7
+"""State of a connection that was reset (`TCP_CLOSE` in linux/tcp_states.h)."""
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 """Of `SO_LINGER`: what closes then is reset (socket(7))."""
 
@@ -52,7 +62,10 @@ class ClientConnection(asyncio.Protocol):
         "_ends_after_answer",
         "_gateway",
         "_has_answered",
+        "_has_said_all",
+        "_is_giving_way",
         "_is_held",
+        "_is_http_1_0",
         "_is_lingering",
         "_is_next_due",
         "_is_reading_paused",
@@ -87,12 +100,15 @@ class ClientConnection(asyncio.Protocol):
         self._pace_since = _FOREVER
         self._ends_after_answer = False
         self._has_answered = False
+        self._has_said_all = False
         self._request_is_open = False
         self._is_held = False
+        self._is_http_1_0 = False
         self._is_lingering = False
         self._dropped_bytes = 0
         self._is_next_due = False
         self._is_reading_paused = False
+        self._is_giving_way = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -112,6 +128,8 @@ class ClientConnection(asyncio.Protocol):
                 self.pause_reading()
                 self.deadline = min(self.deadline, self.last_read + _BRIEFLY_S)
             return
+        if len(data) >= _LONG_READ:
+            self._give_way()
         if self.tunnel is not None:
             self.tunnel.frames_from_client(data)
         elif self._request_is_open:
@@ -127,6 +145,18 @@ class ClientConnection(asyncio.Protocol):
     def _is_free(self) -> bool:
         """Say whether the next request may be read."""
         return self.relay is None and not self._request_is_open and not self._is_held and self.paused_since is None
+
+    def _give_way(self) -> None:
+        """Read on in the next turn of the loop only."""
+        if self.transport is not None and not self.transport.is_closing():
+            self._is_giving_way = True
+            self.transport.pause_reading()
+            self._gateway.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self._is_giving_way = False
+        if not self._is_reading_paused and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
 
     def _pause_when_full(self) -> None:
         if len(self._buffer) > _PIPELINE_BYTES:
@@ -144,7 +174,7 @@ class ClientConnection(asyncio.Protocol):
                 return
             opening, length = gateway.openings.find(buffer[:end])
         except BadRequest as error:
-            gateway.answer_unrecorded(self, error.code, error.status, str(error), error.envelope)
+            gateway.answer_unrecorded(self, error.code, error.status, str(error))
             return
         self._buffer = b""
         self.deadline = _FOREVER
@@ -156,6 +186,7 @@ class ClientConnection(asyncio.Protocol):
         self._decoder = ChunkDecoder() if head.is_chunked else None
         self._remaining = length or 0
         self._ends_after_answer = not head.keep_alive
+        self._is_http_1_0 = head.is_http_1_0
         self._has_answered = False
         if self._request_is_open:
             self._chunks = self._body_bytes = self._pace_bytes = 0
@@ -264,7 +295,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._request_is_open:
             self._linger()
-        elif not keep_alive:
+        elif not keep_alive or (self._has_said_all and not self._buffer):
             self._close(transport)
         else:
             gateway = self._gateway
@@ -365,7 +396,8 @@ class ClientConnection(asyncio.Protocol):
         """Read again."""
         if self._is_reading_paused and self.transport is not None and not self.transport.is_closing():
             self._is_reading_paused = False
-            self.transport.resume_reading()
+            if not self._is_giving_way:
+                self.transport.resume_reading()
 
     def pause_writing(self) -> None:
         self.paused_since = self._gateway.now()
@@ -384,10 +416,32 @@ class ClientConnection(asyncio.Protocol):
                 self._next_soon()
 
     def eof_received(self) -> bool:
-        """Say whether the answer under way is still to be delivered. TLS knows no half-closed connection."""
-        has_said_all = self._ends_after_answer and not self._request_is_open
+        """Say whether the answer under way may still be wanted. TLS knows no half-closed connection."""
         is_waiting = (self.relay is not None or self._is_held) and not self._has_answered
-        return has_said_all and is_waiting and not self.is_tls
+        if self.transport is None or self._request_is_open or not is_waiting or self.is_tls:
+            return False
+        if not self._is_http_1_0:
+            if not sys.platform.startswith("linux"):  # nothing would tell that it was reset
+                return self._ends_after_answer
+            self._probe()
+        self._has_said_all = True
+        return True
+
+    def _probe(self) -> None:
+        """Send a client that closed its side what makes it tell whether it has left."""
+        if self.transport is not None and not self._has_answered:
+            self.transport.write(_PROBE)
+            self._gateway.loop.call_later(_LOOK_AFTER_S, self._look)
+
+    def _look(self) -> None:
+        """End the connection of a client that has left; ask one that waits again later."""
+        if self.transport is None or self._has_answered:
+            return
+        connection = self.transport.get_extra_info("socket")
+        if connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+            self.transport.abort()
+        else:
+            self._gateway.loop.call_later(_PROBE_EVERY_S, self._probe)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the signature of asyncio
         self.transport = None

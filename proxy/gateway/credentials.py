@@ -62,7 +62,7 @@ _SECRET_NAME: Final = re.compile(
 _BETWEEN_WORDS: Final = re.compile(rb"[\s,]+")
 _MAX_WORDS: Final = 16
 _URL_SAFE: Final = re.compile(rb"[-_]")
-_AWS: Final = re.compile(rb"AWS4-[A-Z0-9-]+\s+.*?Credential=([^/,\s]+)/")
+_AWS: Final = b"AWS4-"
 
 
 def read_credentials(head: RequestHead) -> tuple[bytes, ...]:
@@ -94,8 +94,8 @@ def _spellings(value: bytes) -> Iterator[bytes]:
         yield from words
     if words[0].lower() == b"basic":
         yield from (part for word in words[1:] for part in _basic(word))
-    elif (signed := _AWS.match(value)) is not None:
-        yield signed[1]
+    elif value.startswith(_AWS):
+        yield value.partition(b"Credential=")[2].partition(b"/")[0]
 
 
 def _basic(encoded: bytes) -> Iterator[bytes]:
@@ -133,7 +133,7 @@ def read_ticket(target: bytes) -> str | None:
 
 def is_signed(head: RequestHead) -> bool:
     """Say whether the request carries an AWS signature, which covers the host it was sent to."""
-    return head.lowered.get(b"authorization", b"").startswith(b"AWS4-")
+    return head.lowered.get(b"authorization", b"").startswith(_AWS)
 
 
 # --- what leaves -------------------------------------------------------------------------------------------------

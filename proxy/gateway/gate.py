@@ -5,7 +5,7 @@ Pure apart from one memory: which upstream and model objected to our usage optio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -128,9 +128,10 @@ class Gate:
             return None
         if seen is None and must_be_readable(route.operation):
             return Refusal("bad_request", 400, "a limit of this key needs a body that can be read in only one way")
-        if body and seen is not None and (field := confusing_field(body, route.operation)) is not None:
-            message = f"`{field}` decides about a limit of this key: it may stand once only, and in its usual spelling"
-            return Refusal("bad_request", 400, message)
+        if body and seen is not None:
+            confused = _confused(lambda: confusing_field(body, route.operation))
+            if confused is not None:
+                return confused
         return self._judge_models(policy, seen) or self._judge_bound(policy, route, seen)
 
     def _judge_models(self, policy: KeyPolicy | None, seen: Peek | None) -> Refusal | None:
@@ -172,9 +173,9 @@ class Gate:
         """Decide about a message of a session."""
         if operation is None:
             return None
-        if (member := confusing_member(text, operation)) is not None:
-            message = f"`{member}` decides about a limit of this key: it may stand once only, and in its usual spelling"
-            return Refusal("bad_request", 400, message)
+        confused = _confused(lambda: confusing_member(text, operation))
+        if confused is not None:
+            return confused
         for model in models_named(text, operation):
             seen = Peek(model, True, None, None, 1, None, None, False)
             if (refusal := self._judge_models(policy, seen)) is not None:
@@ -221,6 +222,7 @@ class Gate:
             deny_unpriced=self._denies_unpriced and None not in models,
             known=needed.known,
             is_sliced=all(self._budgets.slices_streams(policy, model, has_limit=False) for model in models),
+            holds_limited=not all(self._budgets.slices_streams(policy, model, has_limit=True) for model in models),
         )
 
     def wants_usage(self, route: Route, head: RequestHead, seen: Peek) -> bool:
@@ -337,6 +339,18 @@ class Gate:
         if policy is None or not (self._is_virtual or policy.is_dynamic):
             return None
         return credential_line(target.auth, target.api_key.reveal()) if target.api_key is not None else b""
+
+
+def _confused(find: Callable[[], str | None]) -> Refusal | None:
+    """Refuse what two readers could understand in two ways; None: there is nothing of that kind."""
+    try:
+        member = find()
+    except BadRequest as error:
+        return Refusal("bad_request", 400, str(error))
+    if member is None:
+        return None
+    message = f"`{member}` decides about a limit of this key: it may stand once only, and in its usual spelling"
+    return Refusal("bad_request", 400, message)
 
 
 def _overrides_method(head: RequestHead) -> bool:

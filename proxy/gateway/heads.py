@@ -43,9 +43,10 @@ def request_head(
         if _stays_here(key, head.named_in_connection) or (identity_encoding and key == b"accept-encoding"):
             continue
         if key == b"cookie":
-            value = without_our_cookies(value)
-            if not value:
+            theirs = without_our_cookies(value)
+            if value and not theirs:
                 continue
+            value = theirs
         if credential is not None:
             kept = without_credentials(key, value, secret)
             if kept is None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from proxy.errors import BadRequest
 from proxy.framing import RequestHead, read_request_head
@@ -117,9 +119,9 @@ class Openings:
         try:
             return self._understand(head, route)
         except BadRequest as error:
-            if route is not None:
-                error.envelope = route.envelope
-            raise
+            if route is None:
+                raise
+            return _refused(head, route, Refusal(error.code, error.status, str(error)))
 
     def _understand(self, head: RequestHead, route: Route | None) -> Opening:
         policy, secret = self._gate.find_key(read_credentials(head))
@@ -152,6 +154,16 @@ class Openings:
             signer=signer,
             is_lent=credential is not None,
         )
+
+
+def _refused(head: RequestHead, route: Route, refusal: Refusal) -> Opening:
+    """Return the opening of a request that is refused for what its head says."""
+    # Which key counts, or where else one stands, is what could not be told: what might hold one is not recorded.
+    path = route.recorded_path.encode()
+    is_key_told = any(is_told(path, secret) for secret in read_credentials(head))
+    begin = _begin(head, replace(route, tags=()), None, Claims(), b"")
+    begin = msgspec.structs.replace(begin, path="***" if is_key_told else begin.path, headers=())
+    return Opening(head, route, None, Claims(), refusal, 0, b"", b"", BeginTemplate(begin))
 
 
 def _judge_signature(head: RequestHead, route: Route, credential: bytes | None) -> Refusal | None:

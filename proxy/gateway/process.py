@@ -35,7 +35,7 @@ from proxy.gates.keys import SNAPSHOT_PURPOSE, DynamicKey, KeyRing, decode_snaps
 from proxy.gateway.client import ClientConnection
 from proxy.gateway.gate import Gate
 from proxy.gateway.routing import Router, build_targets
-from proxy.gateway.service import Gateway
+from proxy.gateway.service import LAST_REQUEST_S, Gateway
 from proxy.journal import JournalWriter
 from proxy.ledger.client import LedgerClient
 from proxy.logs import hide
@@ -145,9 +145,15 @@ class GatewayProcess:
         self.ledger.start()
         self._tls = _server_tls(self._config)
         self._listeners = listeners
+        handshake_s = self._config.timeouts.header if self._tls is not None else None
         self._servers = [
             await loop.create_server(
-                self._connection, sock=listener, ssl=self._tls, backlog=BACKLOG, start_serving=True
+                self._connection,
+                sock=listener,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake_s,
+                backlog=BACKLOG,
+                start_serving=True,
             )
             for listener in listeners
         ]
@@ -189,10 +195,16 @@ class GatewayProcess:
         await asyncio.sleep(self._config.timeouts.pre_stop)
         if self.gateway.is_draining:
             return
-        for waiting in [connection for listener in self._listeners for connection in _take_queue(listener)]:
-            with contextlib.suppress(OSError):
-                await self._loop.connect_accepted_socket(self._connection, waiting, ssl=self._tls)
+        waiting = [connection for listener in self._listeners for connection in _take_queue(listener)]
+        await asyncio.gather(*map(self._take_in, waiting))
         self.drain()
+
+    async def _take_in(self, connection: socket.socket) -> None:
+        patience_s = LAST_REQUEST_S if self._tls is not None else None  # a silent one must not hold up the stop
+        with contextlib.suppress(OSError):
+            await self._loop.connect_accepted_socket(
+                self._connection, connection, ssl=self._tls, ssl_handshake_timeout=patience_s
+            )
 
     def drain(self) -> None:
         """Accept no more; end when every exchange is over, at the latest after `timeouts.drain`."""

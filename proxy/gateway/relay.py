@@ -40,7 +40,8 @@ _DONE: Final = b"[DONE]"
 _POOL_GRACE_S: Final = 1.0
 """Beyond the time to connect, for a connection of a full pool to become free."""
 _FOREVER: Final = float("inf")
-_OVERLOADED: Final = Refusal("overloaded", 503, "the bodies in memory have reached limits.memory_mb")
+STOPPING: Final = Refusal("draining", 503, "the proxy is stopping")
+OVERLOADED: Final = Refusal("overloaded", 503, "the bodies in memory have reached limits.memory_mb")
 _NO_LEDGER: Final = Refusal("recorder_unavailable", 503, "the ledger does not answer, so budgets cannot be checked")
 
 
@@ -104,8 +105,8 @@ class Relay:
         length = self._content_length
         if refusal is None and length is not None and length > self._service.body_bytes:
             refusal = self._too_large()
-        if refusal is None and self._client.request_is_open and not self._service.has_room:
-            refusal = _OVERLOADED
+        if refusal is None and self._client.request_is_open and not self._service.has_room():
+            refusal = OVERLOADED
         if refusal is not None:
             self.refuse(self._service.judge_failure(self._client, self._head, refusal))
         elif self._client.request_is_open:
@@ -132,7 +133,7 @@ class Relay:
         self._window.append(piece)
         self._window_bytes += len(piece)
         if not self._service.hold(len(piece)):
-            self.refuse(_OVERLOADED)
+            self.refuse(OVERLOADED)
             return
         if self._is_collecting:
             if self._window_bytes > self._opening.window_bytes:
@@ -266,6 +267,7 @@ class Relay:
             framing = b"content-length: %d\r\n\r\n" % size if body or self._content_length is not None else b"\r\n"
             self.request_is_sent = True
         else:
+            self._service.let_go(self.held_bytes)
             self._window = []
             self._client.resume_reading()
             if head.is_chunked:
@@ -546,13 +548,12 @@ class Relay:
 
     def cut_for_shutdown(self) -> None:
         """End the exchange because this process stops."""
-        refusal = Refusal("draining", 503, "the proxy is stopping")
         if self.is_over:
             return
         if self._delivery.is_empty:
-            self.refuse(refusal)
+            self.refuse(STOPPING)
         else:
-            self._cut(refusal)
+            self._cut(STOPPING)
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None

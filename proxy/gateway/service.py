@@ -154,16 +154,12 @@ class Gateway:
         route, template, head = opening.route, opening.template, opening.head
         if head.target in (b"/healthz", b"/readyz"):
             self._answer_probe(client, head)
-        elif self.is_draining and is_upgrade(head):
-            self.answer_unrecorded(
-                client, "draining", 503, "the proxy is stopping", route.envelope if route else "openai"
-            )
         elif head.target == b"/-/me":
             refusal = self.gate.judge_caller(None, "") if opening.policy is None else None
             if refusal is None:
                 self._answer_me(client, head, opening.policy)
             else:
-                self._refuse(client, self.judge_failure(client, head, refusal), "openai")
+                self._refuse(client, self.judge_failure(client, head, refusal))
         elif route is None or template is None:
             self.answer_unrecorded(client, "not_found", 404, "the path names no upstream; use /v1/… or /<upstream>/…")
         elif is_upgrade(head):
@@ -172,12 +168,10 @@ class Gateway:
             return MeteredRelay(self, client, opening, route, Tape(self, template), length)
         return None
 
-    def answer_unrecorded(
-        self, client: ClientConnection, code: str, status: int, message: str, envelope: str = "openai"
-    ) -> None:
-        """Answer what never became an exchange, and close; `envelope`: how the client expects an error to be spelled."""
+    def answer_unrecorded(self, client: ClientConnection, code: str, status: int, message: str) -> None:
+        """Answer what never became an exchange, and close."""
         self._bad_requests += 1
-        self._refuse(client, Refusal(code, status, message), envelope)
+        self._refuse(client, Refusal(code, status, message))
 
     def judge_failure(self, client: ClientConnection, head: RequestHead, refusal: Refusal) -> Refusal:
         """Return what a refused caller is told: whoever sent too many wrong keys, to wait. A right one never comes here."""
@@ -192,21 +186,20 @@ class Gateway:
         """Answer a connection that is one too many, and close it."""
         self._shed += 1
         if len(self.clients) - len(self.crowd) <= _MOST_TURNED_AWAY:
-            self._refuse(client, Refusal("overloaded", 503, _TOO_MANY[reached]), "openai")
+            self._refuse(client, Refusal("overloaded", 503, _TOO_MANY[reached]))
         elif client.transport is not None:
             client.transport.abort()
 
-    def _refuse(self, client: ClientConnection, refusal: Refusal, envelope: str) -> None:
-        refusal = spelled(refusal, envelope)
-        body, headers = body_of(refusal, envelope, ""), headers_of(refusal, envelope)
+    def _refuse(self, client: ClientConnection, refusal: Refusal) -> None:
+        refusal = spelled(refusal, "openai")
+        body, headers = body_of(refusal, "openai", ""), headers_of(refusal, "openai")
         client.refuse(own_response(refusal.status, headers, body, b"connection: close\r\n"))
 
     # --- memory ------------------------------------------------------------------------------------------------
 
-    @property
     def has_room(self) -> bool:
-        """Say whether there is memory for the body of one more request."""
-        return self._held_bytes <= self._most_held_bytes
+        """Say whether there is memory for the body of one more request; a request that finds none is counted."""
+        return self.hold(0)
 
     def hold(self, size: int) -> bool:
         """Take note that so many bytes of a body stay in memory; False: that is too much, and they must go."""

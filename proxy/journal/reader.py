@@ -110,6 +110,8 @@ class _Open:
 
     segment: Segment
     file: int
+    inode: int
+    """As its directory told it."""
     offset: int
     seen: int
     is_closed: bool = False
@@ -178,10 +180,13 @@ class JournalReader:
         # Deaths first: a writer found dead can have no segment that the listing after it does not show.
         for writer in self._writers.values():
             writer.is_dead = writer.is_dead or is_lock_free(self._directory, writer.name)
-        for segment in self._found():
+        for segment, inode in self._found():
             writer = self._writers.get(segment.writer) or self._add_writer(segment.writer)
-            if segment.number not in writer.segments:
-                self._open(writer, segment)
+            opened = writer.segments.get(segment.number)
+            if opened is None:
+                self._open(writer, segment, inode)
+            elif opened.inode != inode:
+                self._open_anew(opened, inode)
         for writer in self._writers.values():
             newest = max(writer.segments, default=-1)
             for number, opened in writer.segments.items():
@@ -253,26 +258,34 @@ class JournalReader:
                 os.close(opened.file)
         self._writers.clear()
 
-    def _found(self) -> list[Segment]:
+    def _found(self) -> list[tuple[Segment, int]]:
+        """List the segments with their inodes."""
         try:
             with os.scandir(self._directory) as entries:
-                names = [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+                names = [(entry.name, entry.inode()) for entry in entries if entry.is_file(follow_symlinks=False)]
         except FileNotFoundError:
             return []
-        return sorted(segment for name in names if (segment := Segment.from_file_name(name)) is not None)
+        found = ((Segment.from_file_name(name), inode) for name, inode in names)
+        return sorted((segment, inode) for segment, inode in found if segment is not None)
 
     def _add_writer(self, name: str) -> _Writer:
         keys = vault()
         writer = self._writers[name] = _Writer(name, keys.frames(name) if keys is not None else None)
         return writer
 
-    def _open(self, writer: _Writer, segment: Segment) -> None:
+    def _open_anew(self, opened: _Open, inode: int) -> None:
+        """Read the copy of a segment that was written anew: what the disk failed may change under who reads it."""
+        file = os.open(self._directory / opened.segment.file_name, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(opened.file)
+        opened.file, opened.inode = file, inode
+
+    def _open(self, writer: _Writer, segment: Segment, inode: int) -> None:
         file = os.open(self._directory / segment.file_name, os.O_RDONLY | os.O_CLOEXEC)
         position = self._positions.get(segment.file_name)
         size = os.fstat(file).st_size
         # A position beyond the end is of another file: after a power cut less may be there than was read.
         resume, seen = (position.resume, position.seen) if position and position.resume <= size else (0, 0)
-        writer.segments[segment.number] = _Open(segment, file, resume, seen)
+        writer.segments[segment.number] = _Open(segment, file, inode, resume, seen)
 
     def _read(self, writer: _Writer, opened: _Open, frames: list[Frame], max_bytes: int) -> int:
         start = opened.offset

@@ -71,6 +71,12 @@ def write_anew(segment: Path) -> None:
         copy.unlink(missing_ok=True)
 
 
+def remove_copies(directory: Path) -> None:
+    """Delete copies that were not finished: nobody would ever look at them, and they hold what may have to be erased."""
+    for path in directory.glob(f"*{SUFFIX}{_COPY}"):
+        path.unlink(missing_ok=True)
+
+
 def _copy(segment: Path, target: int) -> None:
     source = os.open(segment, os.O_RDONLY | os.O_CLOEXEC)
     try:

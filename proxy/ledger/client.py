@@ -4,13 +4,15 @@ A gateway must never dispatch what the ledger did not grant, so every doubt is a
 `LedgerUnavailable`, when there is no connection, when it breaks again and again, or when no answer came in time. A ledger that is
 being restarted is waited for, as long as an answer is. Whatever was granted without the gateway knowing is released: a
 Release follows the abandoned Reserve on the same connection, and what was pending when a connection broke is released
-on the next, before it is asked for once more.
+on the next, before it is asked for once more. A Release has no answer, so it is said again on every new connection until
+the answer to something later on the same connection shows that it was carried out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -83,7 +85,8 @@ class LedgerClient(asyncio.Protocol):
         self._frames = FrameBuffer(MAX_ANSWER)
         self._pending: dict[int, _Pending] = {}
         self._outgoing: list[bytes] = []
-        self._kept: list[bytes] = []
+        self._released: dict[str, int] = {}
+        """Exchanges whose release may not have been heard, and the last ticket before each."""
         self._ticket = 0
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -115,10 +118,9 @@ class LedgerClient(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._fail(tuple(self._pending))
         self._flush()
-        self._fail_pending()
         if self._transport is not None:
-            self._transport.write(b"".join(self._kept))
             self._transport.close()
             self._transport = None
 
@@ -139,22 +141,25 @@ class LedgerClient(asyncio.Protocol):
         self._ask(Balance(0, tuple(lines)), callback, None)
 
     def release(self, exchange: str) -> None:
-        """Give a reservation back; kept until there is a connection."""
-        self._tell(Release(exchange))
+        """Give a reservation back, as soon as there is a connection."""
+        self._released[exchange] = self._ticket
+        if self._transport is not None:
+            self._write(frame(Release(exchange)))
 
     def finish(self, exchange: str) -> None:
-        """Say that an exchange is over; kept until there is a connection."""
-        self._tell(Finish(exchange))
+        """Say that an exchange is over; a connection that is lost says so for all that were asked for on it."""
+        if self._transport is not None:
+            self._write(frame(Finish(exchange)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send what was kept for this moment."""
+        """Give back what may still be held, then ask once more for what is pending."""
         # Not checked with isinstance: uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._frames = FrameBuffer(MAX_ANSWER)
-        kept, self._kept = self._kept, []
-        kept += [frame(entry.message) for entry in self._pending.values()]
-        if kept:
-            self._transport.write(b"".join(kept))
+        again = [frame(Release(exchange)) for exchange in self._released]
+        again += [frame(entry.message) for entry in self._pending.values()]
+        if again:
+            self._transport.write(b"".join(again))
         if self._connected is not None:
             self._connected.set()
 
@@ -167,9 +172,20 @@ class LedgerClient(asyncio.Protocol):
                 self._transport.abort()
             return
         for answer in answers:
+            self._forget_released_before(answer.ticket)
             pending = self._pending.pop(answer.ticket, None)
             if pending is not None:
+                if pending.exchange is not None:
+                    self._released.pop(pending.exchange, None)  # said before it was asked for again: it holds now
                 pending.callback(answer)
+
+    def _forget_released_before(self, ticket: int) -> None:
+        """Messages of one connection keep their order: what was released before an answered question is free."""
+        while self._released:
+            exchange, last_ticket = next(iter(self._released.items()))
+            if last_ticket >= ticket:
+                return
+            del self._released[exchange]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
         """Connect again, and ask once more for what is pending; what was repeated too often fails."""
@@ -177,17 +193,15 @@ class LedgerClient(asyncio.Protocol):
         self._outgoing.clear()
         if not self._is_closed:
             self._lost_at = asyncio.get_running_loop().time()
-            pending = self._pending
-            self._pending = {ticket: entry for ticket, entry in pending.items() if entry.repeats >= MOST_REPEATS}
-            self._fail_pending()
-            self._repeat({ticket: entry for ticket, entry in pending.items() if entry.repeats < MOST_REPEATS})
             self._connect()
+            self._fail([ticket for ticket, entry in self._pending.items() if entry.repeats >= MOST_REPEATS])
+            self._repeat()
 
-    def _repeat(self, pending: dict[int, _Pending]) -> None:
-        """Keep these for the next connection; what the ledger may have granted is given back first."""
-        for ticket, entry in pending.items():
+    def _repeat(self) -> None:
+        """Keep what is pending for the next connection; what the ledger may have granted is given back first."""
+        for ticket, entry in self._pending.items():
             if entry.exchange is not None:
-                self._kept.append(frame(Release(entry.exchange)))
+                self.release(entry.exchange)
             self._pending[ticket] = msgspec.structs.replace(entry, repeats=entry.repeats + 1)
 
     def _ask(self, message: Reserve | Extend | Cover | Balance, callback: Callback, exchange: str | None) -> None:
@@ -200,14 +214,8 @@ class LedgerClient(asyncio.Protocol):
         message = msgspec.structs.replace(message, ticket=self._ticket)
         self._pending[self._ticket] = _Pending(callback, now + self._timeout, exchange, message)
         if self._timer is None:
-            self._timer = loop.call_later(self._timeout / 4, self._sweep)
+            self._timer = loop.call_later(self._timeout, self._sweep)
         if self._transport is not None:
-            self._write(frame(message))
-
-    def _tell(self, message: Release | Finish) -> None:
-        if self._transport is None:
-            self._kept.append(frame(message))
-        else:
             self._write(frame(message))
 
     def _write(self, data: bytes) -> None:
@@ -224,24 +232,18 @@ class LedgerClient(asyncio.Protocol):
         """Give up on what has waited too long; one timer for all, since all wait equally long."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        late = []
-        for ticket, pending in self._pending.items():
-            if pending.deadline > now:
-                break
-            late.append(ticket)
-        for pending in [self._pending.pop(ticket) for ticket in late]:
-            if pending.exchange is not None:
-                self.release(pending.exchange)
-            pending.callback(LedgerUnavailable("the ledger did not answer in time"))
-        self._timer = loop.call_later(self._timeout / 4, self._sweep) if self._pending else None
+        late = list(itertools.takewhile(lambda ticket: self._pending[ticket].deadline <= now, self._pending))
+        self._fail(late, "the ledger did not answer in time")
+        first = next(iter(self._pending.values()), None)
+        self._timer = None if first is None else loop.call_at(first.deadline, self._sweep)
 
-    def _fail_pending(self) -> None:
-        pending, self._pending = self._pending, {}
-        for entry in pending.values():
+    def _fail(self, tickets: Iterable[int], why: str = "the connection to the ledger broke") -> None:
+        entries = [self._pending.pop(ticket) for ticket in tickets]
+        for entry in entries:
             if entry.exchange is not None:
-                self._kept.append(frame(Release(entry.exchange)))
-        for entry in pending.values():
-            entry.callback(LedgerUnavailable("the connection to the ledger broke"))
+                self.release(entry.exchange)
+        for entry in entries:
+            entry.callback(LedgerUnavailable(why))
 
     def _connect(self) -> None:
         self._connecting = asyncio.get_running_loop().create_task(self._keep_connecting())

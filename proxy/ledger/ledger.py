@@ -55,6 +55,8 @@ from proxy.reservations import (
 )
 
 MIGRATIONS: Final = files("proxy.ledger") / "migrations"
+_PATIENCE_MS: Final = 1000
+"""For the lock of another program. Gateways wait two seconds: they shall hear no, and find the ledger ready after it."""
 _LOOK_EVERY_S: Final = 1.0
 """Between two looks at whether the file is still the one that was opened."""
 _LOG: Final = logging.getLogger(__name__)
@@ -384,12 +386,13 @@ def _tightest_room(rows: Sequence[AccountRow]) -> int | None:
 
 def _open_database(path: Path) -> apsw.Connection:
     try:
-        # The patience is only ever spent on a reader that closes as the last one.
+        # At the start the patience is only ever spent on a reader that closes as the last one.
         connection = open_database(path, "write", busy_ms=5000)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         migrate(connection, MIGRATIONS)
         _check(connection)
+        connection.set_busy_timeout(_PATIENCE_MS)
     except (apsw.CorruptError, apsw.NotADBError, StoreDamaged) as error:
         # To begin with an empty one would be to forget what is spent.
         raise StoreDamaged(

@@ -2,7 +2,8 @@
 
 A session says again and again what it has consumed and what it may consume next, in all; the reservation grows to that
 and never shrinks before it is settled. What is under way is held to its end, since a provider notices late that it was
-cut off. Where the budgets accept that risk it is held bit by bit, if every token can be seen and the cap is not near.
+cut off. Where the budgets accept that risk, for all of it or for what says no limit of its own, it is held bit by bit,
+if every token can be seen and the cap is not near.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Rated(Protocol):
 
 
 def least_cost(message: Cover, rates: Sequence[Priced]) -> int:
-    """Return what must be held: all that hides, and of what can be seen as much as was asked for."""
+    """Return what must be held: all that hides, all that has a limit where budgets want that, and what was asked for."""
     return max((_cost(message, each, whole=each.hides_reasoning) for each in rates), default=0)
 
 
@@ -47,8 +48,10 @@ def whole_cost(message: Cover, rates: Sequence[Priced]) -> int:
 
 def _cost(message: Cover, rates: Priced, *, whole: bool) -> int:
     output = message.output_tokens
+    if whole or message.holds_limited:
+        output += message.unseen_tokens
     if whole:
-        output += message.unseen_tokens + message.unlimited * rates.max_output_tokens
+        output += message.unlimited * rates.max_output_tokens
     return bounded_cost(rates, _count(message.input_tokens), _count(output), _count(message.tool_calls))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final
 
 Span = tuple[int, int]
@@ -19,7 +20,7 @@ Detector = Callable[[str], Iterator[Span]]
 # --- e-mail ------------------------------------------------------------------------------------------------------------
 
 _AT: Final = re.compile("[@\uff20]")
-_LOCAL: Final = re.compile(r"\w[\w.!#$%'*+^`|~-]{0,63}$")
+_LOCAL: Final = re.compile(r"\w[\w.!#$%'*+^`|~-]{0,63}\Z")
 """Without what RFC 5322 allows and what in practice stands before an address: quotes, braces, `=`, `/`, `?` and `&`."""
 _DOMAIN: Final = re.compile(r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:xn--[a-zA-Z0-9-]{1,59}|[^\W\d_]{2,24})")
 
@@ -40,7 +41,7 @@ def find_emails(text: str) -> Iterator[Span]:
 _GAP: Final = r"[ .\-/()\u00a0\u2011]{0,2}"
 _PHONES: Final = re.compile(
     # International: +49 30 1234567, +1 (415) 555-2671, 0044 20 7946 0958.
-    rf"(?<![\w+.])(?:[+\uff0b] ?(?:\(0\))?[1-9]|00[1-9]\d{{0,2}}[ .\-/](?=[(\d]))(?:{_GAP}\d){{6,14}}(?!\d)"
+    rf"(?<![\w+.])(?:(?:[+\uff0b](?:\(0\))?|[+\uff0b] (?=\d{{1,3}}[ .\-/(]))[1-9]|00[1-9]\d{{0,2}}[ .\-/](?=[(\d]))(?:{_GAP}\d){{6,14}}(?!\d)"
     # North American with its marks: (415) 555-2671, 415-555-2671, 415.555.2671.
     r"|(?<![\w+.\-])(?:1[ .-])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[.-])[2-9]\d\d[ .-]\d{4}(?![\w-])"
 )
@@ -62,7 +63,7 @@ def find_phones(text: str) -> Iterator[Span]:
 
 # --- cards -------------------------------------------------------------------------------------------------------------
 
-_DIGITS: Final = re.compile(r"(?<![\d.])\d(?:[ \-\u00a0]?\d){12,60}")
+_DIGITS: Final = re.compile(r"(?<![\d.])\d(?:[ \-\u00a0]?\d){12,}+")
 _ISSUERS: Final = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
     r"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # Mastercard
@@ -228,7 +229,11 @@ def _has_check_digits(iban: str) -> bool:
 
 _OCTET: Final = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _IPV4: Final = re.compile(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w|\.\d)", re.ASCII)
-_IPV6: Final = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{3,39}(?:\.\d{1,3}){0,3}")
+_IPV6: Final = re.compile(
+    r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{3,39}+(?:\.\d{1,3}){0,3}(?![\w:])"
+)
+_UNICAST: Final = 0x2000 << 112
+_TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def find_ips(text: str) -> Iterator[Span]:
@@ -239,10 +244,18 @@ def find_ips(text: str) -> Iterator[Span]:
         found = match[0].rstrip(":") if not match[0].endswith("::") else match[0]
         if sum(map(bool, re.split("[:.]", found))) >= 2 or found == "::1":
             try:
-                ipaddress.IPv6Address(found)
+                address = ipaddress.IPv6Address(found)
             except ValueError:
                 continue
-            yield match.start(), match.start() + len(found)
+            if "::" not in found or _is_in_use(address, found):
+                yield match.start(), match.start() + len(found)
+
+
+def _is_in_use(address: ipaddress.IPv6Address, text: str) -> bool:
+    """Say whether an abridged address can be somebody's: programs say `list[1::2]` and `Face::add` as well."""
+    if address.is_loopback or address.ipv4_mapped or address in _TRANSLATED:
+        return True
+    return int(address) >= _UNICAST and any(letter.isdigit() for letter in text)
 
 
 # --- keys and tokens ---------------------------------------------------------------------------------------------------
@@ -270,6 +283,26 @@ _CARRIED: Final = re.compile(
     re.IGNORECASE,
 )
 """Secrets that only what stands before them gives away."""
+
+
+_NAME: Final = re.compile(
+    r"(?:.{0,60}[^a-z0-9])?(?:"
+    r"(?P<secret>(?:x[_-])?api[_-]?key|secret[_-]?(?:access[_-]?)?key|access[_-]?token|auth[_-]?token|client[_-]?secret"
+    r"|passw(?:or)?d)"
+    r"|(?P<phone>(?:tele|mobile[_-]?|cell[_-]?|home[_-]?|work[_-]?)?phone|tel|t[eé]l[eé]phone|mobile?|handy|fax|whatsapp"
+    r"|telefon|tel[eé]fono)(?:[_-]?(?:no|nr|num|number))?"
+    r")",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(1024)
+def announced_by(name: str) -> str:
+    """Return the words by which a detector knows what the name of a member announces; empty: nothing."""
+    match = _NAME.fullmatch(name) if len(name) <= 100 else None
+    if match is None:
+        return ""
+    return "password: " if match["secret"] else "phone: "
 
 
 def find_keys(text: str) -> Iterator[Span]:

@@ -19,6 +19,10 @@ _SCALAR: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null|N
 _LONG_NUMBER: Final = re.compile(r"-?\d{6,}")
 _LINE: Final = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _FIELD: Final = re.compile(r"(data|event|id|retry)?: ?")
+_BEGUN: Final = re.compile(r"\\+(?:u[0-9a-fA-F]{0,3})?\Z")
+_BEGUN_LETTERS: Final = 40
+_REST: Final = re.compile(r"\\*(?:u?[0-9a-fA-F]{1,4}|[\"/nrt])?")
+"""How an escape may go on in the next piece, whatever it stands in."""
 _OPENING: Final = ("{", "[", '"')
 _OPAQUE: Final = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_\-\r\n]{1024,}={0,2}")
 _APART: Final = frozenset(
@@ -28,6 +32,7 @@ _APART: Final = frozenset(
         "content_index",
         "summary_index",
         "contentBlockIndex",
+        "custom_id",
         "item_id",
         "type",
         "event",
@@ -65,6 +70,8 @@ class Leaf:
     is_number: bool = False
     channel: tuple[object, ...] | None = None
     """What it is a piece of; None: it stands alone."""
+    name: str | None = None
+    """Of the member whose value it is."""
 
 
 @dataclass(slots=True)
@@ -78,6 +85,11 @@ class _Container:
     marks: dict[str, str] = field(default_factory=dict)
     """Members that tell this object from others like it."""
     start: int = 0
+    parent: _Container | None = None
+    path: int = 0
+    """Number of the path that leads here."""
+    channel: int | None = None
+    """Number of what tells it and all around it from others; None: not known yet."""
 
 
 @dataclass(slots=True)
@@ -92,12 +104,31 @@ class Leaves:
 
     def channels(self) -> list[Strand]:
         """Return what the pieces of a stream say together; nothing for a text that is one document."""
-        pieces: dict[tuple[object, ...], list[Strand]] = {}
+        pieces: dict[tuple[object, ...], list[Leaf]] = {}
         if self.documents > 1:
             for leaf in self.found:
                 if leaf.channel is not None:
-                    pieces.setdefault(leaf.channel, []).append(leaf.strand)
-        return [Strand.joined(strands) for strands in pieces.values() if len(strands) > 1]
+                    pieces.setdefault(leaf.channel, []).append(leaf)
+        return [_joined(leaves) for leaves in pieces.values() if len(leaves) > 1]
+
+
+def _joined(pieces: list[Leaf]) -> Strand:
+    """Return what pieces say together, and take from each what is half of an escape: alone it looks like letters."""
+    whole = Strand.joined(piece.strand for piece in pieces)
+    text, end = whole.text, 0
+    if "\\" not in text:
+        return whole
+    for piece in pieces:
+        start, end = end, end + len(piece.strand.text)
+        first, last = start, end
+        if _BEGUN.search(text, max(0, start - _BEGUN_LETTERS), start):
+            rest = _REST.match(text, start)
+            first = min(end, rest.end() if rest else start)
+        if begun := _BEGUN.search(text, max(first, end - _BEGUN_LETTERS), end):
+            last = begun.start()
+        if (first, last) != (start, end):
+            piece.strand = piece.strand.between(first - start, last - start)
+    return whole
 
 
 def read_leaves(text: str, *, is_stream: bool = False) -> Leaves:
@@ -161,7 +192,9 @@ class _Scanner:
         self.text = text
         self.leaves = leaves
         self._open: list[_Container] = []
-        self._pieces: list[tuple[Leaf, tuple[_Container, ...], tuple[str, ...]]] = []
+        self._pieces: list[tuple[Leaf, _Container, int]] = []
+        self._numbers: dict[tuple[object, ...], int] = {}
+        """Of paths and of marks: each holds the number of what is around it, so that depth costs nothing."""
 
     @property
     def is_open(self) -> bool:
@@ -185,11 +218,23 @@ class _Scanner:
 
     def finish(self) -> None:
         """Say that the document is over, whether it is complete or not."""
-        for leaf, containers, path in self._pieces:
-            marks = tuple(tuple(sorted(each.marks.items())) for each in containers if each.marks)
-            leaf.channel = (path, marks)
+        for leaf, container, path in self._pieces:
+            leaf.channel = (path, self._channel(container))
         self._pieces.clear()
         self._open.clear()
+
+    def _number(self, *thing: object) -> int:
+        return self._numbers.setdefault(thing, len(self._numbers) + 1)
+
+    def _path(self, container: _Container) -> int:
+        return container.path if container.key is None else self._number("path", container.path, container.key)
+
+    def _channel(self, container: _Container) -> int:
+        if container.channel is None:
+            around = self._channel(container.parent) if container.parent else 0
+            marks = tuple(sorted(container.marks.items()))
+            container.channel = self._number("marks", around, marks) if marks else around
+        return container.channel
 
     def _enter(self, letter: str, start: int) -> None:
         if not self._open:
@@ -199,7 +244,11 @@ class _Scanner:
         if len(self._open) > 500:
             raise RecursionError("nested too deeply")
         is_object = letter == "{"
-        self._open.append(_Container("}" if is_object else "]", is_key_next=is_object, start=start))
+        parent = self._open[-1] if self._open else None
+        path = self._path(parent) if parent else 0
+        self._open.append(
+            _Container("}" if is_object else "]", is_key_next=is_object, start=start, parent=parent, path=path)
+        )
 
     def _leave(self, letter: str, end: int) -> None:
         if not self._open or self._open[-1].closer != letter:
@@ -226,18 +275,23 @@ class _Scanner:
         container = self._open[-1] if self._open else None
         if container is not None and container.is_key_next:
             container.is_key_next = False
-            container.key = self.text[start + 1 : last]
-            self.leaves.found.append(Leaf(Strand.plain(self.text, start + 1, last).without_escapes()))
+            leaf = Leaf(Strand.plain(self.text, start + 1, last).without_escapes())
+            container.key = leaf.strand.text
+            self.leaves.found.append(leaf)
             return
         if container is not None and container.key in _APART:
-            container.marks[container.key] = self.text[start + 1 : last]
+            container.marks[container.key] = Strand.plain(self.text, start + 1, last).without_escapes().text
         if _OPAQUE.fullmatch(self.text, start + 1, last):
             return
-        leaf = Leaf(Strand.plain(self.text, start + 1, last).without_escapes())
+        leaf = Leaf(
+            Strand.plain(self.text, start + 1, last).without_escapes(), name=container.key if container else None
+        )
         self.leaves.found.append(leaf)
-        if container is not None and container.key not in _UNSPOKEN:
-            path = tuple(each.key for each in self._open if each.key is not None)
-            self._pieces.append((leaf, tuple(self._open), path))
+        if container is None:
+            self.leaves.documents += 1
+            leaf.channel = ()
+        elif container.key not in _UNSPOKEN:
+            self._pieces.append((leaf, container, self._path(container)))
 
     def _scalar(self, start: int, end: int) -> None:
         if not _SCALAR.fullmatch(self.text, start, end):
@@ -247,4 +301,5 @@ class _Scanner:
         if container is not None and container.key in _APART:
             container.marks[container.key] = self.text[start:end]
         if _LONG_NUMBER.fullmatch(self.text, start, end):
-            self.leaves.found.append(Leaf(Strand.plain(self.text, start, end), is_number=True))
+            name = container.key if container else None
+            self.leaves.found.append(Leaf(Strand.plain(self.text, start, end), is_number=True, name=name))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.config import Pattern
 from proxy.errors import OurError
-from proxy.policy.detectors import BUILT_IN, Detector, Span
+from proxy.policy.detectors import BUILT_IN, Detector, Span, announced_by
 from proxy.policy.leaves import Leaf, read_leaves
 from proxy.policy.strands import Strand
 
@@ -83,11 +83,18 @@ class Redactor:
         """Say whether anything is looked for."""
         return bool(self._detectors)
 
-    def redact(self, document: str, *, is_stream: bool = False) -> Redacted:
-        """Return the text of a body with every find replaced. Raises RedactionError."""
-        leaves = read_leaves(document, is_stream=is_stream)
+    def redact(self, document: str, *, is_stream: bool = False, is_in_pieces: bool = True) -> Redacted:
+        """Return the text of a body with every find replaced. Raises RedactionError.
+
+        `is_in_pieces`: where it is several documents, they go on in one another; those of a file of requests do not.
+        """
+        try:
+            leaves = read_leaves(document, is_stream=is_stream)
+        except RecursionError as error:
+            raise RedactionError(str(error)) from error
+        channels = leaves.channels() if is_in_pieces else []
         numbers = [leaf for leaf in leaves.found if leaf.is_number]
-        strands = [leaf.strand for leaf in leaves.found if not leaf.is_number] + leaves.channels()
+        strands = [_named(leaf) for leaf in leaves.found if not leaf.is_number] + channels
         edits: list[Edit] = []
         pseudonyms: dict[str, str] = {}
         for strand, find in self._finds(strands):
@@ -122,9 +129,9 @@ class Redactor:
         return Redacted(_edited(text, edits), is_changed=True, pseudonyms=tuple(kept.items()))
 
     def _number_edits(self, numbers: Sequence[Leaf], pseudonyms: dict[str, str]) -> Iterator[Edit]:
-        for strand, find in self._finds([leaf.strand for leaf in numbers]):
+        for strand, find in self._finds([_named(leaf) for leaf in numbers]):
             name = self._name(find, pseudonyms, is_keyed=self._has_pseudonyms)
-            yield from _edits(strand, Find(0, len(strand.text), find.label, strand.text), f'"{name}"')
+            yield from _edits(strand, Find(0, len(strand.text), find.label, find.text), f'"{name}"')
 
     def _name(self, find: Find, pseudonyms: dict[str, str], *, is_keyed: bool) -> str:
         if not is_keyed:
@@ -137,10 +144,14 @@ class Redactor:
 
     def _finds(self, strands: Iterable[Strand]) -> Iterator[tuple[Strand, Find]]:
         """Yield everything found in the strands and in what they say without their escapes, each with its strand."""
-        readings = [reading for strand in strands for reading in strand.readings() if strand.text]
+        readings: list[Strand] = []
+        length = 0
+        for reading in (reading for strand in strands if strand.text for reading in strand.readings()):
+            readings.append(reading)
+            length += len(reading.text) + 1
+            if length > _MOST_BYTES:
+                raise RedactionError("the text is too long to be looked through")
         text = _SEPARATOR.join(reading.text for reading in readings)
-        if len(text) > _MOST_BYTES:
-            raise RedactionError("the text is too long to be looked through")
         ends: list[int] = []
         at = 0
         for reading in readings:
@@ -148,6 +159,11 @@ class Redactor:
             ends.append(at)
         for label, detector in self._detectors:
             yield from _placed(sorted(detector(text)), label, readings, ends)
+
+
+def _named(leaf: Leaf) -> Strand:
+    announcement = announced_by(leaf.name) if leaf.name else ""
+    return leaf.strand.named(announcement) if announcement else leaf.strand
 
 
 def _placed(
@@ -162,7 +178,7 @@ def _placed(
         while at < len(ends) and start < end:
             reading, first = readings[at], ends[at] - 1 - len(readings[at].text)
             inner_start, inner_end = max(start - first, 0), min(end - first, len(reading.text))
-            inner_start = reading.step_over_escape(inner_start)
+            inner_start, inner_end = reading.without_half_escapes(inner_start, inner_end)
             if inner_start < inner_end:
                 yield reading, Find(inner_start, inner_end, label, reading.text[inner_start:inner_end])
             start = ends[at]
@@ -208,11 +224,14 @@ def _custom(rule: Pattern) -> Detector:
     # Imported late: only those with patterns of their own need an engine that can be stopped.
     import regex  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-    compiled: Any = regex.compile(rule.pattern)
+    compiled: Any = regex.compile(rule.pattern, regex.MULTILINE)
 
     def find(text: str) -> Iterator[Span]:
         try:
-            for match in compiled.finditer(text, timeout=_PATIENCE_S * (1 + len(text) / _MEGABYTE)):
+            # Line ends, so that `^` and `$` are the ends of each of the texts that are looked through together.
+            for match in compiled.finditer(
+                text.replace(_SEPARATOR, "\n"), timeout=_PATIENCE_S * (1 + len(text) / _MEGABYTE)
+            ):
                 if match.end() > match.start():
                     yield match.span()
         except TimeoutError as error:

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-_JSON_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([\"\\/bfnrt]))")
+_PAIR: Final = r"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_JSON: Final = rf"\\(?:{_PAIR}|u[0-9a-fA-F]{{4}}|[\"\\/bfnrt])"
+_JSON_ESCAPE: Final = re.compile(f"(?P<json>{_JSON})")
+_LONGEST_ESCAPE: Final = 12
 _SIMPLE: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2})+")
-_ENTITY: Final = re.compile(r"&#(?:x([0-9a-fA-F]{1,6})|(\d{1,7}));|&(commat|period|colon|plus|hyphen|lowbar);")
-_NAMED: Final = {"commat": "@", "period": ".", "colon": ":", "plus": "+", "hyphen": "-", "lowbar": "_"}
-_Letter = Callable[[re.Match[str]], str | None]
-"""Returns what an escape says. None: nothing that could be read."""
+_NEXT: Final = "%[89abAB][0-9a-fA-F]"
+_PERCENT: Final = (
+    f"%(?:[0-7][0-9a-fA-F]|[cdCD][0-9a-fA-F]{_NEXT}|[eE][0-9a-fA-F](?:{_NEXT}){{2}}|[fF][0-4](?:{_NEXT}){{3}})"
+)
+_NAMED: Final = {"amp": "&", "commat": "@", "period": ".", "colon": ":", "plus": "+", "hyphen": "-", "lowbar": "_"}
+_ENTITY: Final = rf"&(?:#[xX][0-9a-fA-F]{{1,6}}|#[0-9]{{1,7}}|{'|'.join(_NAMED)});"
+_ANY_ESCAPE: Final = re.compile(f"(?P<json>{_JSON})|(?P<percent>{_PERCENT})|(?P<entity>{_ENTITY})")
+"""Each of one character, so that nothing beside a find is cut out with it."""
 DEPTH: Final = 4
-"""How often one notation is undone inside another: JSON in a string in a string in a string."""
+"""How often escapes are undone inside escapes: JSON in a string in a string in a string."""
 
 
 class Run(NamedTuple):
@@ -82,35 +88,62 @@ class Strand:
                 yield from self._source.places(*found)
 
     def readings(self, depth: int = DEPTH) -> Iterator[Strand]:
-        """Yield this strand, and what it says when its escapes are undone, again and again."""
+        """Yield this strand, and what it says when its escapes are undone, again and again.
+
+        All notations at once: one after the other, in every order, a hostile text would be read a hundred times.
+        """
         yield self
-        if depth:
-            for pattern, read, mark in _NOTATIONS:
-                if mark in self.text:
-                    undone = self._undone(pattern, read)
-                    if undone is not None:
-                        yield from undone.readings(depth - 1)
+        if depth and any(mark in self.text for mark in "\\%&"):
+            undone = self._undone(_ANY_ESCAPE)
+            if undone is not None:
+                yield from undone.readings(depth - 1)
+
+    def between(self, start: int, end: int) -> Strand:
+        """Return a stretch of this strand, which is made of a document."""
+        runs = []
+        for run in self.runs:
+            first, last = max(start, run.at), min(end, run.at + run.length)
+            if first < last:
+                is_plain = run.length == run.width
+                place = run.place + first - run.at if is_plain else run.place
+                runs.append(Run(first - start, last - first, place, last - first if is_plain else run.width))
+        return Strand(self.text[start:end], runs)
+
+    def named(self, name: str) -> Strand:
+        """Return this strand with words before it that are not to be cut out."""
+        return Strand(name + self.text, [run._replace(at=run.at + len(name)) for run in self.runs], self._source)
 
     def without_escapes(self) -> Strand:
         """Return what a string of JSON says; this strand is one stretch of a document."""
-        undone = self._undone(_JSON_ESCAPE, _json_letter) if "\\" in self.text else None
+        undone = self._undone(_JSON_ESCAPE) if "\\" in self.text else None
         if undone is None:
             return self
         [stretch] = self.runs
         return Strand(undone.text, [run._replace(place=run.place + stretch.place) for run in undone.runs])
 
-    def step_over_escape(self, start: int) -> int:
-        """Return where the letters go on when `start` is inside an escape: half of one must not be cut out."""
-        slashes = start - len(self.text[:start].rstrip("\\")) if start and self.text[start - 1] == "\\" else 0
-        match = _JSON_ESCAPE.match(self.text, start - 1) if slashes % 2 else None
-        return match.end() if match else start
+    def without_half_escapes(self, start: int, end: int) -> tuple[int, int]:
+        """Return the stretch without an escape that begins before it or ends behind it: half of one cannot be cut out."""
+        first, last = self._escape_around(start), self._escape_around(end)
+        return first.end() if first else start, last.start() if last else end
 
-    def _undone(self, pattern: re.Pattern[str], read: _Letter) -> Strand | None:
+    def _escape_around(self, at: int) -> re.Match[str] | None:
+        start = self.text.rfind("\\", max(0, at - _LONGEST_ESCAPE + 1), at)
+        if start < 0:
+            return None
+        first = start
+        while first > 0 and self.text[first - 1] == "\\":
+            first -= 1
+        if (start - first) % 2:
+            return None  # the second half of an escape itself
+        match = _JSON_ESCAPE.match(self.text, start)
+        return match if match and match.end() > at else None
+
+    def _undone(self, pattern: re.Pattern[str]) -> Strand | None:
         runs: list[Run] = []
         texts: list[str] = []
         at = last = 0
         for match in pattern.finditer(self.text):
-            said = read(match)
+            said = _letter(match)
             if said is None:
                 continue
             start, end = match.span()
@@ -132,27 +165,30 @@ class Strand:
         return Strand("".join(texts), runs, self)
 
 
-def _json_letter(match: re.Match[str]) -> str | None:
-    return chr(int(match[1], 16)) if match[1] else _SIMPLE[match[2]]
+def _letter(match: re.Match[str]) -> str | None:
+    """Return what an escape says. None: nothing that could be read."""
+    escape = match[0]
+    if match.lastgroup == "percent":
+        return _percent_letter(escape)
+    if match.lastgroup == "entity":
+        return _entity_letter(escape[1:-1])
+    if escape[1] != "u":
+        return _SIMPLE[escape[1]]
+    code = int(escape[2:6], 16)
+    if len(escape) == _LONGEST_ESCAPE:
+        code = 0x10000 + ((code - 0xD800) << 10) + int(escape[8:], 16) - 0xDC00
+    return chr(code)
 
 
-def _percent_letter(match: re.Match[str]) -> str | None:
+def _percent_letter(escape: str) -> str | None:
     try:
-        return bytes.fromhex(match[0].replace("%", "")).decode()
+        return bytes.fromhex(escape.replace("%", "")).decode()
     except UnicodeDecodeError:
         return None
 
 
-def _entity_letter(match: re.Match[str]) -> str | None:
-    if match[3]:
-        return _NAMED[match[3]]
-    code = int(match[1], 16) if match[1] else int(match[2])
+def _entity_letter(name: str) -> str | None:
+    if name in _NAMED:
+        return _NAMED[name]
+    code = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
     return chr(code) if 0 < code < 0x110000 else None
-
-
-_NOTATIONS: Final[tuple[tuple[re.Pattern[str], _Letter, str], ...]] = (
-    (_JSON_ESCAPE, _json_letter, "\\"),
-    (_PERCENT, _percent_letter, "%"),
-    (_ENTITY, _entity_letter, "&"),
-)
-"""Ways to write a letter: how it looks, what it says, and the character without which there is none."""

@@ -21,6 +21,7 @@ from proxy.clock import SYSTEM
 from proxy.config import Config
 from proxy.config.prices import price_book
 from proxy.errors import EnvironmentUnusable, StoreDamaged, StoreError
+from proxy.failpoints import failpoint
 from proxy.ledger.client import SyncLedgerClient
 from proxy.recorder.bills import Bills
 from proxy.recorder.deletions import Deletions, Forgetter
@@ -74,6 +75,7 @@ def _record(
 ) -> bool:
     """Record until told to stop; False: the store is damaged, and another one is needed."""
     try:
+        failpoint("recorder.open")
         store = SqliteStore(data_dir / "records.db", max_series=config.metrics.record_series)
     except StoreDamaged as error:
         log.error("%s", error)
@@ -97,7 +99,7 @@ def _make_recorder(
     data_dir: Path, store: SqliteStore, config: Config, ledger_socket: Path, stop: Stop, sync: SegmentSync
 ) -> Recorder:
     book = price_book(config.pricing)
-    interpreter = Interpreter(book, config, Bills(store.bills), secret=naming_secret(data_dir, config.record))
+    interpreter = Interpreter(book, config, Bills(store.bills), secret=naming_secret(data_dir))
     jobs = Jobs(
         data_dir / FOLDER,
         store.jobs,
@@ -105,7 +107,7 @@ def _make_recorder(
         wall_ms=SYSTEM.wall_ms,
         monotonic=SYSTEM.monotonic,
     )
-    secret = naming_secret(data_dir, config.record)
+    secret = naming_secret(data_dir)
     forgetter = Forgetter(data_dir, store.deletion, config.record, secret)
     ledger = SyncLedgerClient(ledger_socket)
     deletions = Deletions(Orders(data_dir), forgetter)

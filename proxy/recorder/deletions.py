@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -23,6 +23,7 @@ from proxy.config import Record as RecordPolicy
 from proxy.databases import open_database
 from proxy.errors import GlasslineError, StoreError
 from proxy.failpoints import failpoint
+from proxy.policy.detectors import BUILT_IN
 from proxy.policy.redaction import RedactionError, Redactor
 from proxy.records import Begin
 from proxy.store.backups import erase_backup, known_backups
@@ -68,7 +69,7 @@ class Forgetter:
     def __init__(self, data_dir: Path, deletion: Deletion, policy: RecordPolicy, secret: bytes) -> None:
         self._data_dir = data_dir
         self._deletion = deletion
-        self._redactor = Redactor(policy, secret)
+        self._redactors = [Redactor(each, secret) for each in _policies(policy)]
 
     def names(self, selection: Selection) -> Names:
         """Return under which names the selection may be stored."""
@@ -90,7 +91,7 @@ class Forgetter:
         missed = list(report.not_reached)
         journal_bytes, damaged = erase_journal()
         missed += [f"journal/{name}: damaged, and kept until its writer is through with it" for name in damaged]
-        quarantined = _empty_folder(self._data_dir / "journal" / "bad")
+        quarantined = _empty_folder(self._data_dir / "journal" / "bad", missed)
         backups = self._erase_backups(selection, missed)
         with spilling_into(os.fspath(self._data_dir)):
             missed += self._deletion.compact(is_bounded=is_bounded)
@@ -102,10 +103,11 @@ class Forgetter:
     def _stored_as(self, name: str | None) -> tuple[str, ...]:
         if name is None:
             return ()
-        try:
-            return tuple(dict.fromkeys((name, self._redactor.redact_identity(name).text)))
-        except RedactionError:
-            return (name,)
+        stored = [name]
+        for redactor in self._redactors:
+            with contextlib.suppress(RedactionError):  # then no name was stored either
+                stored.append(redactor.redact_identity(name).text)
+        return tuple(dict.fromkeys(stored))
 
     def _erase_backups(self, selection: Selection, missed: list[str]) -> dict[str, int]:
         reached: dict[str, int] = {}
@@ -150,7 +152,8 @@ class Deletions:
         self._next_look = 0.0
         self._asked: Asked | None = None
         self._report = Report()
-        self._is_caught_up = False
+        self._was_idle = False
+        """Everything that had ended when the order was accepted is stored."""
 
     def step(self, recorder: Housekeeper, *, is_idle: bool) -> None:
         """Accept what is asked for and carry out one slice; `is_idle`: the journal has nothing that is not stored.
@@ -164,7 +167,7 @@ class Deletions:
             self._next_look = now + LOOK_EVERY_S
             order = next(self._orders.open_orders(), None)
             self._asked = None if order is None else Asked(*order, now)
-            self._report, self._is_caught_up = Report(), False
+            self._report, self._was_idle = Report(), False
             if self._asked is None:
                 return
         try:
@@ -178,8 +181,8 @@ class Deletions:
 
     def _go_on(self, asked: Asked, recorder: Housekeeper, now: float, *, is_idle: bool) -> None:
         self._next_look = now
-        self._is_caught_up |= is_idle or now - asked.since > PATIENCE_S
-        if not self._is_caught_up:
+        self._was_idle |= is_idle
+        if not self._was_idle and now - asked.since <= PATIENCE_S:
             return
         if self._is_more(asked, recorder):
             return
@@ -208,29 +211,41 @@ class Deletions:
     def _finish(self, asked: Asked, recorder: Housekeeper, running: int) -> None:
         report = self._report
         if running:
-            missed = f"{running} requests that are still running: prune again when they have ended"
+            missed = f"{running} requests that are still running and may be meant: prune again when they have ended"
             report = msgspec.structs.replace(report, not_reached=[missed])
+        if not self._was_idle and not asked.selection.is_empty:
+            missed = "requests that have ended and were not stored yet, because too many wait for that: prune again"
+            report = msgspec.structs.replace(report, not_reached=[*report.not_reached, missed])
         if not asked.selection.is_empty:
             report = self._forgetter.finish(asked.selection, report, recorder.erase_journal, is_bounded=True)
         self._orders.finish(asked.id, report)
 
 
 def _is_about(selection: Selection, begin: Begin) -> bool:
-    wanted = (
-        (selection.user, begin.user),
-        (selection.session, begin.session),
-        (selection.key, begin.key),
-    )
-    return all(asked is None or asked == said for asked, said in wanted) and (
-        selection.before_ms is None or begin.started_at_ms < selection.before_ms
+    """Say whether a running request may be meant; a user whom only the body names is not known before it ends."""
+    return (
+        selection.user in (None, begin.user or selection.user)
+        and selection.session in (None, begin.session)
+        and selection.key in (None, begin.key)
+        and (selection.before_ms is None or begin.started_at_ms < selection.before_ms)
     )
 
 
-def _empty_folder(folder: Path) -> int:
+def _policies(policy: RecordPolicy) -> Iterator[RecordPolicy]:
+    """Yield the rules under which a name may have been stored: those of now, and others that may have been before."""
+    yield policy
+    built_in = tuple(dict.fromkeys(BUILT_IN))
+    for rules in (built_in, *((each,) for each in built_in)):
+        yield RecordPolicy.model_validate({"redact": rules})
+
+
+def _empty_folder(folder: Path, missed: list[str]) -> int:
     count = 0
     if folder.is_dir():
         for path in folder.iterdir():
-            with contextlib.suppress(OSError):
+            try:
                 path.unlink()
                 count += 1
+            except OSError as error:
+                missed.append(f"{path}: cannot be deleted: {error.strerror}")
     return count

@@ -19,7 +19,7 @@ from typing import Final
 from proxy.disk import sync_directory
 from proxy.failpoints import failpoint
 from proxy.journal.reader import Segment, is_lock_free
-from proxy.journal.unsafe import mark_unsafe, survey, unsafe_marker, write_anew
+from proxy.journal.unsafe import mark_unsafe, remove_copies, survey, unsafe_marker, write_anew
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +35,15 @@ class SegmentSync:
     def __init__(self, directory: Path, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.failures = 0
         """Syncs that the disk refused."""
+        remove_copies(directory)
         self._directory = directory
         self._monotonic = monotonic
         self._synced: dict[str, int] = {}
         self._has_new_names = False
         self._unsafe: set[str] = set(survey(directory).unsafe)
         self._rescue_at = 0.0
+        self.rewriting = threading.Lock()
+        """Held while a segment is copied: what is overwritten in it meanwhile would stay in the copy."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="segment-sync", daemon=True)
 
@@ -87,7 +90,8 @@ class SegmentSync:
 
     def _write_anew(self, name: str) -> None:
         try:
-            write_anew(self._directory / name)
+            with self.rewriting:
+                write_anew(self._directory / name)
         except FileNotFoundError:
             pass  # everything in it is in the store, and it was deleted
         except OSError as error:

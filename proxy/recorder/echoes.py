@@ -26,6 +26,8 @@ class Echoes:
 
     def without(self, exchange: Exchange) -> Exchange:
         """Return `exchange` without secrets; the same object when there were none, as nearly always."""
+        if not self._scrubber or not self._is_in(exchange):
+            return exchange
         begin, end = exchange.begin, exchange.end
         request = self._body(exchange.request, begin.headers)
         response = self._body(exchange.response, end.headers)
@@ -33,9 +35,6 @@ class Echoes:
         if message is not None:
             message = self._scrubber.scrub_text(message)
         headers = tuple((name, self._scrubber.scrub(value)) for name, value in begin.headers)
-        unchanged = request is exchange.request and response is exchange.response
-        if unchanged and head == end.head and message == end.error_message and headers == begin.headers:
-            return exchange
         return msgspec.structs.replace(
             exchange,
             begin=msgspec.structs.replace(begin, headers=headers),
@@ -58,11 +57,26 @@ class Echoes:
             return [self._scrubbed(each) for each in value]
         return value
 
+    def _is_in(self, exchange: Exchange) -> bool:
+        begin, end = exchange.begin, exchange.end
+        message = (end.error_message or "").encode("utf-8", "surrogateescape")
+        # Each call takes the head apart, and few answers are encoded.
+        answered = end.headers if b"content-encoding" in end.head.lower() else ()
+        return (
+            self._scrubber.finds(b"\n".join((end.head, message, *(value for _, value in begin.headers))))
+            or self._is_in_body(exchange.request, begin.headers)
+            or self._is_in_body(exchange.response, answered)
+        )
+
+    def _is_in_body(self, body: Body, headers: Headers) -> bool:
+        return self._scrubber.finds(body.head) or self._scrubber.finds(body.tail) or self._is_hidden(body, headers)
+
+    def _is_hidden(self, body: Body, headers: Headers) -> bool:
+        codings = content_codings(headers) if body.head else ()
+        return bool(codings) and self._scrubber.finds(decode(body.head, codings).data)
+
     def _body(self, body: Body, headers: Headers) -> Body:
-        if not self._scrubber or not body.head:
-            return body
-        codings = content_codings(headers)
-        if codings and self._scrubber.finds(decode(body.head, codings).data):
+        if self._is_hidden(body, headers):
             return msgspec.structs.replace(body, head=b"", tail=b"")
         head, tail = self._scrubber.scrub(body.head), self._scrubber.scrub(body.tail)
-        return body if head == body.head and tail == body.tail else msgspec.structs.replace(body, head=head, tail=tail)
+        return msgspec.structs.replace(body, head=head, tail=tail)

@@ -10,14 +10,18 @@ Invariant: nothing is overwritten that is not durable in the store.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Final
 from zlib import crc32
 
+from proxy.failpoints import failpoint
 from proxy.journal.frames import CRC, HEADER_SIZE, MAGIC, MAX_PAYLOAD, PREFIX, VERSION, FrameKind
+from proxy.journal.unsafe import mark_unsafe
 
 _KEPT: Final = frozenset((FrameKind.OPEN, FrameKind.CLOSE, FrameKind.ERASED))
 """Frames that hold nothing of anybody."""
@@ -38,10 +42,14 @@ class _Progress:
 class JournalEraser:
     """Overwrites what is stored in the segments of one directory."""
 
-    def __init__(self, directory: Path, is_open: Callable[[str, int], bool]) -> None:
-        """`is_open` says of a writer's exchange whether it has begun and not ended."""
+    def __init__(self, directory: Path, is_open: Callable[[str, int], bool], rewriting: Lock) -> None:
+        """`is_open` says of a writer's exchange whether it has begun and not ended.
+
+        `rewriting` is held by whoever replaces a segment by a copy.
+        """
         self._directory = directory
         self._is_open = is_open
+        self._rewriting = rewriting
         self._progress: dict[str, _Progress] = {}
 
     def erase(self, stored: Mapping[str, int]) -> int:
@@ -51,7 +59,11 @@ class JournalEraser:
         """
         for name in self._progress.keys() - stored.keys():
             del self._progress[name]
-        return sum(self._erase(name, end) for name, end in stored.items())
+        count = 0
+        for name, end in stored.items():
+            with self._rewriting:
+                count += self._erase(name, end)
+        return count
 
     def damaged(self) -> list[str]:
         """Return the segments of which something could not be overwritten."""
@@ -66,13 +78,25 @@ class JournalEraser:
         try:
             writer = name.rsplit(".", 2)[0]
             over = [exchange for exchange in progress.waiting if not self._is_open(writer, exchange)]
-            count = sum(_overwrite(file, exchange, progress.waiting.pop(exchange)) for exchange in over)
+            count = 0
+            for exchange in over:
+                count += _overwrite(file, exchange, progress.waiting[exchange])
+                del progress.waiting[exchange]
             count += self._go_on(file, writer, progress, end)
             if count:
-                os.fdatasync(file)
+                self._sync(file, name)
             return count
         finally:
             os.close(file)
+
+    def _sync(self, file: int, name: str) -> None:
+        try:
+            failpoint("erase.sync")
+            os.fdatasync(file)
+        except OSError:
+            # The disk may still hold what was here, and no later sync would say so: the segment is to be written anew.
+            mark_unsafe(self._directory / name)
+            raise
 
     def _go_on(self, file: int, writer: str, progress: _Progress, end: int) -> int:
         count = 0
@@ -96,10 +120,19 @@ class JournalEraser:
 def _overwrite(file: int, exchange: int, frames: Iterable[tuple[int, int]]) -> int:
     count = 0
     for offset, length in frames:
+        # The header last: a process that dies in between leaves a frame that is overwritten again, not one that is over.
+        for start in range(0, length, len(_ZEROS)):
+            _write_at(file, _ZEROS[: min(length - start, len(_ZEROS))], offset + HEADER_SIZE + start)
         prefix = PREFIX.pack(MAGIC, FrameKind.ERASED, VERSION, length, exchange)
-        os.pwrite(file, prefix + CRC.pack(_checksum(prefix, length)) + bytes(length), offset)
+        _write_at(file, prefix + CRC.pack(_checksum(prefix, length)), offset)
         count += length
     return count
+
+
+def _write_at(file: int, data: bytes, offset: int) -> None:
+    failpoint("erase.write")
+    if os.pwrite(file, data, offset) != len(data):
+        raise OSError(errno.EIO, "the disk took only part of it")
 
 
 def _checksum(prefix: bytes, zeros: int) -> int:

@@ -32,7 +32,9 @@ class Interpreter:
         verdict = judge(exchange, reading, self._book, paid)
         self._bills.note(exchange.begin, verdict.bills, verdict.pending_id)
         times = wire.token_times(exchange, reading)
-        if (silent := self._echoes.without(exchange)) is not exchange:
+        silent = self._echoes.without(exchange)
+        has_echo = silent is not exchange
+        if has_echo:
             exchange, reading = silent, self._echoes.without_text(reading)
         is_error = is_failure(exchange, reading, verdict)
         kept = self._keeper.keep(exchange, reading, is_error=is_error)
@@ -55,6 +57,7 @@ class Interpreter:
             request=kept.request,
             response=kept.response,
             privacy=kept.privacy,
+            has_echo=has_echo,
             pseudonyms=kept.pseudonyms,
             tallies=(*tallies, *kept.tallies),
         )
@@ -70,7 +73,9 @@ class Interpreter:
         verdict = Verdict(
             exchange.end.outcome, None, Totals(), "none", UNKNOWN, settlement, is_unpriced=may_have_cost(exchange)
         )
-        exchange = self._echoes.without(exchange)
+        silent = self._echoes.without(exchange)
+        has_echo = silent is not exchange
+        exchange = silent
         kept = self._keeper.facts(exchange, reading)
         return Record(
             exchange=kept.exchange,
@@ -85,6 +90,7 @@ class Interpreter:
             request=kept.request,
             response=kept.response,
             privacy=kept.privacy,
+            has_echo=has_echo,
             pseudonyms=kept.pseudonyms,
             tallies=(*self._tallier.tallies(exchange, reading, verdict, TokenTimes()), *kept.tallies),
         )

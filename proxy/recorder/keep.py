@@ -95,9 +95,9 @@ class Keeper:
         return stored_body(headers, masked(body, reading.endpoint), self._limit)
 
 
-def naming_secret(data_dir: Path, policy: RecordPolicy) -> bytes:
+def naming_secret(data_dir: Path) -> bytes:
     """Return what pseudonyms are keyed with. Raises EnvironmentUnusable."""
-    return load_pepper(data_dir).reveal() if policy.redact else b""
+    return load_pepper(data_dir).reveal()
 
 
 _SIDES: Final[tuple[Side, Side]] = ("request", "response")

@@ -7,11 +7,13 @@ the others; a store that cannot be written is waited for, because the journal ke
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Final, Protocol
 
 from proxy.clock import SYSTEM, Clock
@@ -49,7 +51,7 @@ _CAUGHT_UP: Final = 200
 _STATUS_EVERY_S: Final = 1.0
 _CHECKPOINT_EVERY_S: Final = 10.0
 _ERASE_EVERY_S: Final = 1.0
-"""How long bodies that must not be kept stay in the journal once they are stored."""
+"""How long what must not be kept stays in the journal once its record is stored."""
 _PURGE_EVERY_S: Final = 60.0
 _WAIT_MS: Final = 26 * 3_600_000
 """How long a bill is awaited: batches promise a day, background responses end sooner. Then what was reserved is spent."""
@@ -107,7 +109,9 @@ class Recorder:
         self._jobs = jobs
         self._deletions = deletions
         self._erases_always = bool(config.record.redact)
-        self._must_erase = self._erases_always
+        self._erase_due = directory / "erase-due"
+        # An earlier recorder may have died between storing and erasing.
+        self._must_erase = self._erases_always or self._erase_due.exists()
         self._sync = sync
         self._store = store
         self._interpreter = interpreter
@@ -119,7 +123,8 @@ class Recorder:
         self._fold = Fold(self._reader.read, dict(self._stored_positions))
         if self._erases_always:
             self._reader.quarantine.max_file_bytes = 0  # nothing in there was redacted
-        self._eraser = JournalEraser(directory, self._fold.is_open)
+        self._rewriting = sync.rewriting if sync is not None else Lock()
+        self._eraser = JournalEraser(directory, self._fold.is_open, self._rewriting)
         self._settler = Settler(ledger, store, self._reader, self._fold, monotonic=clock.monotonic, boot=boot)
         self._counted_before = store.status()
         self._headroom = Headroom(directory.parent / "run" / "headroom")
@@ -186,8 +191,9 @@ class Recorder:
                 lost.append(self._lose(exchange.reason, exchange.frame.segment.file_name, exchange.frame.payload))
                 continue
             self._note_end(exchange)
-            self._must_erase |= bool(exchange.begin.no_store)
             record = self._interpreted(exchange)
+            if exchange.begin.no_store or (record is not None and record.has_echo):
+                self._want_erasing()
             if record is None:
                 lost.append(self._lose("record", exchange.begin.id, _bytes_of(exchange)))
                 continue
@@ -287,9 +293,14 @@ class Recorder:
     def _positions(self) -> dict[str, JournalPosition]:
         needed = self._fold.oldest_needed()
         return {
-            segment.file_name: JournalPosition(resume=needed.get(segment, offset), seen=offset)
+            segment.file_name: JournalPosition(needed.get(segment, offset), self._seen(segment, offset))
             for segment, offset in self._reader.offsets().items()
         }
+
+    def _seen(self, segment: Segment, offset: int) -> int:
+        # What is read once more after a restart was seen before, also by a recorder that starts in the middle of that.
+        earlier = self._stored_positions.get(segment.file_name)
+        return offset if earlier is None else max(offset, earlier.seen)
 
     def _forget_finished(self) -> None:
         needed = self._fold.oldest_needed()
@@ -300,8 +311,9 @@ class Recorder:
             self._store.check_identity()
             self._store.sync()
             failpoint("recorder.before_delete")
-            for segment in done:
-                self._reader.forget(segment)
+            with self._rewriting:  # or a copy could take the place of what was deleted, and all in it come again
+                for segment in done:
+                    self._reader.forget(segment)
             failpoint("recorder.after_delete")
             self._store.write([], dict.fromkeys((segment.file_name for segment in done), None))
         except (StoreDamaged, StoreReplaced):
@@ -354,8 +366,10 @@ class Recorder:
                 self._settler.is_behind = True
             if self._must_erase and now >= self._due.erase:
                 self._due.erase = now + _ERASE_EVERY_S
-                self._must_erase = self._erases_always
                 self.erase_journal()
+                if not self._rereads():
+                    self._must_erase = self._erases_always
+                    self._erase_due.unlink(missing_ok=True)
             if self._deletions is not None and not self._stop.is_set():
                 self._deletions.step(self, is_idle=is_idle)
             if self._is_purging or now >= self._due.purge:
@@ -379,6 +393,18 @@ class Recorder:
         """Return how far each segment is both stored and read: what was not read again may be of an open exchange."""
         read = {segment.file_name: offset for segment, offset in self._reader.offsets().items()}
         return {name: min(at.seen, read.get(name, 0)) for name, at in self._stored_positions.items()}
+
+    def _want_erasing(self) -> None:
+        """Note that something must not stay in the journal, also for a recorder after this one."""
+        if not self._must_erase:
+            self._must_erase = True
+            with contextlib.suppress(OSError):
+                self._erase_due.touch(mode=0o600)
+
+    def _rereads(self) -> bool:
+        """Say whether this recorder has not come to where an earlier one was."""
+        read = {segment.file_name: offset for segment, offset in self._reader.offsets().items()}
+        return any(read.get(name, 0) < at.seen for name, at in self._stored_positions.items())
 
     def _status(self) -> dict[str, float]:
         now_ms = self._clock.wall_ms()
@@ -408,6 +434,8 @@ class Recorder:
         try:
             self._store.put_status(self._status())
             self._store.checkpoint(at_pages=1)
+            if self._must_erase:
+                self.erase_journal()
         except StoreError as error:
             log.warning("the store cannot be tidied: %s", error)
 

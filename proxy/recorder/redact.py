@@ -24,6 +24,7 @@ from proxy.wire import multipart
 from proxy.wire.decode import content_codings, decode
 from proxy.wire.eventstream import CONTENT_TYPE as EVENT_STREAM
 from proxy.wire.eventstream import EventStreamParser
+from proxy.wire.eventstream import Frame as EventFrame
 from proxy.wire.eventstream import encode_frame as encode_event
 
 _MEDIA: Final = (b"image/", b"audio/", b"video/")
@@ -31,6 +32,8 @@ _EDGE: Final = 256
 """Characters on both sides of a gap that are not kept: what is cut in half there cannot be recognised."""
 _HEAD_EDGE: Final = re.compile(r"[A-Za-z0-9+/=_.\-@]{0,8000}.{256}\Z", re.DOTALL)
 _TAIL_EDGE: Final = re.compile(r".{256}[A-Za-z0-9+/=_.\-@]{0,8000}", re.DOTALL)
+_KINDS: Final = frozenset((":event-type", ":message-type", ":content-type"))
+"""Headers of frames that are words of the protocol."""
 _LINE_END: Final = re.compile(r"[\r\n]+")
 _JOIN: Final = "\n\n"
 
@@ -54,12 +57,16 @@ class Scribe:
     """Redacts the texts of one body, and remembers what that changed."""
 
     redactor: Redactor
+    is_in_pieces: bool = True
+    """The documents of a body go on in one another."""
     is_changed: bool = False
+    is_cut: bool = False
+    """There was something that could not be read, and was left out."""
     pseudonyms: dict[str, str] = field(default_factory=dict)
 
     def write(self, text: str, *, is_stream: bool = False) -> str:
         """Return a document without what was found in it."""
-        redacted = self.redactor.redact(text, is_stream=is_stream)
+        redacted = self.redactor.redact(text, is_stream=is_stream, is_in_pieces=self.is_in_pieces)
         self.is_changed |= redacted.is_changed
         self.pseudonyms.update(redacted.pseudonyms)
         return redacted.text
@@ -85,7 +92,7 @@ def redact_body(exchange: Exchange, side: str, redactor: Redactor) -> Redacted:
     body, headers = (
         (exchange.request, exchange.begin.headers) if side == "request" else (exchange.response, exchange.end.headers)
     )
-    scribe = Scribe(redactor)
+    scribe = Scribe(redactor, is_in_pieces=side == "response")
     if _is_session(exchange):
         return _session(exchange, body, scribe, is_server=side == "response")
     codings = content_codings(headers)
@@ -95,6 +102,7 @@ def redact_body(exchange: Exchange, side: str, redactor: Redactor) -> Redacted:
     is_whole = body.is_whole and decoded.problem is None
     tail = b"" if codings else body.tail
     head, tail = _redacted(decoded.data, tail, _content_type(headers), scribe, is_whole=is_whole)
+    is_whole &= not scribe.is_cut
     if not scribe.is_changed and is_whole:
         return Redacted(body.head, body.tail, is_changed=False)
     return Redacted(head, tail, True, is_whole, bool(codings), tuple(scribe.pseudonyms.items()))
@@ -130,13 +138,15 @@ def _without_start(text: str) -> str:
 
 def _text(data: bytes) -> str | None:
     """Return text with whatever is no UTF-8 in it set aside; None: it is no text."""
+    if b"\0" in data:
+        return None  # UTF-16 is valid UTF-8 as long as its letters are English ones, and nothing is found in it
     try:
         return data.decode()
     except UnicodeDecodeError:
         text = data.decode("utf-8", "surrogateescape")
     odd = sum("\udc80" <= letter <= "\udcff" for letter in text[:4096])
     # One character cut in half, or a text in Latin-1, is still text.
-    return text if odd * 10 <= len(text[:4096]) + 20 and "\0" not in text[:4096] else None
+    return text if odd * 10 <= len(text[:4096]) + 20 else None
 
 
 def _bytes(text: str) -> bytes:
@@ -199,11 +209,24 @@ def _events(head: bytes, tail: bytes, scribe: Scribe) -> tuple[bytes, bytes]:
     """Redact the frames of Amazon's event streams, also the JSON that some carry in base64."""
     parsers = (EventStreamParser(), EventStreamParser(is_torn=True))
     frames = [parser.feed(data) for parser, data in zip(parsers, (head, tail), strict=True)]
+    for parser in parsers:
+        parser.close()
+        scribe.is_cut |= parser.is_damaged  # what is no frame was not looked through
     payloads = [_unwrapped(frame.payload) for side in frames for frame in side]
     texts = iter(scribe.write_all([text for text, _ in payloads]))
     wraps = iter([wrap for _, wrap in payloads])
-    parts = [b"".join(encode_event(frame.headers, next(wraps)(next(texts))) for frame in side) for side in frames]
+    parts = [
+        b"".join(encode_event(_frame_headers(frame, scribe), next(wraps)(next(texts))) for frame in side)
+        for side in frames
+    ]
     return parts[0], parts[1]
+
+
+def _frame_headers(frame: EventFrame, scribe: Scribe) -> dict[str, str]:
+    return {
+        name: value if name in _KINDS else _plain(value.encode(), scribe).decode()
+        for name, value in frame.headers.items()
+    }
 
 
 def _unwrapped(payload: bytes) -> tuple[str, Callable[[str], bytes]]:
@@ -259,7 +282,10 @@ def _message_text(message: Message) -> str:
     """Return what a message says; sound says nothing."""
     if message.opcode is Opcode.CLOSE:
         return message.close_reason
-    return (_text(message.head) or "") if not _is_media(message.head) else ""
+    text = _text(message.head) if not _is_media(message.head) else None
+    if text is None and message.opcode is Opcode.TEXT:
+        raise RedactionError("a message of text is no text")
+    return text or ""
 
 
 def _frame(message: Message, text: str) -> bytes:

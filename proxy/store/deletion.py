@@ -20,6 +20,7 @@ import apsw
 import msgspec
 
 from proxy.clock import SYSTEM
+from proxy.errors import StoreError
 from proxy.store.faults import our_errors
 from proxy.store.text import Value
 
@@ -92,11 +93,12 @@ class Deletion:
         """Deal with up to `limit` requests; return how many were emptied and how many rows deleted. Both 0: done."""
         where, values = condition(selection, names)
         with self._transaction():
+            deleted = self._delete(where, values, limit) if selection.rows else 0
             chosen = [
                 (seq,)
                 for (seq,) in self._connection.execute(
                     f"SELECT seq FROM exchanges WHERE {where} AND instr(privacy, ?) = 0 LIMIT ?",  # noqa: S608 (constants)
-                    (*values, ERASED, limit),
+                    (*values, ERASED, limit - deleted),
                 )
             ]
             _empty(self._connection, chosen)
@@ -104,19 +106,16 @@ class Deletion:
                 "UPDATE exchanges SET privacy = ltrim(privacy || ',' || ?1, ',') WHERE seq = ?2",
                 [(ERASED, seq) for (seq,) in chosen],
             )
-            if not selection.rows:
-                return len(chosen), 0
-            # The ledger may still ask what became of a reservation.
-            settled = [
-                row
-                for row in chosen
-                if self._connection.execute(
-                    "SELECT 1 FROM exchanges WHERE seq = ? AND pending_id IS NULL AND (is_reserved = 0 OR started_at < ?)",
-                    (*row, self._clock_ms() - _SETTLED_MS),
-                ).fetchall()
-            ]
-            self._connection.executemany("DELETE FROM exchanges WHERE seq = ?", settled)
-        return len(chosen) - len(settled), len(settled)
+        return len(chosen), deleted
+
+    def _delete(self, where: str, values: Sequence[Value], limit: int) -> int:
+        """Delete rows, also such as were emptied before, but those the ledger may still ask about."""
+        self._connection.execute(
+            f"DELETE FROM exchanges WHERE seq IN (SELECT seq FROM exchanges WHERE {where}"  # noqa: S608 (constants)
+            " AND pending_id IS NULL AND (is_reserved = 0 OR started_at < ?) LIMIT ?)",
+            (*values, self._clock_ms() - _SETTLED_MS, limit),
+        )
+        return self._connection.changes()
 
     def compact(self, *, is_bounded: bool, patience_s: float = 10.0) -> list[str]:
         """Overwrite what is left of deleted content; return in words what could not be reached. Raises StoreError.
@@ -158,6 +157,8 @@ def erase_copy(connection: apsw.Connection, selection: Selection, names: Names) 
     """Take the selection out of a copy of the database, of whatever version; return how many requests it was about."""
     where, values = condition(selection, names)
     with our_errors():
+        if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
+            raise StoreError("it is damaged, so that nobody can tell what it holds: delete the file")
         connection.pragma("secure_delete", 1)
         connection.pragma("foreign_keys", 1)
         with connection:

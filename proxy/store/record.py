@@ -106,6 +106,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     response: KeptBody
     privacy: tuple[str, ...] = ()
     """What was done for privacy's sake: redacted, redaction_failed, sampled_out."""
+    has_echo: bool = False
+    """A secret of the configuration passed in it. It is in no part of this record, but it still is in the journal."""
     pseudonyms: tuple[tuple[str, str], ...] = ()
     """Names that stand in its texts, and what stood there; empty unless the policy keeps them."""
     tallies: tuple[Tally, ...] = ()

@@ -18,6 +18,12 @@ import zstandard
 
 OUTPUT_LIMIT: Final = 64 * 1024 * 1024
 """No body is decoded further: above the default body limit, and what one recorder may spend on one exchange."""
+_ALWAYS_BYTES: Final = 1024 * 1024
+_LARGE_BYTES: Final = 10 * 1024 * 1024
+_BOMB_RATIO: Final = 100
+"""Streams of small events shrink to a thirtieth, a bomb to a thousandth. Beyond the first megabyte this tells them apart."""
+_LARGE_RATIO: Final = 10
+"""Beyond 10 MB: lists of numbers and pictures in base64 shrink to a third at best, and their usage stands at the end."""
 _PIECE_BYTES: Final = 64 * 1024
 _INPUT_BYTES: Final = 16 * 1024
 _ZSTD_PIECE_BYTES: Final = 512
@@ -78,18 +84,16 @@ class ContentDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next relayed bytes; return the decoded ones they give."""
-        self._relayed += len(data)
+        relayed = self._relayed + len(data)
         output: list[bytes] = []
         try:
             if self.problem is None:
-                for piece in _through(self._steps, data):
-                    output.append(piece[: self._limit - self._decoded])
-                    self._decoded += len(output[-1])
-                    if len(output[-1]) < len(piece):
-                        self.problem = "encoding_too_large"
-                        break
+                # In slices, because what may come out depends on what went in so far.
+                for start in range(0, len(data), _INPUT_BYTES):
+                    self._take(data[start : start + _INPUT_BYTES], output)
         except _Undecodable as problem:
             self.problem = str(problem)
+        self._relayed = relayed
         self._points.append((self._decoded, self._relayed))
         return b"".join(output)
 
@@ -97,6 +101,20 @@ class ContentDecoder:
         """Say that the body is over; a stream that is not sets the problem."""
         if self.problem is None and self._relayed and not all(step.is_complete for step in self._steps):
             self.problem = "encoding_truncated"
+
+    def _take(self, data: bytes, output: list[bytes]) -> None:
+        self._relayed += len(data)
+        allowed = self._allowed()
+        for piece in _through(self._steps, data):
+            output.append(piece[: allowed - self._decoded])
+            self._decoded += len(output[-1])
+            if len(output[-1]) < len(piece):
+                raise _Undecodable("encoding_too_large")
+
+    def _allowed(self) -> int:
+        """Return how much may have come out of what was relayed so far."""
+        ordinary = max(_ALWAYS_BYTES, min(_LARGE_BYTES, _BOMB_RATIO * self._relayed))
+        return min(self._limit, max(ordinary, _LARGE_RATIO * self._relayed))
 
 
 def decode(body: bytes, codings: Sequence[bytes], *, ends: Sequence[int] = (), limit: int = OUTPUT_LIMIT) -> Decoded:

@@ -138,6 +138,30 @@ def test_a_name_is_borne_once_in_whatever_case_and_admin_is_the_built_in_one_s(h
         house.users.remove("nobody")
 
 
+@pytest.mark.parametrize("name", ["local", "Anyone"])
+def test_no_user_bears_a_name_that_the_audit_gives_to_somebody_else(house: House, name: str) -> None:
+    with pytest.raises(UserConflictError, match="choose another name"):
+        house.users.add(user(name))
+
+
+def test_a_token_that_makes_tokens_is_not_taken_for_a_user_of_its_name(house: House) -> None:
+    house.users.add(user("ann"))
+    made = house.tokens.create(TokenRequest(name="ci"), Identity("ann", "admin", "token"))
+    assert made.created_by == house.audit.lines(limit=1)[0].actor == "token:ann"
+
+
+@pytest.mark.parametrize("other", ['a={"b": 1}', "a[0]=1", "ä=ö", "=", "a", ""])
+def test_the_cookies_of_others_on_this_host_hide_no_session(house: House, other: str) -> None:
+    house.users.add(user("ann"))
+    cookie = house.sessions.begin(Identity("ann", "admin", "user"), house.users.find("ann").stamp)  # type: ignore[union-attr]
+    line = f"{other}; glassline_session={cookie}; {other}".encode()
+    assert getattr(house.who((b"cookie", line)), "name", "") == "ann"
+
+
+def test_of_two_sessions_that_differ_none_is_believed() -> None:
+    assert read_cookie({b"cookie": [b"x=1; x=2"]}, "x") == ""
+
+
 def test_with_a_password_file_the_first_user_may_be_a_viewer(tmp_path: Path) -> None:
     house = House(tmp_path, Time(), password=b"correct horse")
     house.users.add(user("bob", "viewer"))
@@ -179,6 +203,17 @@ async def test_a_flood_of_passwords_waits_in_a_short_line() -> None:
     checker.close()
 
 
+async def test_a_password_that_nobody_had_time_to_check_is_not_counted_as_wrong(house: House) -> None:
+    house.users.add(user("ann"))
+    full = [f"10.0.1.{number}" for number in range(AT_ONCE + MAX_WAITING)]
+    answers = [house.door.by_password("ann", b"a guess", address) for address in [*full, *["10.0.2.1"] * 25]]
+    results = await asyncio.gather(*answers, return_exceptions=True)
+    assert [type(result) for result in results[len(full) :]] == [TooBusyError] * 25
+    found = await house.door.by_password("ann", b"a guess", "10.0.2.1")
+    assert isinstance(found, Refusal)
+    assert found.status == 401, "checked at last, and not limited"
+
+
 def test_a_token_is_in_force_until_it_expires_or_is_revoked(house: House, reopen: Any) -> None:
     made = house.tokens.create(TokenRequest.model_validate({"name": "ci", "role": "editor", "expires": "30d"}))
     header = (b"authorization", b"Bearer " + made.token.encode())
@@ -217,6 +252,23 @@ def test_the_last_use_of_a_token_is_known_to_the_minute(house: House) -> None:
 def test_a_token_expires_at_a_time_that_can_be_written_down(expires: object) -> None:
     with pytest.raises(ValueError, match="expires"):
         TokenRequest.model_validate({"name": "ci", "expires": expires})
+
+
+def test_a_disk_that_takes_no_more_keeps_nobody_out(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.users.add(user("ann"))
+    token = house.tokens.create(TokenRequest(name="ci")).token
+    cookie = house.sessions.begin(Identity("ann", "admin", "user"), house.users.find("ann").stamp)  # type: ignore[union-attr]
+    with house.database.change() as connection:
+        connection.pragma("query_only", True)
+    for _ in range(3):
+        house.time.now_s += 0.9 * HOUR_S
+        assert getattr(house.who((b"authorization", b"Bearer " + token.encode())), "name", "") == "ci"
+        assert getattr(house.with_cookie(cookie), "name", "") == "ann"
+    wrong = house.who((b"authorization", b"Basic YW5uOndyb25n"))
+    assert isinstance(wrong, Refusal)
+    assert wrong.status == 401
+    assert house.door.unwritten == 7
+    assert caplog.text.count("cannot be written down") == 1
 
 
 def test_a_session_ends_when_it_is_idle_and_when_it_is_old(house: House, reopen: Any) -> None:
@@ -351,6 +403,6 @@ def test_credentials_of_any_bytes_are_read_or_refused(house: House) -> None:
         assert isinstance(house.who((b"authorization", value)), Refusal)
     assert read_basic(b"YTpiOmM=") == ("a", b"b:c")
     assert read_basic(b"YQ==") is None
-    for line in (b"", b"=", b"a", b"glassline_session", b'glassline_session="', b"\xff=\xff", b"a=b; ; c"):
+    for line in (b"", b"=", b"a", b"glassline_session", b"glassline_session=\xff", b"\xff=\xff", b"a=b; ; c"):
         assert read_cookie({b"cookie": [line]}, "glassline_session") == ""
     assert read_cookie({b"cookie": [b"glassline_session=x"] * 2}, "glassline_session") == "", "two lines of cookies"

@@ -48,6 +48,14 @@ def metrics(admin: Admin) -> dict[str, float]:
     return found
 
 
+@pytest.mark.parametrize("before", ["9" * 30 + "-1", "1-" + "9" * 19, "1", "-", "1-1-1", "²-1"])
+def test_a_place_that_no_list_has_is_told_and_breaks_nothing(
+    recorded: Path, start_admin: StartAdmin, before: str
+) -> None:
+    admin = start_admin(recorded)
+    assert admin.get("/api/requests", before=before).status_code == 400
+
+
 def test_everything_answers_before_there_is_a_store(tmp_path: Path, start_admin: StartAdmin) -> None:
     admin = start_admin(tmp_path / "data")
     assert admin.get("/healthz").text == "ok\n"

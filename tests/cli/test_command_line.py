@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -153,6 +154,21 @@ def test_options_override_the_file_and_the_file_the_defaults(tmp_path: Path, mon
     config = load_settings(arguments)
     assert (config.listen.port, config.listen.host, config.workers) == (0, "127.0.0.2", 3)
     assert (config.admin.port, str(config.data_dir)) == (7, "d")
+
+
+def test_doctor_tells_its_own_port_from_one_that_another_program_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as foreign:
+        ports = {"data": ours.getsockname()[1], "admin": 1, "pid": os.getpid()}
+        (tmp_path / "data" / "run").mkdir(parents=True, mode=0o700)
+        (tmp_path / "data" / "run" / "ports.json").write_text(json.dumps(ports))
+        config = tmp_path / "config.yaml"
+        config.write_text(f"listen: {{port: {ports['data']}}}\nadmin: {{port: {foreign.getsockname()[1]}}}\n")
+        main(["doctor", "--json", "-c", str(config), "--data-dir", str(tmp_path / "data")])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    levels = {each["subject"]: each["level"] for each in found}
+    assert (levels["data port"], levels["admin port"]) == ("ok", "warning")
 
 
 def test_doctor_says_what_stands_in_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

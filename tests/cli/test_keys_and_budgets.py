@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from proxy.cli import main
+from proxy.cli.budgets import Typical, needs
 from proxy.config import parse_config
 from proxy.config.prices import price_book
 from proxy.gates.budgets import Budgets, shared_templates
@@ -105,6 +109,24 @@ def test_the_explanation_says_what_is_left_and_why_a_request_would_be_refused(
     assert main(["budgets", "explain", "search-team", "--model", "o3", "-c", str(configured)]) == 0
     refused = capsys.readouterr().out.split("search-team/tight")[1].split("everything")[0]
     assert "verdict   refused: it needs $" in refused
+
+
+def test_the_explanation_reserves_all_of_a_limit_that_a_stream_says(configured: Path) -> None:
+    config = parse_config(configured.read_text())
+    stream = Typical("gpt-4o-mini", "openai", False, "chat", 4000, is_sliced=True, holds_limited=True, sample=1)
+    sliced = replace(stream, holds_limited=False)
+    slice_nano_usd = needs(config, stream, None)
+    assert slice_nano_usd is not None
+    assert needs(config, sliced, 8000) == slice_nano_usd
+    assert needs(config, stream, 8000) > slice_nano_usd  # type: ignore[operator]  # its price is known, as above
+
+
+def test_what_the_key_may_not_ask_for_is_not_its_typical_request(configured: Path, capsys: Capture) -> None:
+    data_dir = parse_config(configured.read_text()).data_dir
+    with contextlib.closing(sqlite3.connect(data_dir / "records.db", isolation_level=None)) as store:
+        store.execute("UPDATE exchanges SET error_code = 'model_not_allowed' WHERE key = 'search-team'")
+    assert main(["budgets", "explain", "search-team", "-c", str(configured)]) == 0
+    assert "no request yet: name a model with --model" in capsys.readouterr().out
 
 
 def test_an_unknown_key_is_named_with_those_that_exist(configured: Path, capsys: Capture) -> None:

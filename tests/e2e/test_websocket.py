@@ -355,6 +355,20 @@ def test_a_session_within_its_budget_settles_at_what_it_cost(
     assert after["spent_nano_usd"] == sum(map(mini_nano_usd, consumed(simulator)))
 
 
+def test_a_response_that_wants_more_than_is_left_is_refused_before_it_begins(
+    start_glassline: StartGlassline, simulator: Simulator
+) -> None:
+    glassline = limited(start_glassline, simulator, usd="0.02")
+    with socket_to(glassline, "/v1/responses") as connection:
+        say(connection, type="response.create", model="gpt-4o-mini", input="hi", max_output_tokens=100)
+        hear(connection, "response.completed")
+        say(connection, type="response.create", model="gpt-4o-mini", input="hi", max_output_tokens=100_000)
+        assert hear(connection, "error")["error"]["code"] == "project_spend_limit_exceeded"
+        assert until_closed(connection).code == 1008
+    assert len(simulator.truth("consumed")) == 1
+    settled(glassline)
+
+
 def test_the_models_of_a_key_hold_for_what_messages_name(start_glassline: StartGlassline, simulator: Simulator) -> None:
     glassline = limited(start_glassline, simulator, usd="5", models=["gpt-4o-mini", "gpt-realtime"])
     with pytest.raises(InvalidStatus) as refused:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from typing import Any
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.errors import BadRequest
 from proxy.gates.admission import CONTEXT_TOKENS, MAX_COUNT, PICTURE_TOKENS, Peek, confusing_field, peek, unseen
+from proxy.gates.admission.members import MOST_MEMBERS
 from proxy.gates.admission.openai import FIELDS
 from proxy.operations import Operation
 
@@ -223,6 +226,57 @@ def test_duplicates_are_found_exactly(members: list[tuple[str, Any]], escapes: b
 )
 def test_only_admission_fields_of_the_outermost_object_count(body: bytes, is_confusing: bool) -> None:
     assert (confusing_field(body, operation()) is not None) is is_confusing
+
+
+def test_a_crowd_of_members_is_refused_and_a_crowd_within_them_is_not() -> None:
+    crowd = {f"k{number}": 1 for number in range(MOST_MEMBERS)}
+    assert confusing_field(json.dumps(crowd).encode(), operation()) is None
+    assert confusing_field(json.dumps({"messages": [crowd] * 3, "model": "a"}).encode(), operation()) is None
+    with pytest.raises(BadRequest, match="1000 members"):
+        confusing_field(json.dumps({**crowd, "one": "more"}).encode(), operation())
+
+
+GEMINI = Operation("gemini", "generate_content", "tokens")
+MESSAGES = Operation("anthropic", "messages", "tokens")
+COMPLETIONS = operation("completions")
+
+
+@pytest.mark.parametrize(
+    ("operation", "body"),
+    [
+        (operation(), b"{" + b",".join(b'"a":1' for _ in range(1_000_000)) + b"}"),
+        (GEMINI, b'{"generationConfig":{' + b",".join(b'"a":1' for _ in range(1_000_000)) + b"}}"),
+        (operation(), b'{"tools":[' + b",".join(b'{"type":"function"}' for _ in range(300_000)) + b"]}"),
+        (MESSAGES, b'{"tools":[' + b",".join(b'{"type":"custom"}' for _ in range(300_000)) + b"]}"),
+        (operation(), b'{"models":[' + b",".join(b'"a"' for _ in range(1_000_000)) + b"]}"),
+        (COMPLETIONS, b'{"prompt":[' + b",".join(b'""' for _ in range(1_000_000)) + b"]}"),
+        (COMPLETIONS, b'{"prompt":[' + b"1," * 1_000_000 + b"1]}"),
+        (operation(), b'{"x":"\\ud800","n":[' + b"1," * 125_000 + b"1]}"),
+        (operation(), b'{"max_tokens":' + b"9" * 10_000_000 + b"}"),
+        (operation(), b'{"a":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}"),
+    ],
+)
+def test_no_body_stops_a_gateway_for_long(operation: Operation | None, body: bytes) -> None:
+    """The worst of them took seconds once; here a few megabytes have half a second of a slow machine."""
+    started = time.process_time()
+    found = peek(body, operation)
+    with contextlib.suppress(BadRequest):
+        confusing_field(body, operation)
+    if found is not None:
+        unseen(body, operation, found)
+    assert time.process_time() - started < 0.5
+
+
+def test_what_is_too_much_to_look_at_never_looks_cheaper() -> None:
+    prompts = b'{"prompt":[' + b",".join(b'""' for _ in range(200_000)) + b"]}"
+    assert seen(prompts, "completions").choices >= 200_000
+    spaced = b'{"prompt":[' + b" " * 10_000 + b'"a","b"]}'
+    assert seen(spaced, "completions").choices == 2
+    assert seen({"models": ["a"] * 2000}).other_models == (None,)
+    tools = {"tools": [{"type": "function"}] * 2000}
+    assert unseen(json.dumps(tools).encode(), operation(), seen(tools)).tokens == CONTEXT_TOKENS
+    hosted = json.dumps({"tools": [{"type": "web_search_1", "max_uses": 9_000}] * 2000}).encode()
+    assert unseen(hosted, MESSAGES, seen({})).tool_calls == MAX_COUNT
 
 
 @pytest.mark.parametrize(("size", "limit_us"), [(850, 3), (50_000, 30)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -212,3 +214,10 @@ def test_any_rate_policy_is_read_in_no_time(text: str) -> None:
     read_rate_policy(text)
     read_rate_policy("5;w=60;" + text)
     read_rate_policy("5" + "; " * 100 + text)
+
+
+def test_a_rate_policy_made_to_be_slow_to_read_is_refused_at_once() -> None:
+    began = time.thread_time()
+    assert read_rate_policy("1" + ";a=     " * 5 + ";;") is None
+    assert read_rate_policy("1" + ";a=     " * 2000 + ";;") is None
+    assert time.thread_time() - began < 0.1, "every further field once took a hundred times as long"

@@ -15,6 +15,7 @@ from proxy.gates.keys import KeyPolicy, KeyRing
 from proxy.gateway.gate import Gate
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Router, build_targets
+from proxy.gateway.socket.meter import Needed
 from proxy.operations import DIALECTS_OF, find_operation
 from proxy.reservations import Reserve
 from proxy.secrets import Secret
@@ -225,6 +226,27 @@ def test_under_a_budget_a_body_that_cannot_be_read_is_a_400(case: str) -> None:
     desk = Desk(budgets=[BUDGET])
     for body in (gzip.compress(b'{"model":"gpt-5"}'), b"[]", b'{"x":"\\ud800' + b"y" * 300_000 + b'"}'):
         assert refusal(desk.ask(SPENDING[case], body)) == BAD
+
+
+def test_a_body_with_a_crowd_of_members_is_a_400_under_limits_only() -> None:
+    crowd = {"model": "gpt-5", **{f"k{number}": 1 for number in range(1000)}}
+    assert refusal(Desk(budgets=[BUDGET]).ask(SPENDING["chat"], crowd)) == BAD
+    assert Desk().ask(SPENDING["chat"], crowd) is None
+
+
+@pytest.mark.parametrize(
+    ("streams", "is_sliced", "holds_limited"),
+    [("auto", True, True), ("whole", False, True), ("sliced", True, False)],
+)
+def test_a_session_holds_what_its_budgets_want_held(streams: str, is_sliced: bool, holds_limited: bool) -> None:
+    desk = Desk(budgets=[{**BUDGET, "streams": streams}])
+    route = desk.router.find(b"/v1/responses", "GET")
+    assert route is not None
+    needed = Needed((("gpt-5", None),), 1, 1, 1, 0)
+    policy = desk.keys.find(KEY.encode())
+    message = desk.gate.cover("x", policy, route, user=None, needed=needed, ahead=(0, 0), now_ms=NOW_MS)
+    assert message is not None
+    assert (message.is_sliced, message.holds_limited) == (is_sliced, holds_limited)
 
 
 def test_a_method_in_a_header_is_refused_under_limits_only() -> None:

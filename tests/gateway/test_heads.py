@@ -148,3 +148,16 @@ def test_a_capture_within_the_limit_leaves_hashing_to_others() -> None:
 )
 def test_a_header_that_names_another_path_never_leaves(name: str) -> None:
     assert b"/admin" not in request(name.encode() + b": /admin\r\n")
+
+
+@pytest.mark.parametrize(
+    ("sent", "forwarded"),
+    [
+        (b"", b"Cookie: \r\n"),
+        (b"a=1;b=2", b"Cookie: a=1;b=2\r\n"),
+        (b"a=1; glassline_session=s; b=2", b"Cookie: a=1; b=2\r\n"),
+        (b"glassline_session=s", b""),
+    ],
+)
+def test_cookies_of_the_admin_port_stay_and_all_others_pass(sent: bytes, forwarded: bytes) -> None:
+    assert request(b"Cookie: " + sent + b"\r\n") == b"POST /v1/x HTTP/1.1\r\nHost: api.openai.com\r\n" + forwarded

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import time
 from pathlib import Path
 
 import apsw
@@ -8,6 +9,7 @@ import pytest
 
 from proxy.errors import LedgerUnavailable, StoreError
 from proxy.ledger.accounts import MAX_AMOUNT
+from proxy.ledger.client import TIMEOUT_S
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.limits import MAX_OPEN_S, Limiter
 from proxy.ledger.reading import read_accounts, read_history, read_reservations
@@ -501,6 +503,20 @@ def test_a_batch_that_cannot_be_committed_has_not_happened(ledger: Ledger, path:
     blocker.close()
     assert balance(ledger, line) == (0, NEED)
     granted(ledger, request("c", line, rates=rates))
+
+
+def test_a_database_that_another_program_locks_is_said_to_be_away_before_gateways_give_up(
+    ledger: Ledger, path: Path
+) -> None:
+    line, other = total(DOLLAR), apsw.Connection(str(path))
+    other.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    with pytest.raises(LedgerUnavailable):
+        ledger.handle([request("a", line)])
+    assert time.monotonic() - started < TIMEOUT_S
+    other.execute("ROLLBACK")
+    assert isinstance(ledger.handle([request("a", line)])[0], Granted)
+    other.close()
 
 
 def test_only_one_ledger_writes_to_a_database(ledger: Ledger, path: Path, hands: Hands) -> None:

@@ -19,15 +19,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
 
+import apsw
+import msgspec
 import pytest
 
 from proxy.errors import EnvironmentUnusable, LedgerUnavailable
-from proxy.ledger.client import Decision, LedgerClient, SyncLedgerClient
-from proxy.ledger.framing import FrameBuffer, frame
+from proxy.ledger.client import TIMEOUT_S, Decision, LedgerClient, SyncLedgerClient
+from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.reading import read_accounts, read_reservations
 from proxy.ledger.server import serve
-from proxy.reservations import Balance, BudgetLine, Granted, RateRule, Refused, Reserve, Settle
+from proxy.reservations import Balance, BudgetLine, Granted, RateRule, Refused, Request, Reserve, Settle
 from tests.harness.process import ROOT, wait_until
 from tests.ledger.scenes import DOLLAR, NEED, price_book, request, total
 from tests.ledger.throughput import ledger_throughput
@@ -303,6 +305,99 @@ async def test_what_was_pending_when_the_connection_broke_is_released_later(ledg
     assert await other.reserved(line) == 0
     await asked.client.close()
     await other.client.close()
+
+
+async def test_a_release_that_the_ledger_never_read_is_said_again(ledger_process: LedgerProcess) -> None:
+    line = total(DOLLAR)
+    asked = await connect(ledger_process, patience_s=30)
+    for exchange in ("a", "b"):
+        assert isinstance(await asked.reserve(request(exchange, line)), Granted)
+    ledger_process.send(signal.SIGSTOP)
+    asked.client.release("a")
+    await asyncio.sleep(0)  # written to a socket that nobody reads any more
+    await asyncio.sleep(0)
+    ledger_process.send(signal.SIGKILL)  # not `end`, which would let it go on first
+    ledger_process.end(signal.SIGKILL)
+    await asyncio.to_thread(ledger_process.start)
+    assert await asked.reserved(line) == NEED
+    assert [entry.exchange for entry in read_reservations(ledger_process.database)] == ["b"]
+    await asked.client.close()
+
+
+async def test_however_often_the_connection_breaks_a_request_reserves_once_and_keeps_what_it_was_granted(
+    ledger_process: LedgerProcess,
+) -> None:
+    line = total(DOLLAR)
+    asked = await connect(ledger_process, patience_s=30)
+    ledger_process.send(signal.SIGSTOP)
+    pending = asyncio.ensure_future(asked.reserve(request("a", line)))
+    for _ in range(2):
+        await asyncio.sleep(0.01)
+        ledger_process.end(signal.SIGKILL)
+        await asyncio.to_thread(ledger_process.start)
+    assert isinstance(await pending, Granted)
+    assert await asked.reserved(line) == NEED
+    ledger_process.end(signal.SIGKILL)
+    await asyncio.to_thread(ledger_process.start)
+    assert await asked.reserved(line) == NEED, "what is under way was given back"
+    await asked.client.close()
+
+
+async def test_a_reservation_whose_answer_was_lost_is_not_made_twice(tmp_path: Path) -> None:
+    """The ledger commits and its answer never arrives: the second answer is the first one's reservation, not another."""
+    ledger, line = Ledger(tmp_path / "ledger.db", price_book()), total(DOLLAR)
+    connections: list[list[str]] = []
+    ended = asyncio.Semaphore(0)
+
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames, heard = FrameBuffer(MAX_REQUEST), list[str]()
+        connections.append(heard)
+        is_first = len(connections) == 1
+        while data := await reader.read(65536):
+            messages = [msgspec.msgpack.decode(payload, type=Request) for payload in frames.feed(data)]
+            heard += [type(message).__name__ for message in messages]
+            for answer in ledger.handle(messages):
+                if answer is not None and not is_first:
+                    writer.write(frame(answer))
+            if is_first:
+                break
+        writer.close()
+        await writer.wait_closed()
+        ended.release()
+
+    server = await asyncio.start_unix_server(attend, tmp_path / "s")
+    client = LedgerClient(tmp_path / "s", timeout=30)
+    client.start()
+    await client.connected()
+    asked = Asked(client)
+    assert isinstance(await asked.reserve(request("a", line)), Granted)
+    assert await asked.reserved(line) == NEED
+    assert connections == [["Reserve"], ["Release", "Reserve", "Balance"]]
+    await client.close()
+    for _ in connections:
+        await ended.acquire()
+    server.close()
+    ledger.close()
+
+
+async def test_while_another_program_locks_the_database_gateways_hear_no_after_two_seconds(
+    ledger_process: LedgerProcess,
+) -> None:
+    line, other = total(DOLLAR), apsw.Connection(str(ledger_process.database))
+    asked = await connect(ledger_process, patience_s=TIMEOUT_S)
+    assert isinstance(await asked.reserve(request("before", line)), Granted)
+    other.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    answers = await asyncio.gather(*(asked.reserve(request(f"x{number}", line)) for number in range(20)))
+    waited_s = time.monotonic() - started
+    other.execute("ROLLBACK")
+    other.close()
+    assert {type(answer) for answer in answers} == {LedgerUnavailable}
+    assert TIMEOUT_S - 0.1 < waited_s < TIMEOUT_S + 0.4  # a quarter more was usual once
+    await until(lambda: asked.client.is_connected)
+    assert isinstance(await asked.reserve(request("after", line)), Granted)
+    assert await asked.reserved(line) == 2 * NEED
+    await asked.client.close()
 
 
 # The blocking client

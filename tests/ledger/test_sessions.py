@@ -131,6 +131,20 @@ def test_in_slices_only_what_can_be_seen_is_held_and_near_the_cap_all_if_it_fits
     assert [balance(ledger, line)[1] for line in (far, near, tight)] == [NEED, NEED + 1000 * OUTPUT, NEED]
 
 
+def test_in_slices_a_response_that_says_its_limit_may_be_held_to_it_all_the_same(ledger: Ledger) -> None:
+    far, tight = total(LARGE, "far"), total(NEED + 999 * OUTPUT, "tight")
+    shape: dict[str, Any] = {"unseen_tokens": 1000, "is_sliced": True, "holds_limited": True}
+    answer = ask(ledger, cover(far, **shape))
+    assert isinstance(answer, Granted)
+    assert answer.output_tokens is None
+    assert balance(ledger, far) == (0, NEED + 1000 * OUTPUT)
+    assert isinstance(ask(ledger, cover(tight, exchange="t", **shape)), Refused)
+    mixed = ask(ledger, cover(far, exchange="m", unlimited=1, **shape))
+    assert isinstance(mixed, Granted)
+    assert mixed.output_tokens == 10
+    assert balance(ledger, far) == (0, 2 * (NEED + 1000 * OUTPUT))
+
+
 def test_of_several_models_the_dearest_counts(ledger: Ledger) -> None:
     line = total(LARGE)
     answer = ask(ledger, cover(line, models=(VISIBLE, HIDING), unlimited=1))

@@ -55,7 +55,7 @@ FOUND = {
     ],
 }
 SPARED = {
-    "email": ["a@b", "@example.com", "npm i @scope/pkg@1.2.3", "f(x)@y", "me@localhost"],
+    "email": ["a@b", "@example.com", "npm i @scope/pkg@1.2.3", "f(x)@y", "me@localhost", "x\n@app.route"],
     "phone": [
         "1732182949123",
         "2026-11-21T10:00:00+01:00",
@@ -67,6 +67,7 @@ SPARED = {
         "192.168.100.200",
         "0012345678901234",
         "12-345-678-901-234",
+        "1 + 23456789",
     ],
     "credit_card": [
         "4111111111111112",
@@ -76,7 +77,18 @@ SPARED = {
         "1234567890123456",
     ],
     "iban": ["DE89370400440532013001", "XX89370400440532013000", "AB12CD34EF56", "GB82WEST123456987654321"],
-    "ip": ["1.2.3", "v1.2.3.4", "1.2.3.4.5", "256.1.1.1", "10:20:30", "std::vector", "12:30"],
+    "ip": [
+        "1.2.3",
+        "v1.2.3.4",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "10:20:30",
+        "std::vector",
+        "12:30",
+        "x[1::2]",
+        "Face::decode",
+        "cafe::add",
+    ],
     "keys": [
         "sk-short",
         "task-force-abcdefghijklmnopq",
@@ -115,6 +127,12 @@ def test_what_only_looks_like_a_find_is_left_alone(kind: str, text: str) -> None
 def test_a_secret_that_a_name_announces_is_found_and_the_name_stays(text: str, secret: str) -> None:
     _, find = BUILT_IN["keys"]
     assert secret in {text[start:end] for start, end in find(text)}
+
+
+def test_a_card_behind_many_other_groups_of_digits_is_found() -> None:
+    _, find = BUILT_IN["credit_card"]
+    text = "12345678 " * 7 + "4111 1111 1111 1111"
+    assert "4111 1111 1111 1111" in {text[start:end] for start, end in find(text)}
 
 
 def test_a_national_number_is_one_when_the_text_says_so() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -242,3 +243,82 @@ def test_a_piece_with_an_escape_is_cut_out_where_it_stands() -> None:
     redacted = REDACTOR.redact(stream, is_stream=True).text
     said = [json.loads(line[6:])["delta"]["text"] for line in redacted.splitlines() if line]
     assert said == ["Call\n[PHONE]", "\tnow", "\u20ac5"]
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ('{"password": "hunter2hunter2"}', '{"password": "[KEY]"}'),
+        ('{"x-api-key": "0123456789abcdef"}', '{"x-api-key": "[KEY]"}'),
+        ('{"phone_number": "0171 1234567", "order": "0171 1234567"}', None),
+        ('{"phone": 4155552671, "id": 4155552671}', '{"phone": "[PHONE]", "id": 4155552671}'),
+        ('{"password": {"type": "string"}, "phone": null}', '{"password": {"type": "string"}, "phone": null}'),
+    ],
+)
+def test_the_name_of_a_member_announces_its_value(document: str, expected: str | None) -> None:
+    wanted = expected or '{"phone_number": "[PHONE]", "order": "0171 1234567"}'
+    assert REDACTOR.redact(document).text == wanted
+
+
+def test_half_an_escape_is_never_cut_out() -> None:
+    inner = json.dumps({"said": 'he said "password=hunter2hunter2"', "pin": "\u2019\u2020"})
+    policy = Record(redact=("keys", Pattern(name="pin", pattern=r"\d{4}")))
+    redacted = json.loads(Redactor(policy, b"").redact(json.dumps({"a": inner})).text)
+    assert json.loads(redacted["a"]) == {"said": 'he said "password=[KEY]"', "pin": "\u2019\u2020"}
+
+
+def test_letters_beside_a_find_that_are_written_the_same_way_stay() -> None:
+    assert REDACTOR.redact("q=%E4%BD%A0%20%61lice%40example.com%20b").text == "q=%E4%BD%A0%20[EMAIL]%20b"
+
+
+def test_a_letter_beyond_the_first_plane_is_one_letter_in_whatever_way_it_is_written() -> None:
+    redactor = Redactor(Record(redact=(Pattern(name="badge", pattern="\U0001f600{2}"),)), b"")
+    for is_ascii in (True, False):
+        assert redactor.redact(json.dumps({"a": "x\U0001f600\U0001f600"}, ensure_ascii=is_ascii)).text == (
+            '{"a": "x[BADGE]"}'
+        )
+
+
+def test_the_ends_of_a_pattern_are_those_of_each_text() -> None:
+    redactor = Redactor(Record(redact=(Pattern(name="staff", pattern=r"^E\d{6}$"),)), b"")
+    assert redactor.redact('{"a":"E123456","b":"E123456x"}').text == '{"a":"[STAFF]","b":"E123456x"}'
+
+
+def test_a_stream_of_bare_strings_is_one_text_and_the_names_of_members_may_be_escaped() -> None:
+    assert REDACTOR.redact('data: "alice@exa"\n\ndata: "mple.com"\n\n').text == 'data: "[EMAIL]"\n\ndata: ""\n\n'
+    events = r'data: {"delta":"alice@exa"}' + "\n\n" + r'data: {"d\u0065lta":"mple.com"}' + "\n\n"
+    assert "mple.com" not in REDACTOR.redact(events, is_stream=True).text
+
+
+def test_the_lines_of_a_file_of_requests_do_not_go_on_in_one_another() -> None:
+    lines = '{"to":"alice@example.com"}\n{"to":"carol"}\n'
+    expected = '{"to":"[EMAIL]"}\n{"to":"carol"}\n'
+    assert REDACTOR.redact(lines, is_in_pieces=False).text == expected
+    numbered = "".join(f'{{"custom_id":"{n}",{line[1:]}\n' for n, line in enumerate(lines.splitlines()))
+    assert json.loads(REDACTOR.redact(numbered).text.splitlines()[1])["to"] == "carol"
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ["[" * 450 + '"a",' * 100_000, "\\\\\\\\\\\\u0041 %25252541 &#38;#38;#38;#65; " * 10_000],
+    ids=["deep", "every notation in every other"],
+)
+def test_no_text_takes_many_times_its_size(hostile: str) -> None:
+    tracemalloc.start()
+    try:
+        REDACTOR.redact(hostile)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 200_000_000
+
+
+@pytest.mark.parametrize("before", ["\n", "\u00e9\u2019 ", '"', "\\"])
+def test_an_escape_that_a_stream_says_in_pieces_stays_whole_beside_a_find(before: str) -> None:
+    said_inside = json.dumps({"to": f"{before}{SECRETS['EMAIL']}", "n": f"password=hunter2hunter2{before}"})
+    for split in range(len(said_inside) + 1):
+        pieces = [arguments(said_inside[:split]), arguments(said_inside[split:])]
+        redacted = REDACTOR.redact(sse(pieces), is_stream=True).text
+        found = json.loads(said(redacted, DIALECTS["arguments"][1]))
+        assert found["to"] == f"{before}[EMAIL]", split
+        assert found["n"].startswith("password=[KEY]"), split

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
+from proxy import failpoints
 from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, JournalReader, JournalWriter
+from proxy.journal.unsafe import survey
 from proxy.recorder.erase import JournalEraser
 from proxy.recorder.fold import Fold
 from proxy.records import Exchange
@@ -24,7 +28,8 @@ class Desk:
         self.writer = JournalWriter(directory, "gateway", segment_bytes=segment_bytes)
         self.reader = JournalReader(directory)
         self.fold = Fold(self.reader.read, {})
-        self.eraser = JournalEraser(directory, self.fold.is_open)
+        self.rewriting = Lock()
+        self.eraser = JournalEraser(directory, self.fold.is_open, self.rewriting)
 
     def take(self) -> list[Exchange]:
         found: list[Exchange] = []
@@ -113,4 +118,56 @@ def test_a_segment_that_is_gone_is_no_error(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     assert desk.eraser.erase({"0-gateway-0.00000000.journal": 100}) == 0
     assert desk.eraser.erase({}) == 0
+    desk.close()
+
+
+def test_nothing_is_overwritten_while_a_segment_is_copied(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.writer.end(desk.writer.begin(make_begin(), CANARY), make_end(), CANARY)
+    desk.take()
+    desk.rewriting.acquire()
+    eraser = threading.Thread(target=desk.erase)
+    eraser.start()
+    eraser.join(0.2)
+    assert eraser.is_alive()
+    assert CANARY in desk.data()
+    desk.rewriting.release()
+    eraser.join(10)
+    assert CANARY not in desk.data()
+    desk.close()
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
+def test_what_the_disk_did_not_take_is_overwritten_the_next_time(
+    tmp_path: Path, nth: int, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: failpoints.arm({}))
+    desk = Desk(tmp_path)
+    number = desk.writer.begin(make_begin(user="CANARY"), CANARY)
+    desk.take()
+    assert desk.erase() == 0  # it is open, and waits
+    desk.writer.end(number, make_end(), CANARY)
+    desk.writer.end(desk.writer.begin(make_begin(user="CANARY"), CANARY), make_end(), CANARY)
+    desk.take()
+    failpoints.arm({failpoints.VARIABLE: f"erase.write:eio:{nth}"})
+    with pytest.raises(OSError, match="output"):
+        desk.erase()
+    desk.erase()
+    assert CANARY not in desk.data()
+    assert desk.eraser.damaged() == []
+    desk.close()
+
+
+def test_a_segment_whose_erasing_was_not_synced_is_to_be_written_anew(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: failpoints.arm({}))
+    desk = Desk(tmp_path)
+    desk.writer.end(desk.writer.begin(make_begin(), CANARY), make_end(), CANARY)
+    desk.take()
+    failpoints.arm({failpoints.VARIABLE: "erase.sync:eio:1"})
+    with pytest.raises(OSError, match="output"):
+        desk.erase()
+    (segment,) = tmp_path.glob("*.journal")
+    assert survey(tmp_path).unsafe == {segment.name}
     desk.close()

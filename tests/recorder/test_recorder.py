@@ -9,6 +9,7 @@ from typing import NoReturn
 import apsw
 import pytest
 
+from proxy import failpoints
 from proxy.clock import Clock
 from proxy.config import Config
 from proxy.journal import CHUNK_RESPONSE, JournalWriter
@@ -362,3 +363,67 @@ def test_segments_that_grew_are_synced_and_the_others_left_alone(tmp_path: Path)
     sync.start()
     sync.stop()
     assert sync.sync() == 0
+
+
+def test_recorders_that_die_while_they_read_again_count_nothing_as_lost(make: Make, tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal", "gateway-0")
+    done = writer.begin(make_begin(id="done"), PROMPT)
+    running = writer.begin(make_begin(id="running"), PROMPT)
+    writer.chunk(CHUNK_RESPONSE, running, bytes(300_000))
+    writer.end(done, make_end(), ANSWER)
+    recorder = make()
+    while recorder.step():
+        pass
+    assert rows(tmp_path).keys() == {"done"}
+    make().step()  # comes to the long chunk, behind which the end of the other one was seen before
+    writer.end(running, make_end(), b"")
+    writer.close()
+    work(make())
+    assert rows(tmp_path).keys() == {"done", "running"}
+    assert counter(tmp_path, "glassline_records_lost_total") == 0
+
+
+LENT = "sk-lent-canary-0123456789"
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["at work", "dies before it erases"])
+@pytest.mark.parametrize("no_store", ["", "all"], ids=["echo", "no store"])
+def test_what_must_not_stay_is_overwritten_in_the_journal_once_it_is_stored(
+    make: Make, tmp_path: Path, hands: Hands, request: pytest.FixtureRequest, no_store: str, dies: bool
+) -> None:
+    request.addfinalizer(lambda: failpoints.arm({}))
+    config = f'{{"upstreams": {{"openai": {{"api_key": "{LENT}"}}}}}}'
+    writer = JournalWriter(tmp_path / "journal", "gateway-0")
+    echo = json.dumps({"error": {"message": f"not {LENT}"}}).encode()
+    writer.end(writer.begin(make_begin(no_store=no_store), PROMPT), make_end(echo, status=401), echo)
+    (segment,) = segments(tmp_path)
+    recorder = make(config)
+    if dies:
+        failpoints.arm({failpoints.VARIABLE: "erase.write:eio:1"})
+        recorder.step()
+        assert LENT.encode() in segment.read_bytes()
+        recorder = make(config)
+    recorder.step()
+    assert LENT.encode() not in segment.read_bytes()
+    assert not (tmp_path / "journal" / "erase-due").exists()
+    writer.end(writer.begin(make_begin(), PROMPT), make_end(), ANSWER)
+    hands.seconds += 2
+    recorder.step()
+    assert ANSWER in segment.read_bytes(), "what may stay is left alone"
+    writer.close()
+
+
+def test_erasing_that_failed_is_tried_again(
+    make: Make, tmp_path: Path, hands: Hands, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(lambda: failpoints.arm({}))
+    writer = JournalWriter(tmp_path / "journal", "gateway-0")
+    writer.end(writer.begin(make_begin(no_store="all"), PROMPT), make_end(), ANSWER)
+    (segment,) = (tmp_path / "journal").glob("*.journal")
+    failpoints.arm({failpoints.VARIABLE: "erase.write:eio:1"})
+    recorder = make()
+    for _ in range(3):
+        recorder.step()
+        hands.seconds += 2
+    assert ANSWER not in segment.read_bytes()
+    writer.close()

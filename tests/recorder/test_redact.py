@@ -264,3 +264,28 @@ def test_what_a_body_says_is_not_kept_elsewhere_when_the_body_is_not(policy: dic
     failed = record(PROMPT, error, policy={"record": policy}, begin={"no_store": no_store}, status=400)
     assert failed.reading.error_message is None
     assert failed.reading.error_type == "invalid"
+
+
+def test_a_text_in_another_coding_of_letters_is_not_kept() -> None:
+    made = record(PERSONAL.decode().encode("utf-16-le"))
+    assert made.privacy == ("redaction_failed",)
+    assert made.request.head is None
+
+
+@pytest.mark.parametrize("is_cut", [True, False], ids=["cut in a frame", "no frames at all"])
+def test_what_is_no_frame_of_a_binary_stream_is_not_kept(is_cut: bool) -> None:
+    first = encode_event({":event-type": "contentBlockDelta", ":error-message": MAIL}, b'{"delta":{"text":"hi"}}')
+    second = encode_event({":event-type": "contentBlockDelta"}, json.dumps({"delta": {"text": MAIL}}).encode())
+    kind = ((b"content-type", b"application/vnd.amazon.eventstream"),)
+    made = record(PROMPT, first + second[:-5] if is_cut else MAIL.encode(), headers=kind)
+    assert MAIL not in everything(made)
+    assert made.response.edit == "redacted_cut"
+    if is_cut:
+        (frame,) = EventStreamParser().feed(made.response.head or b"")
+        assert frame.payload == b'{"delta":{"text":"hi"}}'
+        assert frame.headers[":error-message"] == "[EMAIL]"
+
+
+def test_the_lines_of_a_batch_are_not_read_as_one_text() -> None:
+    made = record(b'{"to":"alice@example.com"}\n{"to":"carol"}\n')
+    assert made.request.head == b'{"to":"[EMAIL]"}\n{"to":"carol"}\n'

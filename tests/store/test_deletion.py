@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from proxy.databases import open_database
+from proxy.errors import StoreError
 from proxy.store import SqliteStore
 from proxy.store.backups import erase_backup, known_backups, remember_backup
 from proxy.store.deletion import Names, Selection, condition, count
@@ -182,3 +183,25 @@ def test_backups_elsewhere_are_remembered_once(tmp_path: Path) -> None:
     for name in ("a.tar", "b.tar", "a.tar"):
         remember_backup(tmp_path, tmp_path / "elsewhere" / name)
     assert [path.name for path in known_backups(tmp_path)] == ["a.tar", "b.tar"]
+
+
+def test_rows_that_were_emptied_before_go_as_well_when_asked_for(store: SqliteStore) -> None:
+    put(store, 1, key="team")
+    assert erase(store, Selection(key="team")) == (1, 0)
+    assert erase(store, Selection(key="team", rows=True)) == (0, 1)
+    assert rows(store, "SELECT 1 FROM exchanges") == []
+
+
+def test_a_damaged_copy_is_not_said_to_be_empty(store: SqliteStore, tmp_path: Path) -> None:
+    for number in range(300):
+        put(store, number, user="alice")
+    store.checkpoint(at_pages=1)
+    store.close()
+    data = bytearray(store.path.read_bytes())
+    page = len(data) // 4096 // 2 * 4096
+    data[page : page + 4096] = b"\xff" * 4096
+    copy = tmp_path / "records.db.corrupt-1"
+    copy.write_bytes(data)
+    bob = Selection(user="bob")
+    with pytest.raises(StoreError):
+        erase_backup(copy, bob, names_of(bob))

@@ -77,6 +77,20 @@ def test_a_bomb_is_defused_at_the_limit(body: bytes) -> None:
     assert (len(decoded.data), decoded.problem) == (1_000_000, "encoding_too_large")
 
 
+@pytest.mark.parametrize("body", [gzip.compress(bytes(200_000_000), 9), zstd(bytes(200_000_000))], ids=["gzip", "zstd"])
+def test_a_bomb_costs_no_more_than_two_megabytes(body: bytes) -> None:
+    decoded = decode(body, [b"gzip" if body.startswith(b"\x1f\x8b") else b"zstd"])
+    assert decoded.problem == "encoding_too_large"
+    assert 1 << 20 <= len(decoded.data) <= 2 << 20
+
+
+def test_a_large_body_that_shrinks_as_bodies_do_is_decoded_to_its_end() -> None:
+    data = b"".join(b"%d," % (number * number) for number in range(2_000_000)) + b'"usage"'
+    assert len(data) > 20_000_000
+    decoded = decode(gzip.compress(data, 1), [b"gzip"])
+    assert (len(decoded.data), decoded.problem) == (len(data), None)
+
+
 def test_a_hundred_thousand_tiny_members_take_linear_time() -> None:
     body = gzip.compress(b"") * 100_000
     start = time.perf_counter()

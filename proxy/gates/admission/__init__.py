@@ -103,7 +103,8 @@ def must_be_readable(operation: Operation | None) -> bool:
 def confusing_field(body: bytes, operation: Operation | None, content_type: bytes = b"") -> str | None:
     """Return the name of a deciding field that stands twice or in another case; None: there is none.
 
-    None as well for what `peek` cannot read either; a form with such a field is one of those.
+    None as well for what `peek` cannot read either; a form with such a field is one of those. Raises BadRequest for more
+    members than anybody needs.
     """
     if form.is_form(content_type):
         return None

@@ -10,7 +10,18 @@ import msgspec
 from proxy.gates.admission.marks import Marks
 from proxy.gates.admission.members import Decisive
 from proxy.gates.admission.peek import TOOL_CALLS, WHOLE_CONTEXT, Peek, Unseen
-from proxy.gates.admission.values import ABSENT, UNREADABLE, elements, fields_of, is_given, is_true, name, whole
+from proxy.gates.admission.values import (
+    ABSENT,
+    MAX_COUNT,
+    MOST_TOOLS,
+    UNREADABLE,
+    elements,
+    fields_of,
+    is_given,
+    is_true,
+    name,
+    whole,
+)
 from proxy.operations import Operation
 
 FIELDS: Final = frozenset(
@@ -87,6 +98,8 @@ def _hosted_calls(tools: msgspec.Raw) -> int:
     if not is_given(tools):
         return 0
     found = elements(tools)
+    if found is not None and len(found) > MOST_TOOLS:
+        return MAX_COUNT  # too many to look at each, and each may say its own number
     return TOOL_CALLS if found is None else sum(map(_calls_of, found))
 
 

@@ -14,8 +14,8 @@ from proxy.gates.admission.values import (
     ABSENT,
     MAX_COUNT,
     UNREADABLE,
-    elements,
     fields_of,
+    has_hosted,
     is_given,
     is_true,
     largest,
@@ -159,18 +159,11 @@ def _thinking(raw: msgspec.Raw) -> int | None:
 def unseen(body: bytes, seen: Peek) -> Unseen:
     """Return what the request can consume beyond its bytes."""
     fields = fields_of(body, _FIELDS)
-    if fields is None or _has_hosted(fields.tools):
+    if fields is None or has_hosted(fields.tools, _is_run_by_client):
         return Unseen(WHOLE_CONTEXT.tokens, TOOL_CALLS)
     if seen.refers_to_stored:
         return WHOLE_CONTEXT
     return Unseen(_MARKS.tokens(body) + (_TOOL_PROMPT if is_given(fields.tools) else 0))
-
-
-def _has_hosted(tools: msgspec.Raw) -> bool:
-    if not is_given(tools):
-        return False
-    found = elements(tools)
-    return found is None or any(not _is_run_by_client(tool) for tool in found)
 
 
 def _is_run_by_client(raw: msgspec.Raw) -> bool:

@@ -12,8 +12,12 @@ from typing import Final
 
 import msgspec
 
+from proxy.errors import BadRequest
 from proxy.gates.admission.values import LOOSE_BYTES, UNREADABLE, loose_json
 
+MOST_MEMBERS: Final = 1000
+"""Members of an object that are looked at, a microsecond or two each; no API knows a hundred. A body may hold millions,
+and would stop everybody's traffic for many seconds."""
 NO_NESTED: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
@@ -30,6 +34,20 @@ def _member(_: type, name: object) -> _Member:
 
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[_Member, msgspec.Raw], dec_hook=_member)
+
+
+def _members(raw: bytes | msgspec.Raw) -> dict[_Member, msgspec.Raw]:
+    """Return the members of an object. Raises BadRequest where there are too many, as well as what the decoder raises."""
+    if bytes(raw).count(b":") <= MOST_MEMBERS:
+        return _MEMBERS.decode(raw)
+    budget = iter(range(MOST_MEMBERS))
+
+    def counted(_: type, name: object) -> _Member:
+        if next(budget, None) is None:
+            raise BadRequest(f"a limit of this key needs a body with at most {MOST_MEMBERS} members")
+        return _Member(name)
+
+    return msgspec.json.Decoder(dict[_Member, msgspec.Raw], dec_hook=counted).decode(raw)
 
 
 class Decisive:
@@ -51,10 +69,10 @@ class Decisive:
     def confusing(self, body: bytes) -> str | None:
         """Return the name of a member that can be understood in two ways; None: there is none.
 
-        None as well for what `peek` cannot read either.
+        None as well for what `peek` cannot read either. Raises BadRequest for more members than anybody needs.
         """
         try:
-            members = _MEMBERS.decode(body)
+            members = _members(body)
         except UNREADABLE:
             return self._confusing_loosely(body)
         found = self._first([str(name) for name in members], self._names, self._folded)
@@ -69,7 +87,7 @@ class Decisive:
 
     def _confusing_inside(self, name: str, raw: msgspec.Raw) -> str | None:
         try:
-            inner = [str(member) for member in _MEMBERS.decode(raw)]
+            inner = [str(member) for member in _members(raw)]
         except UNREADABLE:
             return None  # null, or of another type: it has no members
         return self._first(inner, self._nested[name], self._folded_nested[name])

@@ -14,9 +14,11 @@ from proxy.gates.admission.peek import TOOL_CALLS, WHOLE_CONTEXT, Peek, Unseen
 from proxy.gates.admission.values import (
     ABSENT,
     MAX_COUNT,
+    MOST_TOOLS,
     UNREADABLE,
     elements,
     fields_of,
+    has_hosted,
     is_given,
     is_true,
     largest,
@@ -79,6 +81,8 @@ _MARKS: Final = Marks(
         rb'|"type"\s*:\s*"(?:input_file|file|item_reference|input_video|video_url)"'
     ),
 )
+_MANY_PROMPTS: Final = 100_000
+"""Commas in `prompt` up to which its elements are told apart; OpenAI takes 2,048 prompts."""
 _CLIENT_TOOLS: Final = frozenset({"function", "custom", "local_shell", "apply_patch"})
 """Tools that the client runs; any other may be run by the provider, which reads what they bring as input."""
 
@@ -220,6 +224,8 @@ def _given(raw: msgspec.Raw) -> bytes | None:
 def _model_names(raw: msgspec.Raw) -> tuple[str | None, ...]:
     if not is_given(raw):
         return ()
+    if bytes(raw).count(b",") > MOST_TOOLS:
+        return (None,)
     try:
         return tuple(name(value) for value in _NAMES.decode(raw))
     except UNREADABLE:
@@ -228,8 +234,11 @@ def _model_names(raw: msgspec.Raw) -> tuple[str | None, ...]:
 
 def _prompts(raw: bytes) -> int:
     """Return how many prompts `prompt` of the completions API holds: a string or token ids are one."""
-    if not raw.startswith(b"["):
+    if not raw.startswith(b"[") or not raw[1:].lstrip().startswith((b'"', b"[")):
         return 1
+    most = raw.count(b",") + 1
+    if most > _MANY_PROMPTS:
+        return most  # too many to tell them from commas within them
     found = elements(msgspec.Raw(raw))
     if not found or not bytes(found[0]).startswith((b'"', b"[")):
         return 1
@@ -279,16 +288,10 @@ def _hosted_calls(body: bytes) -> int:
     if fields is None:
         return TOOL_CALLS
     searches = isinstance(fields.model, str) and "-search" in fields.model
-    if searches or is_given(fields.web_search_options) or is_given(fields.plugins) or _has_hosted(fields.tools):
+    is_asked = searches or is_given(fields.web_search_options) or is_given(fields.plugins)
+    if is_asked or has_hosted(fields.tools, _is_run_by_client):
         return whole(fields.max_tool_calls) or TOOL_CALLS
     return 0
-
-
-def _has_hosted(tools: msgspec.Raw) -> bool:
-    if not is_given(tools):
-        return False
-    found = elements(tools)
-    return found is None or any(not _is_run_by_client(tool) for tool in found)
 
 
 def _is_run_by_client(raw: msgspec.Raw) -> bool:

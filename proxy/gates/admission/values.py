@@ -16,6 +16,8 @@ LOOSE_BYTES: Final = 256 * 1024
 ABSENT: Final = msgspec.Raw()
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError, MemoryError)
 _DIGITS: Final = re.compile(r"\s*\+?([0-9]{1,18})(?:\.0*)?\s*")
+MOST_TOOLS: Final = 1000
+"""Tools of a request that are looked at, and models to fall back to; OpenAI takes 128."""
 _MAX_NAME: Final = 512
 """Characters kept of a name out of a body; no model's name is longer, and hostile ones end up in the ledger."""
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -112,3 +114,11 @@ def elements(raw: msgspec.Raw) -> list[msgspec.Raw] | None:
         return _ELEMENTS.decode(raw)
     except UNREADABLE:
         return None
+
+
+def has_hosted(tools: msgspec.Raw, is_run_by_client: Callable[[msgspec.Raw], bool]) -> bool:
+    """Say whether the provider may run some of `tools`; of more than anybody needs it is taken for granted."""
+    if not is_given(tools):
+        return False
+    found = elements(tools)
+    return found is None or len(found) > MOST_TOOLS or not all(map(is_run_by_client, found))

@@ -18,6 +18,7 @@ from proxy.gates.admission import Peek
 from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening
 from proxy.gateway.refusal import Refusal, socket_error
+from proxy.gateway.relay import OVERLOADED, STOPPING
 from proxy.gateway.routing import Route
 from proxy.gateway.socket.handshake import (
     UPGRADE_LINES,
@@ -44,6 +45,7 @@ GOING_AWAY: Final = 1001
 POLICY: Final = 1008
 TOO_BIG: Final = 1009
 RESTART: Final = 1012
+TRY_LATER: Final = 1013
 """SDKs that reconnect at all do so after 1001, 1005, 1006, 1011, 1012, 1013 and 1015 (research, protocol §1.1)."""
 _FIRST_INPUT: Final = 1024
 _FIRST_OUTPUT: Final = 256
@@ -62,6 +64,8 @@ class SocketRelay(MeteredRelay):
     _is_compressed: bool = False
     """What the server says can only be understood inflated."""
     _upstream_is_full: bool = False
+    _waiting_bytes: int = 0
+    """Of the messages that wait, as far as the gateway's account of its memory has heard of them."""
     _keeps: int = 0
     """Bytes of each message of the client that must be read."""
 
@@ -85,6 +89,8 @@ class SocketRelay(MeteredRelay):
         self._is_admitted = True
         policy, gate, model = self._opening.policy, self._service.gate, model_of(self._route)
         refusal = judge_handshake(self._head, self._content_length) or gate.judge_session(policy, self._route, model)
+        if refusal is None and self._service.is_draining:
+            refusal = STOPPING
         if refusal is not None:
             self.refuse(refusal)
             return
@@ -206,12 +212,26 @@ class SocketRelay(MeteredRelay):
     def _pass_on(self, toll: Toll) -> None:
         """Let what may go go; end the session of which nothing more may."""
         self._forward(toll.release())
+        self._account_for(toll)
         if toll.refusal is not None:
             self._stop(toll.refusal)
         elif toll.is_waiting and not toll.is_covered():
             self._client.pause_reading()
             if toll.is_used_up:
                 self.pause_response()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of messages in memory."""
+        return self._waiting_bytes
+
+    def _account_for(self, toll: Toll) -> None:
+        """Tell the gateway how much more waits now, or less; beyond its memory the session must end."""
+        more, self._waiting_bytes = toll.held_bytes - self._waiting_bytes, toll.held_bytes
+        if more <= 0:
+            self._service.let_go(-more)
+        elif not self._service.hold(more) and toll.refusal is None:
+            toll.refusal = OVERLOADED
 
     def _answered(self) -> None:
         """Go on after the ledger has answered."""
@@ -245,7 +265,7 @@ class SocketRelay(MeteredRelay):
         """End the session because of a limit."""
         said = socket_error(refusal, self._route.dialect, self._tape.id)
         error = encode_frame(Opcode.TEXT, said) if said else b""
-        code = TOO_BIG if refusal.code == "too_large" else POLICY
+        code = {"too_large": TOO_BIG, "overloaded": TRY_LATER}.get(refusal.code, POLICY)
         self._hang_up(code, refusal, "refused", error)
 
     def frames_from_upstream(self, data: bytes) -> None:

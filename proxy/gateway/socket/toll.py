@@ -63,6 +63,11 @@ class Toll:
         """Output tokens covered; None: all that is under way."""
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of messages that wait in memory."""
+        return len(self._waiting)
+
+    @property
     def is_waiting(self) -> bool:
         """Say whether the ledger's answer is awaited."""
         return self._asked is not None

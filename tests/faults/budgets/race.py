@@ -59,7 +59,7 @@ def race(
             answers = asyncio.run(_storm(glassline, callers, rng, witness, victim))
             settled_s = _settle(glassline)
         billed = _billed(simulator, before)
-        rows = _rows(glassline, callers, is_whole=victim is None)
+        rows = _rows(glassline, callers, is_whole=victim != "gateway")
         [account] = glassline.rows("SELECT * FROM accounts", database="ledger.db")
     finally:
         glassline.stop()

@@ -37,8 +37,8 @@ def calm_traffic(bug: str | None) -> list[str]:
 
 def recorder_killed(bug: str | None) -> list[str]:
     """The recorder dies between what it writes first and what it writes second, again and again."""
-    points = (f"store.before_commit:kill:{pass_}" for pass_ in (4, 5, 6, 7))
-    return _judge(bug, [Fault(0.5, "failpoints", seconds=1.5, failpoints=each) for each in points])
+    points = "planted.between:kill:20,store.before_commit:kill:60"
+    return _judge(bug, [Fault(1.0, "failpoints", seconds=3.0, failpoints=points)])
 
 
 def power_cut(bug: str | None) -> list[str]:

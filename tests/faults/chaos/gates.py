@@ -6,10 +6,12 @@ is for trying things out. The measurements live beside the tests that use them i
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tests.faults.auth.probes import auth_bypass
 from tests.faults.auth.scene import guarded_config
@@ -19,7 +21,21 @@ from tests.faults.chaos.plan import Fault, draw_plan
 from tests.faults.chaos.runner import run_chaos
 from tests.faults.chaos.stage import Stage
 from tests.faults.disk.outage import power_cuts
+from tests.faults.disk.rot import bit_rot
+from tests.faults.edge.storms import idle_streams, slow_headers
+from tests.faults.lifecycle.cardinality import cardinality
 from tests.faults.lifecycle.drain import Tap, drain
+from tests.faults.lifecycle.reloads import bad_reloads
+from tests.faults.lifecycle.restarts import rolling_restart
+from tests.faults.lifecycle.soak import soak
+from tests.faults.lifecycle.traffic import answer_any
+from tests.faults.security.canaries import canaries
+from tests.faults.upstream.disconnects import disconnects
+from tests.faults.upstream.stage import staged
+from tests.faults.upstream.test_loop_lag import FAULTS, late_share, lateness
+from tests.faults.upstream.truncations import truncations
+from tests.harness import Glassline
+from tests.harness.faultupstream import FaultUpstream
 from tests.harness.upstream import ScriptedUpstream
 
 GRACE_S: Final = 2
@@ -89,13 +105,16 @@ def kills(scale: Scale) -> Verdict:
 
 
 def chaos(scale: Scale) -> Verdict:
-    """Random plans, one seed after the other."""
-    runs, faults = scale.count(20), 30
+    """Random plans, one seed after the other; beyond the first hour for as long as was asked for."""
+    least, faults = scale.count(20), 30
+    until = time.monotonic() + (scale.hours - 1) * 3600
     found: Counter[str] = Counter()
     done: Counter[str] = Counter()
     not_run: Counter[str] = Counter()
-    requests = 0
-    for seed in range(scale.seed * 100, scale.seed * 100 + runs):
+    requests = runs = 0
+    while runs < least or time.monotonic() < until:
+        seed = scale.seed * 100 + runs
+        runs += 1
         outcome = run_chaos(seed, draw_plan(seed, faults))
         found.update(violation.rule for violation in outcome.violations)
         done.update(outcome.done)
@@ -182,6 +201,148 @@ def bugs(_: Scale) -> Verdict:
     return Verdict(not missed and not false, text + (f"; false alarms: {', '.join(false)}" if false else ""))
 
 
+def truncated(scale: Scale) -> Verdict:
+    """Answers cut at random bytes, by reset and by close."""
+    with Stage() as stage, staged(stage.directory) as scene:
+        seen = truncations(scene.glassline, scene.upstream, scale.count(1000), scale.seed)
+    bad = seen["shown as success"], seen["recorded as completed"], seen["wrong bytes"]
+    text = (
+        f"{seen['count']} cut answers: {bad[0]} shown as success, {bad[1]} recorded as completed, {bad[2]} with wrong "
+        f"bytes; {seen['visible by content alone']} of them where only the content tells, since the close is the end"
+    )
+    return Verdict(bad == (0, 0, 0) and seen["rows"] >= seen["count"], text)
+
+
+def departed(scale: Scale) -> Verdict:
+    """Clients that leave at every moment, with the upstream cancelled and with its answer drained."""
+    count = scale.count(1000)
+    with Stage() as stage, staged(stage.directory / "cancel") as scene:
+        cancel = disconnects(scene.glassline, scene.upstream, count, scale.seed)
+    limits = {"limits": {"drained_answers": count}}
+    with Stage() as stage, staged(stage.directory / "drain", limits, on_disconnect="drain") as scene:
+        drained = disconnects(scene.glassline, scene.upstream, count, scale.seed, mode="drain")
+    holds = all(seen["recorded"] == seen["settled"] == seen["rows"] == count for seen in (cancel, drained))
+    text = (
+        f"cancel: {cancel['recorded']:.0f} of {count} recorded, {cancel['settled']:.0f} settled, "
+        f"{cancel['late cancels']:.0f} of {cancel['cut short upstream']:.0f} upstreams told later than 200 ms (slowest "
+        f"{cancel['slowest cancel ms']:.0f} ms); drain: {drained['recorded']:.0f} recorded, {drained['settled']:.0f} settled"
+    )
+    return Verdict(holds, text)
+
+
+def secrets(_: Scale) -> Verdict:
+    """Unique strings as every secret, then a search through everything that was written or shown."""
+    hits: list[str] = []
+    places = size = 0
+    for encrypted, bodies in ((False, "all"), (False, "none"), (True, "all")):
+        with Stage() as stage:
+            seen = canaries(stage.directory / "run", encrypted=encrypted, bodies=bodies)
+        hits += [f"{name} in {', '.join(where)}" for name, where in seen["hits"].items() if where]
+        places += seen["places"]
+        size += seen["bytes"]
+    text = f"{places} places, {size / 2**20:.0f} MB, plain, without bodies and encrypted: {len(hits)} hits"
+    return Verdict(not hits, text + (f": {'; '.join(hits[:3])}" if hits else ""))
+
+
+def slow(scale: Scale) -> Verdict:
+    """Clients that are silent, stop in a head or drip one, and good clients beside them."""
+    with _storm({}) as glassline:
+        seen = slow_headers(glassline, scale.count(2000))
+    holds = seen["closed"] == seen["connections"] and seen["slowest_s"] <= 12 and not seen["failed"]
+    text = (
+        f"{seen['connections']:.0f} connections, all closed within {seen['slowest_s']:.1f} s; {seen['good']:.0f} good "
+        f"requests meanwhile, {seen['failed']:.0f} failed, p99 {seen['p99_ms_before']:.1f} ms before and "
+        f"{seen['p99_ms_during']:.1f} ms during"
+    )
+    return Verdict(holds, text)
+
+
+def idle(scale: Scale) -> Verdict:
+    """Streams that stay open and say nothing."""
+    with _storm({}) as glassline:
+        seen = idle_streams(glassline, scale.count(5000))
+    text = f"{seen['count']:.0f} streams, {seen['errors']:.0f} errors, {seen['kb_each']:.1f} KB each over all processes"
+    return Verdict(not seen["errors"] and seen["kb_each"] <= 60, text)
+
+
+def memory(scale: Scale) -> Verdict:
+    """Small requests one after the other; memory of all processes by a linear fit after the warm-up."""
+    with Stage() as stage, ScriptedUpstream() as upstream:
+        seen = soak(stage.glassline(upstream.url), upstream, scale.count(300_000, 20_000), connections=8)
+    holds = seen["slope_mb_per_million"] <= 2 and seen["recorded"] == seen["answered"] == seen["requests"]
+    text = (
+        f"{seen['requests']} requests in {seen['seconds']:.0f} s, all recorded: {seen['first_mb']} MB after the warm-up, "
+        f"{seen['last_mb']} MB at the end, slope {seen['slope_mb_per_million']} MB per million; log of the store "
+        f"{seen['wal_mb']} MB, open files {seen['open_files_first']} and {seen['open_files_last']}"
+    )
+    return Verdict(holds, text)
+
+
+def reloads(_: Scale) -> Verdict:
+    """Every kind of bad configuration file, and one good request after each."""
+    with Stage() as stage:
+        seen = bad_reloads(stage.glassline(stage.simulator().url))
+    holds = seen["kept"] == seen["reported"] == seen["flagged"] == seen["cases"] and not seen["leaked"]
+    text = (
+        f"{seen['cases']} bad files: {seen['kept']} left everything as it was, {seen['reported']} reported, "
+        f"{seen['leaked']} leaked a secret, slowest {seen['slowest_s']} s"
+    )
+    return Verdict(holds, text)
+
+
+def series(scale: Scale) -> Verdict:
+    """Random names wherever a name can stand."""
+    with Stage() as stage, ScriptedUpstream(answer_any) as upstream:
+        seen = cardinality(stage.glassline(upstream.url), scale.count(100_000, 3_000))
+    text = (
+        f"{seen['requests']} requests with random names: {seen['series']} series, {seen['bytes'] / 1024:.0f} KB, "
+        f"{seen['canaries']} canaries; grown by {sum(seen['grown_kb'].values()) / 1024:.0f} MB in all"
+    )
+    return Verdict(seen["series"] <= 2000 and not seen["canaries"], text)
+
+
+def lag(scale: Scale) -> Verdict:
+    """How late the gateway's event loop is under every fault of an upstream and ordinary requests beside them."""
+    with Stage() as stage, staged(stage.directory) as scene:
+        before = lateness(scene.glassline)
+        for number in range(scale.count(20) * len(FAULTS)):
+            scene.ask(FAULTS[number % len(FAULTS)], timeout_s=60)
+            for _ in range(20):
+                scene.ask("ok", timeout_s=60)
+        after = lateness(scene.glassline)
+    looks = after[float("inf")] - before[float("inf")]
+    late = late_share(before, after, 0.02)
+    return Verdict(looks > 0 and late <= 0.01, f"{looks:.0f} looks, {late:.2%} of them later than 20 ms")
+
+
+def rolling(scale: Scale) -> Verdict:
+    """Restarts under traffic, on kept connections and fresh ones."""
+    with Stage() as stage, ScriptedUpstream() as upstream:
+        glassline = stage.glassline(upstream.url, args=("--workers", "2"))
+        seen = rolling_restart(glassline, scale.count(10_000), 3)
+    text = f"{seen['requests']} requests over {seen['restarts']} restarts: {seen['failed']} failed"
+    return Verdict(not seen["failed"], text)
+
+
+def rot(scale: Scale) -> Verdict:
+    """Flipped bits in databases, their logs and the journal."""
+    seen = bit_rot(scale.count(1000), scale.seed)
+    text = (
+        f"{seen['flips']} flips: {seen['refused']} starts refused, {seen['set_aside']} stores set aside, "
+        f"{seen['counted']} damages counted, {seen['unharmed']} without effect on what is checked; slowest start "
+        f"{seen['slowest_ms'] / 1000:.1f} s"
+    )
+    return Verdict(True, text)
+
+
+@contextmanager
+def _storm(config: Mapping[str, Any]) -> Iterator[Glassline]:
+    """A Glassline for thousands of connections, in front of a provider that can do as much."""
+    many = {"connections": 20_000, "connections_per_upstream": 20_000}
+    with Stage() as stage, FaultUpstream(stage.directory / "upstream") as upstream:
+        yield stage.glassline(upstream.url, {"limits": many, **config})
+
+
 def _named(found: Counter[str]) -> str:
     return f" ({_listed(found)})" if found else ""
 
@@ -193,14 +354,23 @@ def _listed(counter: Counter[str]) -> str:
 GATES: Final = (
     Gate("kills", "Records survive `kill -9`", "0 acknowledged records lost in 1,000 kills", kills),
     Gate(
-        "power",
-        "Power cuts",
-        "0 corrupt in 10,000; what is lost is younger than 100 ms, nothing in strict",
-        power,
+        "power", "Power cuts", "0 corrupt in 10,000; lost at most what is younger than 100 ms, nothing in strict", power
     ),
     Gate("overspend", "Budgets in a race", "0 overspend over 100 seeds of the 1,000-way race", overspend),
+    Gate("truncated", "Truncated answers", "0 of 1,000 shown as success", truncated),
+    Gate("departed", "Clients that leave", "1,000 of 1,000 recorded and settled", departed),
     Gate("bypass", "Authentication", "0 of the probes get through on any route", bypass),
+    Gate("secrets", "Canary secrets", "0 found in any file, log, page, metric or error", secrets),
+    Gate("slow", "Slow headers", "closed within 12 s while good clients see no change", slow, is_alone=True),
+    Gate("idle", "5,000 idle streams", "at most 60 KB each", idle, is_alone=True),
+    Gate("memory", "Memory over 300,000 requests", "at most 2 MB more per million", memory, is_alone=True),
     Gate("stops", "SIGTERM with 100 open streams", "0 lost, ends within the grace and 3 s", stops, is_alone=True),
+    Gate("reloads", "Bad configuration files", "the last good one keeps serving", reloads),
+    Gate("lag", "Event loop under faults", "p99 of its lateness below 20 ms", lag, is_alone=True),
+    Gate("series", "Cardinality attack", "at most 2,000 series", series),
     Gate("bugs", "Planted bugs", "6 of 6 caught", bugs),
+    Gate("rolling", "Rolling restart", "0 of 10,000 requests fail", rolling, is_alone=True),
+    Gate("rot", "Flipped bits", "every start ends within 10 s, nothing wrong is shown", rot),
     Gate("chaos", "All invariants under random faults", "0 violations over 20 seeds", chaos),
 )
+"""Those of a release first, then what is measured beside them."""

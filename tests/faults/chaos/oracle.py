@@ -181,14 +181,18 @@ def money_adds_up(seen: Evidence) -> Iterable[Violation]:
 
 
 def what_was_billed_is_spent(seen: Evidence) -> Iterable[Violation]:
-    """No account holds less than the provider bills for its key."""
-    keys = {row.name: row.key for row in seen.rows}
+    """No answer that was received whole is settled at less than the provider bills for it.
+
+    What a provider generates of a stream after its reader has gone nobody but the provider can know.
+    """
     billed: Counter[str] = Counter()
     for note in seen.upstream:
-        billed[keys.get(note.name, "")] += note.billed_nano_usd
-    for account in seen.accounts:
-        if account.spent < billed[account.budget]:
-            yield Violation("billed", account.budget, f"spent {account.spent}, billed {billed[account.budget]}")
+        if note.is_whole:
+            billed[note.name] += note.billed_nano_usd
+    for row in seen.rows:
+        is_known = row.outcome == "completed" and row.settled_nano_usd is not None
+        if is_known and (row.settled_nano_usd or 0) < billed[row.name]:
+            yield Violation("billed", row.name, f"settled at {row.settled_nano_usd}, billed {billed[row.name]}")
 
 
 def what_reached_the_provider_is_recorded(seen: Evidence) -> Iterable[Violation]:

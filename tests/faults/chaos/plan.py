@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from tests.harness.tcpfault import Line
+
 ROLES: Final = ("gateway", "ledger", "recorder", "admin")
 
 
@@ -20,12 +22,17 @@ class Fault:
     role: str = ""
     seconds: float = 0.0
     """How long it lasts."""
+    line: str = ""
+    """What happens to the connection between Glassline and the provider, see `LINES`."""
     failpoints: str = ""
     """What is armed while it lasts, see `proxy.failpoints`."""
 
     def __str__(self) -> str:
         return " ".join(
-            filter(None, (self.kind, self.role, self.failpoints, f"{self.seconds:.1f} s" if self.seconds else ""))
+            filter(
+                None,
+                (self.kind, self.role, self.line, self.failpoints, f"{self.seconds:.1f} s" if self.seconds else ""),
+            )
         )
 
 
@@ -39,6 +46,7 @@ KINDS: Final = {
     "lock_records": 2,
     "lock_ledger": 1,
     "failpoints": 4,
+    "bad_line": 4,
     "reload_good": 2,
     "reload_bad": 2,
 }
@@ -53,6 +61,16 @@ FAILPOINTS: Final = (
     "ledger.after_commit:kill:40",
 )
 """A slow disk, a failing one, and processes that die between two steps; each process counts its own passes."""
+
+LINES: Final = {
+    "slow": Line(latency_s=0.1, jitter_s=0.1),
+    "narrow": Line(bytes_per_s=4000),
+    "stalls": Line(stall_after=600),
+    "resets": Line(reset_after=600),
+    "dead": Line(is_blackhole=True),
+    "refuses": Line(refuses=True),
+}
+"""Bad lines to the provider."""
 
 
 def draw_plan(seed: int, count: int) -> list[Fault]:
@@ -77,6 +95,7 @@ def without(plan: Iterable[Fault], kinds: Iterable[str]) -> list[Fault]:
 def _draw(rng: random.Random, kind: str) -> Fault:
     after_s = rng.uniform(0.2, 1.5)
     role = rng.choice(ROLES) if kind in ("kill_one", "freeze") else ""
-    lasting = kind in ("freeze", "full_disk", "lock_records", "lock_ledger", "failpoints")
+    lasting = kind in ("freeze", "full_disk", "lock_records", "lock_ledger", "failpoints", "bad_line")
+    line = rng.choice(list(LINES)) if kind == "bad_line" else ""
     failpoints = rng.choice(FAILPOINTS) if kind == "failpoints" else ""
-    return Fault(after_s, kind, role, rng.uniform(0.5, 2.0) if lasting else 0.0, failpoints)
+    return Fault(after_s, kind, role, rng.uniform(0.5, 2.0) if lasting else 0.0, line, failpoints)

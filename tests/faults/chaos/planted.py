@@ -17,7 +17,7 @@ from typing import Any, Final
 
 def record_in_a_task() -> None:
     """The record of a client that left is handed over in a task, which the departure cancels."""
-    from proxy.gateway.service import Gateway
+    from proxy.gateway.scribe import Scribe
 
     def keep_end(self: Any, number: int, end: Any, body: bytes) -> None:
         if end.outcome != "client_closed":
@@ -28,9 +28,9 @@ def record_in_a_task() -> None:
             await asyncio.sleep(0)
             original(self, number, end, body)
 
-        self.loop.create_task(later()).cancel()
+        self._loop.create_task(later()).cancel()
 
-    original = replace(Gateway, "keep_end", keep_end)
+    original = replace(Scribe, "keep_end", keep_end)
 
 
 def check_then_increment() -> None:
@@ -65,10 +65,12 @@ def normal_ledger() -> None:
 
 def position_before_commit() -> None:
     """The recorder moves on in the journal before the records that it took from there are stored."""
+    from proxy.failpoints import failpoint
     from proxy.recorder.recorder import Recorder
 
     def write_once(self: Any, records: Any, positions: Any, tallies: Any) -> None:
         self._store.write([], positions, ())
+        failpoint("planted.between")
         original(self, records, {}, tallies)
 
     original = replace(Recorder, "_write_once", write_once)

@@ -29,11 +29,12 @@ import apsw
 import httpx
 
 from tests.faults.chaos.oracle import Account, Evidence, Violation, violations
-from tests.faults.chaos.plan import Fault, draw_plan, without
+from tests.faults.chaos.plan import LINES, Fault, draw_plan, without
 from tests.faults.chaos.traffic import Caller, Traffic
 from tests.faults.chaos.witnesses import check_integrity, find_canaries, read_accounts, read_rows, read_truth
 from tests.harness import Glassline, Simulator
 from tests.harness.process import DeadlineError, wait_until
+from tests.harness.tcpfault import Line, TcpFault
 
 CALLERS: Final = (Caller("team", "gl-chaos-team-0123456789"), Caller("crew", "gl-chaos-crew-0123456789"))
 PROVIDER_KEY: Final = "sk-canary-provider-77f0c1d2e3"
@@ -90,7 +91,9 @@ class Chaos:
         self._clients = clients
         self._directory = directory
         self._simulator = Simulator(directory / "simulator", "--seed", str(seed))
-        self._glassline = Glassline(directory / "glassline", _config(self._simulator.url), program=program)
+        self._line = TcpFault(self._simulator.port, seed=seed)
+        self._upstream = f"http://127.0.0.1:{self._line.port}/v1"
+        self._glassline = Glassline(directory / "glassline", _config(self._upstream), program=program)
         self._settled_within_s = settled_within_s
         self._samples: list[Account] = []
         self._done: Counter[str] = Counter()
@@ -99,8 +102,9 @@ class Chaos:
         self._traffic: Traffic | None = None
 
     def close(self) -> None:
-        """End both."""
+        """End everything."""
         self._glassline.close()
+        self._line.close()
         self._simulator.close()
 
     def run(self, plan: Sequence[Fault]) -> Outcome:
@@ -188,8 +192,14 @@ class Chaos:
         self._start()
         return True
 
+    def _do_bad_line(self, fault: Fault, _: int) -> bool:
+        self._line.change(LINES[fault.line])
+        time.sleep(fault.seconds)
+        self._line.change(Line())
+        return True
+
     def _do_reload_good(self, _: Fault, number: int) -> bool:
-        self._glassline.write_config(_config(self._simulator.url, f"reload-{number}"))
+        self._glassline.write_config(_config(self._upstream, f"reload-{number}"))
         self._glassline.reload()
         return True
 
@@ -304,6 +314,7 @@ def _config(upstream: str, tag: str = "first") -> dict[str, Any]:
                 "allow_private": True,
                 "api_key": PROVIDER_KEY,
                 "timeouts": {"first_byte": 3, "idle": 2},
+                "retries": {"attempts": 2, "after": ["connect", 503], "backoff": "0.05s"},
             }
         },
         "keys": [

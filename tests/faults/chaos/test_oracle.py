@@ -54,7 +54,7 @@ PLANTED = {
     "a settlement that was forgotten": ("money", replace(GOOD, accounts=[replace(ACCOUNT, spent=500)])),
     "a bill that nobody paid": (
         "billed",
-        replace(GOOD, upstream=[UPSTREAM, replace(UPSTREAM_CUT, billed_nano_usd=201)]),
+        replace(GOOD, upstream=[replace(UPSTREAM, billed_nano_usd=501), UPSTREAM_CUT]),
     ),
     "a request that left no trace": (
         "forwarded",

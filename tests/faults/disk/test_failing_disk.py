@@ -15,7 +15,7 @@ import pytest
 from proxy import failpoints
 from proxy.errors import JournalUnavailable
 from proxy.journal import JournalReader, JournalWriter
-from proxy.journal.unsafe import survey
+from proxy.journal.unsafe import survey, write_anew
 from proxy.recorder.durability import SegmentSync
 from tests.conftest import StartGlassline
 from tests.harness import Glassline
@@ -75,6 +75,23 @@ def test_a_segment_whose_sync_failed_is_written_anew_and_never_synced_again(tmp_
     assert frames(tmp_path) == 2 + 4 + 1
 
 
+def test_a_segment_that_was_written_anew_is_read_from_its_copy(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, "gateway-0")
+    write_one(writer, "one")
+    writer.close()
+    reader = JournalReader(tmp_path)
+    read = reader.poll(MUCH)
+    [segment] = tmp_path.glob("*.journal")
+    with segment.open("r+b") as failed:
+        write_anew(segment)
+        failed.write(bytes(segment.stat().st_size))
+        failed.flush()
+        reader.scan()
+        assert [reader.read(each.segment, each.offset, 0) for each in read] == [each.payload for each in read]
+    assert len(read) == 4
+    reader.close()
+
+
 def test_while_a_segment_cannot_be_written_anew_it_stays_marked(tmp_path: Path, arm: Arm) -> None:
     writer = JournalWriter(tmp_path, "gateway-0")
     write_one(writer, "one")
@@ -87,7 +104,9 @@ def test_while_a_segment_cannot_be_written_anew_it_stays_marked(tmp_path: Path, 
         assert sync.unsafe == 1
     assert not list(tmp_path.glob("*.copy"))
     arm("")
+    (tmp_path / "1-gateway-0.00000000.journal.copy").write_bytes(b"left by a recorder that died")
     again = SegmentSync(tmp_path)
+    assert not list(tmp_path.glob("*.copy"))
     again.rescue()
     assert (again.unsafe, frames(tmp_path)) == (0, 4)
 

@@ -1,4 +1,4 @@
-"""A client that closes its sending side: with a last request it waits for the answer, otherwise it has left."""
+"""A client that closes its sending side: one that waits gets its answer, one that has left is noticed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import with_upstream
 from tests.harness import Glassline
-from tests.harness.client import RawClient, post
+from tests.harness.client import Answer, RawClient, post
 from tests.harness.upstream import CHAT, STREAM_HEAD, Connection, ScriptedUpstream, chunk, event, with_length
 
 BODY = b'{"model":"gpt-4o-mini","messages":[]}'
@@ -41,8 +41,8 @@ def http_1_1(session: str, *, close: bool = True) -> bytes:
     return post("/v1/chat/completions", BODY, headers=(f"x-glassline-session: {session}",), close=close)
 
 
-@pytest.mark.parametrize("version", ["close", "1.0"])
-def test_who_said_that_this_is_the_last_request_gets_the_answer(
+@pytest.mark.parametrize("version", ["keep-alive", "close", "1.0"])
+def test_who_closes_its_side_and_waits_gets_the_answer(
     glassline: Glassline, upstream: ScriptedUpstream, version: str
 ) -> None:
     def slowly(connection: Connection) -> None:
@@ -52,10 +52,12 @@ def test_who_said_that_this_is_the_last_request_gets_the_answer(
     upstream.script = slowly
     session = f"half-{version}"
     with RawClient(glassline.port) as client:
-        client.send(http_1_0(session) if version == "1.0" else http_1_1(session))
+        client.send(http_1_0(session) if version == "1.0" else http_1_1(session, close=version == "close"))
         client.socket.shutdown(socket.SHUT_WR)
-        answer = client.read_all()
+        raw = client.read_all().raw
+    answer = Answer(raw.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n"), is_reset=False)
     assert (answer.status, answer.body) == (200, CHAT)
+    assert (answer.raw == raw) is (version == "1.0"), "HTTP/1.0 knows no interim answer"
     [row] = glassline.wait_for_rows(1, f"session = '{session}'")
     assert row["outcome"] == "completed"
 
@@ -79,7 +81,28 @@ def test_a_stream_goes_on_for_a_client_that_has_closed_its_side(
     assert row["outcome"] == "completed"
 
 
-def test_who_would_go_on_and_closes_has_left_and_the_upstream_is_cancelled(
+@pytest.mark.parametrize("is_last", [False, True], ids=["keep-alive", "close"])
+def test_who_closes_altogether_has_left_and_the_upstream_is_cancelled_at_once(
+    glassline: Glassline, upstream: ScriptedUpstream, is_last: bool
+) -> None:
+    arrived, cancelled = threading.Event(), threading.Event()
+
+    def wait(connection: Connection) -> None:
+        arrived.set()
+        if connection.wait_closed(5):
+            cancelled.set()
+
+    upstream.script = wait
+    session = f"left-{is_last}"
+    with RawClient(glassline.port) as client:
+        client.send(http_1_1(session, close=is_last))
+        assert arrived.wait(5)
+    assert cancelled.wait(2)
+    [row] = glassline.wait_for_rows(1, f"session = '{session}'")
+    assert row["outcome"] == "client_closed"
+
+
+def test_who_leaves_after_having_closed_its_side_is_noticed_too(
     glassline: Glassline, upstream: ScriptedUpstream
 ) -> None:
     arrived, cancelled = threading.Event(), threading.Event()
@@ -91,38 +114,12 @@ def test_who_would_go_on_and_closes_has_left_and_the_upstream_is_cancelled(
 
     upstream.script = wait
     with RawClient(glassline.port) as client:
-        client.send(http_1_1("left", close=False))
-        assert arrived.wait(5)
+        client.send(http_1_1("left-later", close=False))
         client.socket.shutdown(socket.SHUT_WR)
-        assert client.read_all().raw == b""
-    assert cancelled.wait(2)
-    [row] = glassline.wait_for_rows(1, "session = 'left'")
-    assert row["outcome"] == "client_closed"
-
-
-def test_who_said_so_and_left_all_the_same_is_noticed_by_what_it_does_not_take(
-    glassline: Glassline, upstream: ScriptedUpstream
-) -> None:
-    arrived, left, cancelled = threading.Event(), threading.Event(), threading.Event()
-
-    def stream(connection: Connection) -> None:
-        arrived.set()
-        left.wait(5)
-        connection.send(STREAM_HEAD)
-        for _ in range(100):
-            connection.send(event("word"))
-            if connection.wait_closed(0.05):
-                cancelled.set()
-                return
-
-    upstream.script = stream
-    with RawClient(glassline.port) as client:
-        client.send(http_1_1("gone"))
         assert arrived.wait(5)
-    left.set()
-    assert cancelled.wait(3)
-    [row] = glassline.wait_for_rows(1, "session = 'gone'")
-    assert row["outcome"] == "client_closed"
+        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert not cancelled.wait(0.5), "it waits"
+    assert cancelled.wait(2)
 
 
 def test_who_closes_while_the_answer_comes_has_left_at_once(glassline: Glassline, upstream: ScriptedUpstream) -> None:

@@ -129,6 +129,7 @@ def test_answers_that_nobody_takes_count_as_memory(start_glassline: StartGlassli
                 client = stack.enter_context(RawClient(glassline.port))
                 client.send(get(b"x-big: 1", target=b"/v1/models"))
             wait_until(lambda: ask(glassline.port, body_of(500)).status == 503, "a refusal")
+            wait_until(lambda: _shed(glassline, "gateway-0") >= 1, "the count of those turned away")
         wait_until(lambda: ask(glassline.port, body_of(500)).status == 200, "room again")
 
 

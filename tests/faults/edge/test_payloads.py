@@ -16,7 +16,7 @@ from tests.e2e.test_lifecycle import make_certificate
 from tests.faults.edge.metrics import counted
 from tests.faults.edge.payloads import PAYLOADS, get, post
 from tests.harness import Glassline
-from tests.harness.client import Answer, exchange
+from tests.harness.client import Answer, RawClient, exchange
 from tests.harness.process import wait_until
 from tests.harness.upstream import ScriptedUpstream
 
@@ -89,6 +89,16 @@ def test_the_data_port_refuses_over_tls(secure: Glassline, echo: ScriptedUpstrea
     assert answer.status in PAYLOADS[name].data
     assert b"connection: close" in answer.head
     assert not any(b"/v1/" in request for request in echo.requests[before:])
+
+
+def test_a_handshake_that_does_not_come_ends_with_the_time_for_a_head(
+    start_glassline: StartGlassline, tmp_path: Path, echo: ScriptedUpstream
+) -> None:
+    cert, key = make_certificate(tmp_path)
+    config = {"listen": {"tls": {"cert": str(cert), "key": str(key)}}, "timeouts": {"header": 1, "drain": 1}}
+    glassline = start_glassline(echo.url, config)
+    with RawClient(glassline.port, timeout_s=20) as silent:
+        assert silent.read_all().raw == b""
 
 
 def test_clear_text_on_the_tls_port_gets_no_answer_and_no_upstream(secure: Glassline, echo: ScriptedUpstream) -> None:

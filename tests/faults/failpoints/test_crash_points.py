@@ -17,7 +17,7 @@ from tests.conftest import StartGlassline
 from tests.e2e.prices import nano_usd
 from tests.harness import Glassline, Simulator
 from tests.harness.client import Answer, exchange, post
-from tests.harness.process import wait_until
+from tests.harness.process import DeadlineError, wait_until
 
 KEY: Final = "sk-point-0123456789abcde"
 CONFIG: Final = {"keys": [{"name": "point", "key": KEY, "budgets": [{"limit_usd": 1, "window": "total"}]}]}
@@ -140,7 +140,7 @@ def test_a_gateway_that_dies_at_a_point_leaves_no_request_unaccounted(
     case = Case(start_glassline, simulator, tmp_path, f"{point}:kill" + (":5" if point.endswith("mid_stream") else ""))
     cut = case.ask(is_stream=is_stream)
     assert case.has_acted()
-    assert b"[DONE]" not in cut.body or not is_stream
+    assert not is_stream or not cut.body.endswith(b"0\r\n\r\n"), "the end must be missing"
     case.ask_when_back()
     rows = check(case, [cut])
     victim = next((row for row in rows if row["outcome"] == "interrupted"), None)
@@ -209,3 +209,8 @@ def test_a_gateway_that_dies_while_it_takes_a_new_configuration_comes_back_with_
             return False
 
     wait_until(refuses, "the new configuration", timeout_s=20)
+
+
+def test_a_process_that_dies_while_it_starts_is_named(simulator: Simulator, start_glassline: StartGlassline) -> None:
+    with pytest.raises(DeadlineError, match=r"recorder \(pid [0-9]+\) died while it started: signal 9"):
+        start_glassline(simulator.url, env={"GLASSLINE_FAILPOINTS": "recorder.open:kill"})

@@ -157,6 +157,25 @@ def test_whoever_kills_the_supervisor_ends_the_rest_in_good_order(start_glasslin
         assert len(glassline.rows("SELECT 1 FROM requests")) == 1
 
 
+def test_a_session_that_is_asked_for_while_draining_is_refused_and_recorded(start_glassline: StartGlassline) -> None:
+    tap = Tap()
+    with ScriptedUpstream(tap) as upstream:
+        glassline = start_glassline(upstream.url, {"timeouts": {"drain": "60s"}})
+        with RawClient(glassline.port) as busy, RawClient(glassline.port) as late:
+            busy.send(ask("endless"))
+            busy.read_until(b"one")
+            glassline.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: _refuses(glassline.port), "draining")
+            late.send(upgrade("/v1/realtime?model=gpt-realtime", "x-glassline-session: late"))
+            answer = late.read_all()
+            assert (answer.status, b"x-glassline-error: draining" in answer.head) == (503, True)
+            glassline.process.send_signal(signal.SIGTERM)
+        assert glassline.process.wait(timeout_s=20) == 0
+        glassline.start()
+        [row] = glassline.wait_for_rows(1, "session = 'late'")
+        assert (row["outcome"], row["error_code"], row["status"]) == ("refused", "draining", 503)
+
+
 def _refuses(port: int) -> bool:
     try:
         exchange(port, b"GET /healthz HTTP/1.0\r\n\r\n")

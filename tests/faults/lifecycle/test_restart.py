@@ -127,6 +127,33 @@ def test_the_command_says_when_nothing_runs(tmp_path: Path) -> None:
     assert "no glassline serve runs here" in done.stderr
 
 
+def test_a_start_after_a_kill_does_not_look_ready_at_once(glassline: Glassline) -> None:
+    glassline.process.send_signal(signal.SIGKILL)
+    glassline.process.wait(timeout_s=10)
+    wait_until(lambda: not glassline.pids(), "the end of every process")
+    assert glassline.ports_file.exists()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = ["-c", str(glassline.config_file), "--data-dir", str(glassline.data_dir)]
+        command = [sys.executable, "-m", "proxy", "serve", *options, "--port", str(taken.getsockname()[1])]
+        done = subprocess.run(command, cwd=ROOT, env=clean_environment(), timeout=60, check=False)
+    assert done.returncode == 78, "the port is taken"
+    assert not glassline.ports_file.exists()
+
+
+def test_the_command_signals_nobody_for_a_serve_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "lock").touch()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        (tmp_path / "run" / "ports.json").write_text(json.dumps({"data": 1, "admin": 2, "pid": stranger.pid}))
+        command = [sys.executable, "-m", "proxy", "restart", "--data-dir", str(tmp_path)]
+        done = subprocess.run(
+            command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        stranger.communicate(b"\n", timeout=20)
+    assert (done.returncode, stranger.returncode) == (78, 0)
+    assert "no glassline serve runs here" in done.stderr
+
+
 def test_a_stop_during_a_restart_ends_old_and_new_alike(start_glassline: StartGlassline) -> None:
     with ScriptedUpstream() as upstream:
         glassline = start_glassline(upstream.url)

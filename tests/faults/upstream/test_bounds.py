@@ -147,6 +147,7 @@ def test_a_stream_in_ever_so_many_pieces_keeps_a_bounded_clock(tmp_path: Path) -
 def test_a_bomb_is_relayed_as_it_is_and_opened_within_bounds(stage: Stage, shape: str) -> None:
     [recorder] = stage.glassline.pids_of("recorder")
     end = " | end" if "chunked" in shape else ""
+    stage.row(stage.ask("run;json | length | gzip cut").name)  # what has no usage is counted: that loads a tokenizer
     with watched(recorder) as use:
         seen = stage.ask(f"run;{shape} | gzip bomb{end}", is_stream="sse" in shape)
         row = stage.row(seen.name)
@@ -154,7 +155,7 @@ def test_a_bomb_is_relayed_as_it_is_and_opened_within_bounds(stage: Stage, shape
     print(shape, use)
     assert hashlib.sha256(seen.body).hexdigest() == served.sent_sha256
     assert row["response_bytes"] == len(seen.body) < 1 << 20
-    assert use.grown_mb < 64 * SLACK
+    assert use.grown_mb < 20
     assert use.cpu_s < 2 * SLACK
 
 
