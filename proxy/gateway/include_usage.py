@@ -16,8 +16,13 @@ OPTION: Final = b'"stream_options":{"include_usage":true}'
 _SPACE: Final = b" \t\r\n"
 _BOUNDARY: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE: Final = re.compile(rb"\r\n|\n|\r")
-_TOKEN: Final = re.compile(rb'(?P<name>"(?:[^"\\]|\\.)*"[ \t\r\n]*:[ \t\r\n]*)|"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
-"""A member's name with its colon, a string, or a mark of structure; what lies between are numbers and words."""
+_TOKEN: Final = re.compile(
+    rb'(?P<name>"(?:[^"\\]|\\.)*+"[ \t\r\n]*+:[ \t\r\n]*+)|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[{}\[\],]', re.DOTALL
+)
+"""A member's name with its colon, a string, or a mark of structure; what lies between are numbers and words.
+
+A string without an end is taken to the end, so that it is not tried again from each quote within.
+"""
 _REJECTION: Final = re.compile(rb"stream_options|include_usage|extra_forbidden|unrecognized", re.IGNORECASE)
 _LONGEST_EVENT: Final = 64 * 1024
 """Bytes; the event that our option causes has some hundred. A longer one is not ours and need not be held back."""

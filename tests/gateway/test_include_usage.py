@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from itertools import pairwise
 
 import pytest
@@ -95,6 +96,12 @@ def test_an_event_too_long_to_be_ours_is_passed_on_as_it_comes(size: int, cuts: 
         if not is_ours:
             assert end - len(got) <= LONGEST + len(USAGE) + 8
     assert got + stripper.close() == (kept if is_ours else long + kept)
+
+
+def test_a_string_without_an_end_is_read_once() -> None:
+    started = time.process_time()
+    insert_option(b'{"stream_options":"' + b'\\"' * 500_000)
+    assert time.process_time() - started < 5, "looked at again from each quote it takes minutes"
 
 
 def test_complete_events_are_not_held_back() -> None:

@@ -353,5 +353,8 @@ def test_twenty_thousand_operations_leave_every_account_exact_to_the_nano_dollar
 
 TestLedgerAgainstModel = LedgerAgainstModel.TestCase
 TestLedgerAgainstModel.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150 if os.environ.get("GLASSLINE_LONG") else 40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )

@@ -32,13 +32,13 @@ POWER_CUTS: Final = 150
 
 def calm_traffic(bug: str | None) -> list[str]:
     """Bad clients and bad answers, no fault of ours: then the oracle."""
-    return _judge(bug, [Fault(3.0, "reload_good")])
+    return _judge(bug, [Fault(2.0, "reload_good")])
 
 
 def recorder_killed(bug: str | None) -> list[str]:
     """The recorder dies between what it writes first and what it writes second, again and again."""
-    points = "planted.between:kill:20,store.before_commit:kill:60"
-    return _judge(bug, [Fault(1.0, "failpoints", seconds=3.0, failpoints=points)])
+    points = "planted.between:kill:10,store.before_commit:kill:40"
+    return _judge(bug, [Fault(0.3, "failpoints", seconds=2.0, failpoints=points)])
 
 
 def power_cut(bug: str | None) -> list[str]:
@@ -93,7 +93,7 @@ CATCHES: Final[Mapping[str, Check]] = {
 
 def _judge(bug: str | None, plan: list[Fault]) -> list[str]:
     command = program(bug) if bug else ("proxy",)
-    outcome = run_chaos(1, plan, program=command, clients=12, settled_within_s=5 if bug else 60)
+    outcome = run_chaos(1, plan, program=command, clients=12, settled_within_s=3 if bug else 60)
     return [str(violation) for violation in outcome.violations]
 
 

@@ -15,6 +15,7 @@ from tests.harness.process import wait_until
 from tests.harness.sockets import Server, SocketClient, upgrade
 from tests.harness.upstream import ScriptedUpstream
 
+IS_LONG = bool(os.environ.get("GLASSLINE_LONG"))
 STREAMS = 100
 BUDGET = {"budgets": [{"name": "everything", "limit_usd": 1000, "window": "day"}]}
 
@@ -119,7 +120,7 @@ def test_an_idle_connection_may_send_one_more_request_and_is_told_that_it_was_th
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("after_ms", [0, 150, 400, 700])
+@pytest.mark.parametrize("after_ms", [0, 150, 400, 700] if IS_LONG else [0, 300])
 def test_a_signal_during_the_start_ends_it_in_good_order(
     start_glassline: StartGlassline, number: signal.Signals, after_ms: int
 ) -> None:

@@ -32,14 +32,17 @@ def test_hundreds_of_keys_with_budgets_and_every_known_model_stay_below_the_cap(
     start_glassline: StartGlassline,
 ) -> None:
     budget = {"limit_usd": 100, "window": "day", "unbounded": "allow"}
-    keys = [{"name": f"team-{n}", "key": f"sk-team-{n:020d}", "budgets": [dict(budget)]} for n in range(200)]
+    keys = [
+        {"name": f"team-{n}", "key": f"sk-team-{n:020d}", "budgets": [dict(budget)]}
+        for n in range(200 if IS_LONG else 60)
+    ]
     models = [model.id for provider in providers if provider.id == "openai" for model in provider.models]
     with ScriptedUpstream(answer_any) as upstream:
         glassline = start_glassline(upstream.url, {"keys": keys})
         secrets = [str(key["key"]) for key in keys]
-        found = cardinality(glassline, 1_500, models=models, keys=secrets)
+        found = cardinality(glassline, 1_500 if IS_LONG else 500, models=models, keys=secrets)
         print(found)
-        assert 1_000 < found["series"] <= 2_000
+        assert (1_000 if IS_LONG else 300) < found["series"] <= 2_000
         assert found["bytes"] <= 1_000_000
         assert found["canaries"] == 0
         assert not any(secret in scrape(glassline) for secret in secrets)
