@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.conftest import StartGlassline
 from tests.harness.client import RawClient, exchange, post
+from tests.harness.kernel import established
 from tests.harness.process import wait_until
 from tests.harness.upstream import CHAT, Connection, ScriptedUpstream, answer_chat, with_length
 
@@ -40,7 +41,7 @@ def test_a_client_that_pipelines_and_never_reads_holds_up_nobody(start_glassline
         for _ in range(20):
             assert exchange(glassline.port, LAST_PROBE, timeout_s=5).status == 200
         assert resident_mb(gateway) - before < 20
-        wait_until(lambda: _connections(glassline.port) == 0, "the end of the rude connections")
+        wait_until(lambda: established(glassline.port) == 0, "the end of the rude connections")
 
 
 def test_pipelined_requests_beyond_the_buffer_are_all_answered(start_glassline: StartGlassline) -> None:
@@ -164,13 +165,6 @@ def test_an_answer_that_is_never_read_does_not_keep_its_connection(start_glassli
         with RawClient(glassline.port, timeout_s=20) as client:
             client.send(post("/v1/chat/completions", BODY))
             client.socket.recv(1)
-            wait_until(lambda: _connections(glassline.port) == 1, "the connection")
+            wait_until(lambda: established(glassline.port) == 1, "the connection")
             glassline.wait_for_rows(1)
-            wait_until(lambda: _connections(glassline.port) == 0, "the end of the connection")
-
-
-def _connections(port: int) -> int:
-    """Count established connections to `port` on its server's side, as the kernel sees them."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    local, state = f"0100007F:{port:04X}", "01"
-    return sum(line.split()[1] == local and line.split()[3] == state for line in lines)
+            wait_until(lambda: established(glassline.port) == 0, "the end of the connection")

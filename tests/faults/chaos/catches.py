@@ -21,12 +21,14 @@ from tests.faults.chaos.runner import run_chaos
 from tests.faults.disk.outage import power_cuts
 from tests.harness import Glassline
 from tests.harness.client import RawClient, exchange, post
+from tests.harness.process import wait_until
 from tests.harness.upstream import ScriptedUpstream
 
 Check = Callable[[str | None], list[str]]
 HEADER_S: Final = 1.0
 KEY: Final = "gl-planted-0123456789-right"
 SIBLING: Final = KEY[:20] + "9-wrong"
+CHAT: Final = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}'
 POWER_CUTS: Final = 150
 
 
@@ -36,9 +38,23 @@ def calm_traffic(bug: str | None) -> list[str]:
 
 
 def recorder_killed(bug: str | None) -> list[str]:
-    """The recorder dies between what it writes first and what it writes second, again and again."""
-    points = "planted.between:kill:10,store.before_commit:kill:40"
-    return _judge(bug, [Fault(0.3, "failpoints", seconds=2.0, failpoints=points)])
+    """The recorder dies, once, between what it writes first and what it writes second; each answer has its record."""
+    point, rule = ("planted.between", "kill:3") if bug else ("store.before_commit", "kill:12")
+    with tempfile.TemporaryDirectory(prefix="glassline-once-") as once:
+        env = {"GLASSLINE_FAILPOINTS": f"{point}:{rule}", "GLASSLINE_FAILPOINTS_ONCE": once}
+        with _glassline(bug, {}, env) as glassline:
+            answered: list[str] = []
+
+            def ask() -> str:
+                answered.append(f"answer-{len(answered)}")
+                request = post("/v1/chat/completions", CHAT, headers=(f"x-glassline-session: {answered[-1]}",))
+                assert exchange(glassline.port, request).status == 200
+                return answered[-1]
+
+            wait_until(lambda: ask() and (Path(once) / point).exists(), "the death", timeout_s=30)
+            glassline.wait_for_rows(1, f"session = '{ask()}'", timeout_s=30)
+            there = {row["session"] for row in glassline.rows("SELECT session FROM requests")}
+    return [f"{name} was received and has no record" for name in answered if name not in there]
 
 
 def power_cut(bug: str | None) -> list[str]:
@@ -72,10 +88,9 @@ def slow_heads(bug: str | None) -> list[str]:
 def foreign_keys(bug: str | None) -> list[str]:
     """A key that shares its beginning with a good one is still a wrong one."""
     config = {"auth": "virtual", "keys": [{"name": "right", "key": KEY}]}
-    body = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}'
     with _glassline(bug, config) as glassline:
         statuses = [
-            exchange(glassline.port, post("/v1/chat/completions", body, key=key)).status for key in (KEY, SIBLING)
+            exchange(glassline.port, post("/v1/chat/completions", CHAT, key=key)).status for key in (KEY, SIBLING)
         ]
     return [] if statuses == [200, 401] else [f"right and wrong key were answered {statuses}"]
 
@@ -98,10 +113,9 @@ def _judge(bug: str | None, plan: list[Fault]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _glassline(bug: str | None, config: Mapping[str, Any]) -> Iterator[Glassline]:
+def _glassline(bug: str | None, config: Mapping[str, Any], env: Mapping[str, str] | None = None) -> Iterator[Glassline]:
     with tempfile.TemporaryDirectory(prefix="glassline-planted-") as directory, ScriptedUpstream() as upstream:
-        started = Glassline(
-            Path(directory), with_upstream(config, upstream.url), program=program(bug) if bug else ("proxy",)
-        )
+        command = program(bug) if bug else ("proxy",)
+        started = Glassline(Path(directory), with_upstream(config, upstream.url), env=env, program=command)
         with closing(started):
             yield started.start()

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.conftest import StartGlassline, with_upstream
 from tests.faults.edge.payloads import get, post
 from tests.harness import Glassline
 from tests.harness.client import Answer, RawClient, exchange
+from tests.harness.kernel import established
 from tests.harness.process import wait_until
 from tests.harness.upstream import ScriptedUpstream, with_length
 
@@ -165,10 +165,3 @@ def test_an_answer_that_nobody_takes_does_not_hold_the_admin_port(hasty: Glassli
             client.send(get(target=b"/api/openapi.json") * 3000)
         assert established(hasty.admin_port) == 1
         wait_until(lambda: established(hasty.admin_port) == 0, "the end of the connection", timeout_s=20)
-
-
-def established(port: int) -> int:
-    """Count the connections to `port` that its server holds open."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-    local = f"0100007F:{port:04X}"
-    return sum(line.split()[1] == local and line.split()[3] == "01" for line in lines)

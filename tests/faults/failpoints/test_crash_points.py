@@ -119,12 +119,12 @@ def check(case: Case, answers: list[Answer]) -> list[dict[str, Any]]:
     certain = sum(round(row["cost_usd"] * 1e9) for row in rows if row["outcome"] == "completed")
     for row in rows:
         assert row["outcome"] in ("completed", "interrupted", "refused"), row["outcome"]
-    interrupted = [row["id"] for row in rows if row["outcome"] == "interrupted"]
+    interrupted = [row for row in rows if row["outcome"] == "interrupted"]
     if not interrupted:
         assert account["spent_nano_usd"] == sum(bills) == certain, "exact when nothing had to be estimated"
-    for id_ in interrupted:
-        [settled] = case.glassline.rows("SELECT settled_estimate FROM exchanges WHERE id = ?", id_)
-        assert settled["settled_estimate"] == 1
+    for row in interrupted:
+        [settled] = case.glassline.rows("SELECT settled_estimate FROM exchanges WHERE id = ?", row["id"])
+        assert settled["settled_estimate"] == (row["usage_source"] != "provider"), "exact once the provider said it"
     for database in ("ledger.db", "records.db"):
         assert case.glassline.rows("PRAGMA integrity_check", database=database) == [{"integrity_check": "ok"}]
     return rows
