@@ -96,13 +96,14 @@ lock: dev  ## resolve the lock files anew from pyproject.toml (needs uv)
 audit: dev  ## look up every locked package in the advisory database; fails when it cannot look
 	@.ci/audit
 
-sbom: dev  ## write docs/sbom.json (CycloneDX) and docs/licences.md from requirements.lock
-	@.ci/sbom
+sbom: dev  ## write dist/sbom.json (CycloneDX) and docs/licences.md from requirements.lock
+	@.ci/sbom dist && mv dist/licences.md docs/
 
-dist: sbom  ## build the wheel, with the bill of materials and SHA256SUMS, into dist/
+dist: dev  ## build the wheel, with the bill of materials, the licences and SHA256SUMS, into dist/
 	rm -rf dist && mkdir dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist .
-	cp docs/sbom.json requirements.lock dist/
+	.ci/sbom dist
+	cp requirements.lock dist/
 	cd dist && sha256sum * > SHA256SUMS
 
 LOCK_OPTIONS := --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11

@@ -1,4 +1,4 @@
-"""Write docs/sbom.json, sorted, and docs/licences.md from what cyclonedx-py wrote and what the environment says.
+"""Sort the sbom.json that cyclonedx-py wrote into a directory, and write licences.md beside it.
 
 Run by .ci/sbom in the development environment, which holds every package of requirements.lock that this system needs.
 """
@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
 _SAID_ELSEWHERE = {
     "httpx2-jsfetch": "BSD-3-Clause",
     "apsw-sqlite3mc": "any OSI approved; SQLite is public domain",
@@ -48,9 +47,9 @@ def licence_of(name: str) -> str:
     return first_line or "unknown"
 
 
-def main(written: Path) -> None:
+def main(directory: Path) -> None:
     """Write both documents."""
-    bill: dict[str, Any] = json.loads(written.read_text())
+    bill: dict[str, Any] = json.loads((directory / "sbom.json").read_text())
     components = sorted(bill["components"], key=lambda component: component["name"])
     references = {component["bom-ref"]: component["purl"] for component in components}
     for component in components:
@@ -61,9 +60,9 @@ def main(written: Path) -> None:
         entry["ref"] = references.get(entry["ref"], entry["ref"])
     bill["components"] = components
     bill["dependencies"] = sorted(bill.get("dependencies", ()), key=lambda entry: entry["ref"])
-    (ROOT / "docs" / "sbom.json").write_text(json.dumps(bill, indent=1, sort_keys=True) + "\n")
+    (directory / "sbom.json").write_text(json.dumps(bill, indent=1, sort_keys=True) + "\n")
     rows = [f"| {c['name']} | {c['version']} | {licence_of(c['name'])} |" for c in components]
-    (ROOT / "docs" / "licences.md").write_text(_HEAD + "\n".join(rows) + "\n")
+    (directory / "licences.md").write_text(_HEAD + "\n".join(rows) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,10 @@
 # Sourced by .ci/audit and .ci/sbom: makes `tools`, an environment of their own in .cache, from requirements-audit.lock.
 tools=.cache/audit
+mkdir -p .cache
+if command -v flock >/dev/null; then  # one at a time, where the system can
+    exec 9>.cache/audit.lock
+    flock 9
+fi
 if [ "$(cat "$tools/.made" 2>/dev/null)" != "$(cksum <requirements-audit.lock)" ]; then
     rm -rf "$tools"
     .venv/bin/python -m venv "$tools" || exit 1

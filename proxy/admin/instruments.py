@@ -16,7 +16,7 @@ from typing import Final
 
 from proxy.admin.accounts import as_configured
 from proxy.admin.exposition import BudgetLevel, HistogramShown, Scrape
-from proxy.admin.verdict import RECENT_S, Recent, Signs
+from proxy.admin.verdict import RECENT_S, UNSERVED_S, Recent, Signs
 from proxy.clock import SYSTEM, Clock
 from proxy.errors import StoreError
 from proxy.gates.budgets import BudgetTemplate
@@ -38,8 +38,12 @@ SELECT count(*),
         outcome IN ('upstream_error', 'upstream_reset', 'truncated', 'timeout', 'interrupted')
         OR (outcome = 'completed' AND (status >= 500 OR status = 429))
     ), 0),
-    coalesce(sum(is_unpriced), 0)
-FROM (SELECT outcome, status, is_unpriced FROM exchanges WHERE started_at >= ? ORDER BY started_at DESC LIMIT 5000)
+    coalesce(sum(is_unpriced), 0),
+    coalesce(sum(error_code = 'recorder_unavailable' AND started_at >= ?2), 0)
+FROM (
+    SELECT outcome, status, is_unpriced, error_code, started_at FROM exchanges
+    WHERE started_at >= ?1 ORDER BY started_at DESC LIMIT 5000
+)
 """
 """The newest 5,000 are enough to judge by, and cost the same however busy the gateways are."""
 
@@ -112,7 +116,8 @@ class Instruments:
         now = self.clock.wall_ms()
         counters = await store.run(ask.counters())
         status = await store.run(ask.status())
-        recent = await store.run(Query(_RECENT, (now - RECENT_S * 1000,), lambda rows: Recent(*rows[0])))
+        since = (now - RECENT_S * 1000, now - UNSERVED_S * 1000)
+        recent = await store.run(Query(_RECENT, since, lambda rows: Recent(*rows[0])))
         return Signs(
             processes=processes,
             lost={row.labels.get("reason", ""): row.value for row in counters if row.name == LOST},

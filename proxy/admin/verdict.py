@@ -25,6 +25,9 @@ ERROR_LEAST_REQUESTS: Final = 20
 RECENT_S: Final = 300
 """Errors and missing prices are judged over the last five minutes."""
 
+UNSERVED_S: Final = 60
+"""What Glassline itself refused is judged over the last minute: when it serves again, that is soon seen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -44,6 +47,8 @@ class Recent:
     errors: int = 0
     """Status 500 or more, 429 from the provider, or an outcome that is the provider's or our fault."""
     unpriced: int = 0
+    unserved: int = 0
+    """Refused in the last minute because journal or ledger could not take them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,9 @@ def _gateways(processes: Sequence[ProcessStats]) -> Iterator[Reason]:
 
 
 def _traffic(recent: Recent) -> Iterator[Reason]:
+    if recent.unserved:
+        why = f"{_plural(recent.unserved, 'request')} refused in the last minute: journal or ledger did not take them"
+        yield Reason("failing", "unserved", why)
     if recent.requests >= ERROR_LEAST_REQUESTS and recent.errors > ERROR_SHARE * recent.requests:
         share = 100 * recent.errors / recent.requests
         yield Reason(

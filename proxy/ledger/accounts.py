@@ -52,7 +52,9 @@ _GIVE_BACK: Final = f"""
 UPDATE accounts SET reserved_nano_usd = reserved_nano_usd - ?2, granted_nano_usd = {_LESS} WHERE id = ?1
 """  # noqa: S608 - constants
 _FORGET: Final = f"""
-UPDATE accounts SET spent_nano_usd = spent_nano_usd - ?2, granted_nano_usd = {_LESS} WHERE id = ?1
+UPDATE accounts SET spent_nano_usd = spent_nano_usd - ?2, granted_nano_usd = {_LESS},
+    overrun_nano_usd = max(0, min(overrun_nano_usd, spent_nano_usd + reserved_nano_usd - ?2 - limit_nano_usd))
+WHERE id = ?1
 """  # noqa: S608 - constants
 _SPEND: Final = """
 UPDATE accounts SET spent_nano_usd = spent_nano_usd + ?2, reserved_nano_usd = reserved_nano_usd - ?3,
@@ -87,7 +89,7 @@ class AccountRow:
     spent_nano_usd: int
     reserved_nano_usd: int
     overrun_nano_usd: int
-    """What providers billed beyond both the reservation and the limit."""
+    """What providers billed beyond both the reservation and the limit; in a rolling window, what of it still counts."""
 
     @property
     def room_nano_usd(self) -> int:
@@ -276,6 +278,9 @@ def _has_changed(row: AccountRow, line: BudgetLine) -> bool:
 
 
 def _less_spent(row: AccountRow, expired: int) -> AccountRow:
+    """Return the account as `_FORGET` leaves it."""
     if not expired:
         return row
-    return replace(row, spent_nano_usd=row.spent_nano_usd - expired)
+    spent = row.spent_nano_usd - expired
+    beyond = spent + row.reserved_nano_usd - row.limit_nano_usd
+    return replace(row, spent_nano_usd=spent, overrun_nano_usd=max(0, min(row.overrun_nano_usd, beyond)))

@@ -1,8 +1,8 @@
 """The two ways to speak to the ledger: with callbacks on an event loop (gateways), or blocking (recorder, commands).
 
 A gateway must never dispatch what the ledger did not grant, so every doubt is an answer of its own:
-`LedgerUnavailable`, when there is no connection, when it breaks again and again, or when no answer came in time. A ledger that is
-being restarted is waited for, as long as an answer is. Whatever was granted without the gateway knowing is released: a
+`LedgerUnavailable`, when there is no connection, when it breaks again and again, or when no answer came in time. A
+ledger that is being restarted is waited for somewhat longer than an answer. Whatever was granted without the gateway knowing is released: a
 Release follows the abandoned Reserve on the same connection, and what was pending when a connection broke is released
 on the next, before it is asked for once more. A Release has no answer, so it is said again on every new connection until
 the answer to something later on the same connection shows that it was carried out.
@@ -44,6 +44,8 @@ from proxy.reservations import (
 
 TIMEOUT_S: Final = 2.0
 """A healthy ledger answers in about a millisecond; after two seconds an honest 503 serves the caller better."""
+RESTART_S: Final = 8.0
+"""After the connection was lost: a ledger that is started anew is there within a second, on a busy machine within some."""
 MOST_REPEATS: Final = 3
 """A ledger that ends may still take a connection or two; one that ends with every question must not get it for ever."""
 FIRST_BACK_OFF_S: Final = 0.02
@@ -156,6 +158,10 @@ class LedgerClient(asyncio.Protocol):
         # Not checked with isinstance: uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._frames = FrameBuffer(MAX_ANSWER)
+        if self._pending:  # then it was lost: how long that took is not the ledger's time to answer
+            lost_s = asyncio.get_running_loop().time() - self._lost_at
+            for ticket, entry in self._pending.items():
+                self._pending[ticket] = msgspec.structs.replace(entry, deadline=entry.deadline + lost_s)
         again = [frame(Release(exchange)) for exchange in self._released]
         again += [frame(entry.message) for entry in self._pending.values()]
         if again:
@@ -207,7 +213,7 @@ class LedgerClient(asyncio.Protocol):
     def _ask(self, message: Reserve | Extend | Cover | Balance, callback: Callback, exchange: str | None) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        if self._transport is None and now > self._lost_at + self._timeout:
+        if self._transport is None and now > self._lost_at + RESTART_S:
             loop.call_soon(callback, LedgerUnavailable("the ledger is not connected"))
             return
         self._ticket += 1
@@ -232,6 +238,9 @@ class LedgerClient(asyncio.Protocol):
         """Give up on what has waited too long; one timer for all, since all wait equally long."""
         loop = asyncio.get_running_loop()
         now = loop.time()
+        if self._transport is None and now < self._lost_at + RESTART_S:
+            self._timer = loop.call_at(self._lost_at + RESTART_S, self._sweep)
+            return
         late = list(itertools.takewhile(lambda ticket: self._pending[ticket].deadline <= now, self._pending))
         self._fail(late, "the ledger did not answer in time")
         first = next(iter(self._pending.values()), None)

@@ -31,6 +31,7 @@ TROUBLES = [
     (Signs(processes=[gateway(lost=1)]), "failing", "records_lost"),
     (Signs(recent=Recent(requests=20, errors=3)), "degraded", "error_rate"),
     (Signs(recent=Recent(requests=1, unpriced=1)), "degraded", "unpriced"),
+    (Signs(recent=Recent(requests=1, unserved=1)), "failing", "unserved"),
     (Signs(problem="file is not a database"), "failing", "store_unreadable"),
 ]
 

@@ -14,6 +14,8 @@ from proxy.ledger.ledger import Ledger
 from proxy.ledger.limits import MAX_OPEN_S, Limiter
 from proxy.ledger.reading import read_accounts, read_history, read_reservations
 from proxy.reservations import (
+    Balance,
+    Balances,
     BudgetLine,
     Done,
     Extend,
@@ -231,6 +233,27 @@ def test_a_rolling_budget_counts_from_admission_however_late_it_is_settled(ledge
     hands.advance(62)
     ledger.handle([Settle(1, "a", NEED)])
     assert balance(ledger, minute) == (0, 0)
+
+
+def test_an_overrun_leaves_a_rolling_window_with_the_spending_it_was_part_of(
+    ledger: Ledger, hands: Hands, path: Path
+) -> None:
+    hour = rolling(2 * NEED, 3_600_000)
+    granted(ledger, request("a", hour))
+    hands.advance(1800)
+    granted(ledger, request("b", hour))
+    ledger.handle([Settle(1, "a", 3 * NEED), Settle(2, "b", 4 * NEED)])
+    assert overrun(path, hour.budget) == 5 * NEED
+    hands.advance(1860)
+    [answer] = ledger.handle([Balance(1, (hour,))])
+    assert isinstance(answer, Balances)
+    [shown] = answer.accounts
+    assert (shown.spent_nano_usd, shown.overrun_nano_usd) == (4 * NEED, 2 * NEED)
+    refused(ledger, request("c", hour))
+    assert overrun(path, hour.budget) == 2 * NEED, "what is kept is what was shown"
+    hands.advance(3600)
+    granted(ledger, request("c", hour))
+    assert overrun(path, hour.budget) == 0
 
 
 def test_a_total_budget_that_becomes_rolling_forgets_its_past_in_one_go(ledger: Ledger, hands: Hands) -> None:

@@ -52,6 +52,7 @@ class ModelAccount:
         if sum(amount for _, amount in left) != self.spent:
             self.spendings = left
             self.tighten()
+            self.overrun = max(0, min(self.overrun, self.spent + self.reserved - self.limit))
 
     def tighten(self) -> None:
         """What was committed when the limit was lowered counts only as long as it is."""

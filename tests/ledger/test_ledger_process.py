@@ -324,6 +324,21 @@ async def test_a_release_that_the_ledger_never_read_is_said_again(ledger_process
     await asked.client.close()
 
 
+async def test_a_ledger_that_is_started_anew_is_waited_for_longer_than_an_answer(ledger_process: LedgerProcess) -> None:
+    line = total(DOLLAR)
+    asked = await connect(ledger_process, patience_s=0.5)
+    assert isinstance(await asked.reserve(request("a", line)), Granted)
+    ledger_process.end(signal.SIGKILL)
+    await until(lambda: not asked.client.is_connected)
+    pending = asyncio.ensure_future(asked.reserve(request("b", line)))
+    await asyncio.sleep(1.5)
+    assert not pending.done()
+    await asyncio.to_thread(ledger_process.start)
+    assert isinstance(await pending, Granted)
+    assert await asked.reserved(line) == 2 * NEED
+    await asked.client.close()
+
+
 async def test_however_often_the_connection_breaks_a_request_reserves_once_and_keeps_what_it_was_granted(
     ledger_process: LedgerProcess,
 ) -> None:
