@@ -15,7 +15,7 @@ from pricing.cost import Cost
 from pricing.limits import limits_of, load_limits
 from pricing.override import Override
 from pricing.rates import Rates, bound
-from pricing.table import Context, Listing, PriceTable
+from pricing.table import Context, Listing, PriceTable, load_table
 from pricing.tariff import Tariff, charge
 from pricing.usage import Usage
 
@@ -28,12 +28,12 @@ _EXCLUDING_TIERS = frozenset({"default", "flex", "standard", "standard_only"})
 
 
 class PriceBook:
-    """Prices usages; holds the price table (loaded here, 0.3 s) and the overrides. Safe to share between threads."""
+    """Prices usages; holds the price table (loaded with the first book, 0.3 s) and the overrides. Safe to share between threads."""
 
     def __init__(self, overrides: Sequence[Override] = (), *, table: PriceTable | None = None) -> None:
-        """Load the price table, or share one; the first override that matches a model decides."""
+        """`table` None: the one of this process; the first override that matches a model decides."""
         self._overrides = tuple(overrides)
-        self._table = table or PriceTable()
+        self._table = table or load_table()
         # Read here, not in the first reservation: that one is on the data path.
         load_limits()
         self._rates = lru_cache(maxsize=4096)(self._compute_rates)

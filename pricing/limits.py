@@ -9,7 +9,6 @@ from functools import cache, lru_cache
 from importlib import resources
 
 import msgspec
-import yaml
 
 from pricing.override import glob_matches
 
@@ -43,8 +42,8 @@ def limits_of(model: str) -> ModelLimits:
 @cache
 def load_limits() -> tuple[ModelLimits, ...]:
     """Read `data/models.yaml`, once."""
-    text = (resources.files("pricing") / "data" / "models.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), tuple[ModelLimits, ...])
+    text = (resources.files("pricing") / "data" / "models.yaml").read_bytes()
+    return msgspec.yaml.decode(text, type=tuple[ModelLimits, ...])
 
 
 def base_name(model: str) -> str:

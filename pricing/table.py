@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
-import yaml
 
 from pricing.override import glob_matches
 from pricing.tariff import Steps, Tariff
@@ -249,10 +248,16 @@ class Listing:
         return max(dates).isoformat() if dates else None
 
 
+@cache
+def load_table() -> PriceTable:
+    """Read the price table, once."""
+    return PriceTable()
+
+
 def load_gaps() -> tuple[Gap, ...]:
     """Read `data/gaps.yaml`."""
-    text = (resources.files("pricing") / "data" / "gaps.yaml").read_text(encoding="utf-8")
-    return msgspec.convert(yaml.safe_load(text), tuple[Gap, ...])
+    text = (resources.files("pricing") / "data" / "gaps.yaml").read_bytes()
+    return msgspec.yaml.decode(text, type=tuple[Gap, ...])
 
 
 def _unpriced_row(model: str) -> "ModelInfo":

@@ -2,6 +2,7 @@
 
 The ledger is copied first. A copy of the records that is younger than that of the ledger holds every exchange the
 ledger has settled, so a restored pair can be reconciled; the other way round money could be missing from the books.
+The journal is not copied: what stands in it when a backup begins is in the records before they are copied.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import os
 import tarfile
 import tempfile
+import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -24,6 +27,34 @@ COMPANIONS: Final = ("pepper", "encryption.json")
 """Without which the databases are of less use: keys' digests need the pepper, encryption its salt."""
 PAGES_PER_STEP: Final = 1000
 """So that Ctrl-C is heard while a large database is copied."""
+_LOOK_EVERY_S: Final = 0.02
+
+
+def wait_until_stored(data_dir: Path, within_s: float) -> int:
+    """Wait until the records hold what stands in the journal now; return how many bytes of it they still lack."""
+    written = {path.name: path.stat().st_size for path in _segments(data_dir)}
+    deadline = time.monotonic() + within_s
+    while missing := _missing(data_dir, written):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_LOOK_EVERY_S)
+    return missing
+
+
+def _missing(data_dir: Path, written: Mapping[str, int]) -> int:
+    still_there = {path.name for path in _segments(data_dir)} & written.keys()
+    if not still_there:
+        return 0
+    try:
+        with closing(open_database(data_dir / "records.db", "read", busy_ms=5000)) as records:
+            seen = dict(records.execute("SELECT segment, seen FROM journal_segments"))
+    except apsw.Error as error:
+        raise StoreError(f"records.db: {error}") from error
+    return sum(max(0, written[name] - seen.get(name, 0)) for name in still_there)
+
+
+def _segments(data_dir: Path) -> list[Path]:
+    return list((data_dir / "journal").glob("*.journal"))
 
 
 def write_backup(databases: list[Path], others: list[Path], target: Path) -> dict[str, int]:

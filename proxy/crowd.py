@@ -39,7 +39,12 @@ class Crowd:
         self._groups.clear()
 
     def enter(self, member: Hashable, address: str) -> TooMany | None:
-        """Let `member` in, or return the limit that forbids it. `address` '': it has none, as on a UNIX socket."""
+        """Let `member` in, or return the limit that forbids it. `address` '': it has none, as on a UNIX socket.
+
+        Who is inside already stays so.
+        """
+        if member in self._members:
+            return None
         if len(self._members) >= self._most:
             return "connections"
         group = self._group_of(address)

@@ -7,9 +7,31 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from proxy.disk import Headroom, check_file_system, is_nearly_full
 from proxy.errors import EnvironmentUnusable
+from proxy.locks import take_lock
 
+LOCK: Final = "lock"
+"""Whoever serves a data directory, or puts another in its place, holds it."""
 FOLDERS: Final = ("run", "journal")
+
+
+def take_data_dir(path: Path) -> int:
+    """Make the directory and take its lock, for as long as the descriptor is open. Raises EnvironmentUnusable."""
+    make_data_dir(path)
+    check_file_system(path)
+    try:
+        lock = take_lock(path / LOCK)
+    except OSError as error:
+        raise EnvironmentUnusable(f"data directory {path}: {error.strerror}") from error
+    if lock is None:
+        raise EnvironmentUnusable(f"data directory {path}: another Glassline uses it")
+    headroom = Headroom(path / "run" / "headroom")
+    if is_nearly_full(path):
+        headroom.give_up()  # Databases cannot be opened without room for their logs; the recorder takes it again.
+    else:
+        headroom.take()
+    return lock
 
 
 def make_data_dir(path: Path) -> None:

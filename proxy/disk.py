@@ -10,6 +10,8 @@ from typing import Final
 from proxy.errors import EnvironmentUnusable
 
 RESERVE_BYTES: Final = 16 * 1024 * 1024
+LOW_BYTES: Final = 1_000_000_000
+"""About an hour of a busy gateway with bodies."""
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "fuse.sshfs", "fuse.glusterfs", "ceph"})
 
 
@@ -62,6 +64,11 @@ def is_nearly_full(directory: Path) -> bool:
     return free_bytes(directory) < reserve_bytes(directory)
 
 
+def is_running_low(directory: Path) -> bool:
+    """Say whether little is left before the disk counts as full: less than 1 GB, or a tenth of a small disk."""
+    return free_bytes(directory) < _at_most_a_share(directory, LOW_BYTES, 10)
+
+
 def free_bytes(directory: Path) -> int:
     """Return how much can still be written; a disk that cannot be asked is not called full."""
     try:
@@ -73,11 +80,16 @@ def free_bytes(directory: Path) -> int:
 
 def reserve_bytes(directory: Path) -> int:
     """Return how much of the disk is kept free for what must be written when it is full."""
+    return _at_most_a_share(directory, RESERVE_BYTES, 20)
+
+
+def _at_most_a_share(directory: Path, size_bytes: int, share: int) -> int:
+    """Return `size_bytes`, or one part in `share` of a disk that is small; 0 for one that cannot be asked."""
     try:
         found = os.statvfs(directory)
     except OSError:
         return 0
-    return min(RESERVE_BYTES, found.f_blocks * found.f_frsize // 20)
+    return min(size_bytes, found.f_blocks * found.f_frsize // share)
 
 
 class Headroom:

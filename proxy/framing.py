@@ -41,6 +41,8 @@ _NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7
 _AROUND_URL: Final = 64
 """Bytes of a request line beside its target: no method that exists is longer."""
 _METHODS_REFUSED: Final = frozenset((b"CONNECT", b"TRACE"))
+MAX_RESPONSE_LINES: Final = 100
+"""Header lines of an upstream's answer; no provider sends half of that."""
 MAX_CHUNK_LINE: Final = 256
 """A chunk-size line with extensions; llhttp allows more, nobody sends any."""
 
@@ -288,7 +290,7 @@ class ResponseHead:
         return self.content_type.startswith(b"text/event-stream")
 
 
-def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
+def read_response_head(head: bytes) -> ResponseHead:
     """Parse and judge `head`, which ends with the empty line. Raises BadResponse."""
     if _is_ambiguous(head):
         raise BadResponse("its head contains a bare CR or LF, a folded line or a control character")
@@ -303,7 +305,7 @@ def read_response_head(head: bytes, *, max_lines: int = 100) -> ResponseHead:
     version = parser.get_http_version()
     if not 100 <= status <= 599 or version not in ("1.1", "1.0"):
         raise BadResponse(f"its status line cannot be used: HTTP/{version} {status}")
-    if head.count(b"\n") > max_lines + 2:
+    if head.count(b"\n") > MAX_RESPONSE_LINES + 2:
         raise BadResponse("it sent too many header lines")
     first = head.index(b"\r\n")
     response = ResponseHead(status, head[9:first], head[first:-4])

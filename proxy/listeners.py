@@ -6,14 +6,18 @@ for as long as one process has the socket open. That is why the supervisor owns 
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.config import Config
 from proxy.errors import EnvironmentUnusable
+from proxy.handoff import Handoff
+
+log = logging.getLogger("glassline.supervisor")
 
 BACKLOG: Final = 4096
 _FIRST_GIVEN: Final = 3
@@ -50,11 +54,11 @@ class Listeners:
 
 def open_listeners(config: Config, given: Mapping[str, Sequence[int]]) -> Listeners:
     """Bind what was not given. Raises EnvironmentUnusable."""
-    data = [_adopt(number) for number in given.get("data", ())] or listen_data(config)
+    data = [_adopt(number) for number in given.get("data", ())] or _listen_data(config)
     admin = [_adopt(number) for number in given.get("admin", ())]
     return Listeners(
         data,
-        admin[0] if admin else listen(config.admin.host, config.admin.port),
+        admin[0] if admin else _listen(config.admin.host, config.admin.port),
         (config.listen.host, config.listen.port),
         (config.admin.host, config.admin.port),
     )
@@ -75,9 +79,26 @@ def given_by_service_manager(environment: MutableMapping[str, str], pid: int) ->
     return found
 
 
-def adopt_listeners(data: Sequence[int], admin: int, data_address: Address, admin_address: Address) -> Listeners:
-    """Take over sockets from the program that this one replaced."""
-    return Listeners([_adopt(number) for number in data], _adopt(admin), data_address, admin_address)
+def adopt_listeners(config: Config, left: Handoff) -> Listeners:
+    """Take over the sockets that were left; those of a changed address are bound anew, if that can be done."""
+    given = [_adopt(number) for number in left.data]
+    kept = Listeners(given, _adopt(left.admin), left.data_address, left.admin_address)
+    data, admin = (config.listen.host, config.listen.port), (config.admin.host, config.admin.port)
+    try:
+        if data != kept.data_address:
+            before, kept.data, kept.data_address = kept.data, _listen_data(config), data
+            _close(before)
+        if admin != kept.admin_address:
+            old, kept.admin, kept.admin_address = kept.admin, _listen(*admin), admin
+            _close([old])
+    except EnvironmentUnusable as error:
+        log.error("the ports stay as they are: %s", error)
+    return kept
+
+
+def _close(listeners: Iterable[socket.socket]) -> None:
+    for listener in listeners:
+        listener.close()
 
 
 def _adopt(descriptor: int) -> socket.socket:
@@ -90,14 +111,14 @@ def _adopt(descriptor: int) -> socket.socket:
     return listener
 
 
-def listen_data(config: Config) -> list[socket.socket]:
+def _listen_data(config: Config) -> list[socket.socket]:
     """Bind one socket a gateway; the kernel spreads connections over them. Raises EnvironmentUnusable."""
-    first = listen(config.listen.host, config.listen.port, shared=config.workers > 1)
+    first = _listen(config.listen.host, config.listen.port, shared=config.workers > 1)
     port = first.getsockname()[1]
-    return [first, *(listen(config.listen.host, port, shared=True) for _ in range(config.workers - 1))]
+    return [first, *(_listen(config.listen.host, port, shared=True) for _ in range(config.workers - 1))]
 
 
-def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Bind one socket; `shared`: others may bind the same port. Raises EnvironmentUnusable."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

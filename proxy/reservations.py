@@ -75,6 +75,8 @@ class Reserve(msgspec.Struct, frozen=True, array_like=True, tag="reserve"):
     """`speed` of the request; `fast` costs more (Anthropic)."""
     units: tuple[tuple[str, int], ...] = ()
     """Upper bounds of what is billed by another unit than the token: bucket of `pricing.Usage`, count."""
+    is_session: bool = False
+    """A session begins: its reservation stands even while no budget applies, for `Cover` to grow."""
 
 
 class Extend(msgspec.Struct, frozen=True, array_like=True, tag="extend"):
@@ -89,8 +91,9 @@ class Extend(msgspec.Struct, frozen=True, array_like=True, tag="extend"):
 class Cover(msgspec.Struct, frozen=True, array_like=True, tag="cover"):
     """Cover what a session has consumed so far and may consume next, in all. Answer: Granted or Refused.
 
-    A session may use several models, each named only when it is used; so this message says all that is to be known,
-    and holds the reservation if there is none yet. What was held before and is not needed any more stays held.
+    A session may use several models, each named only when it is used; so this message says all that is to be known.
+    What was held before and is not needed any more stays held. Only the reservation with which the session began can
+    grow so: one that is settled is never made again, however late this message comes.
     """
 
     ticket: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +12,7 @@ import pytest
 
 from tests.harness import Glassline, Simulator
 from tests.harness.process import ROOT
+from tests.harness.stage import Stage
 
 StartSimulator = Callable[..., Simulator]
 
@@ -32,17 +32,16 @@ class StartGlassline(Protocol):
 
 
 @pytest.fixture
-def start_simulator(tmp_path: Path) -> Iterator[StartSimulator]:
+def processes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """Where a test's processes are."""
+    with Stage(tmp_path, is_warm=request.node.get_closest_marker("cold") is None) as made:
+        yield made
+
+
+@pytest.fixture
+def start_simulator(processes: Stage) -> StartSimulator:
     """Start simulated providers, each with the command-line options given: `start_simulator("--seed", "7")`."""
-    with ExitStack() as stack:
-        count = 0
-
-        def start(*args: str) -> Simulator:
-            nonlocal count
-            count += 1
-            return stack.enter_context(closing(Simulator(tmp_path / f"simulator-{count}", *args)))
-
-        yield start
+    return processes.simulator
 
 
 @pytest.fixture
@@ -52,43 +51,15 @@ def simulator(start_simulator: StartSimulator) -> Simulator:
 
 
 @pytest.fixture
-def start_glassline(tmp_path: Path) -> Iterator[StartGlassline]:
+def start_glassline(processes: Stage) -> StartGlassline:
     """Start Glasslines; without `upstream` the config must name its upstreams itself."""
-    with ExitStack() as stack:
-        count = 0
-
-        def make(
-            upstream: str | None = None,
-            config: Mapping[str, Any] | None = None,
-            *,
-            args: tuple[str, ...] = (),
-            env: Mapping[str, str] | None = None,
-            start: bool = True,
-        ) -> Glassline:
-            nonlocal count
-            count += 1
-            whole = with_upstream(config or {}, upstream)
-            made = Glassline(tmp_path / f"glassline-{count}", whole, args=args, env=env)
-            stack.enter_context(closing(made))
-            return made.start() if start else made
-
-        yield make
+    return processes.glassline
 
 
 @pytest.fixture
 def glassline(start_glassline: StartGlassline, simulator: Simulator) -> Glassline:
     """A Glassline in front of `simulator`, as `make run` would start it: no keys, no budgets."""
     return start_glassline(simulator.url)
-
-
-def with_upstream(config: Mapping[str, Any], base_url: str | None) -> dict[str, Any]:
-    """Return `config` with `openai` pointing at `base_url`, priced as OpenAI; what the config says itself wins."""
-    if base_url is None:
-        return dict(config)
-    named = {"base_url": base_url, "wire": "openai", "provider": "openai", "allow_private": True}
-    upstreams = dict(config.get("upstreams", {}))
-    upstreams["openai"] = named | dict(upstreams.get("openai", {}))
-    return {**config, "upstreams": upstreams}
 
 
 @pytest.fixture

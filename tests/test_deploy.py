@@ -64,7 +64,8 @@ def test_the_service_is_an_ordinary_user_that_writes_its_state_alone() -> None:
     assert service["DynamicUser"] == ["yes"]
     assert service["StateDirectory"] == ["glassline"]
     assert not service["ReadWritePaths"]
-    assert "--data-dir /var/lib/glassline" in service["ExecStart"][0]
+    # systemd.exec(5): with DynamicUser=, the name below /var/lib is a symbolic link, which Glassline refuses.
+    assert "--data-dir /var/lib/private/glassline " in service["ExecStart"][0]
 
 
 def test_the_service_has_the_time_to_stop_that_it_needs() -> None:
@@ -136,6 +137,14 @@ def test_the_container_gets_secrets_as_files_and_publishes_no_port_to_everybody(
     assert not any("KEY" in str(each).upper() for each in service.get("environment", ()))
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert ":latest" not in (ROOT / "deploy" / "compose.yaml").read_text()
+
+
+def test_each_step_of_the_installation_is_given() -> None:
+    """The unit checks its configuration before it starts, and the container mounts its secret: both must be there."""
+    steps = (ROOT / "docs" / "deployment.md").read_text()
+    for file in ("/etc/glassline/config.yaml", "deploy/secrets/openai_key", "dist/glassline-*.whl"):
+        assert file in steps
+    load_config(ROOT / "config.example.yaml", {})
 
 
 def test_the_shipped_configuration_can_be_used(tmp_path: Path) -> None:

@@ -331,6 +331,20 @@ def test_no_file_names_a_directory_of_somebodys_machine() -> None:
     assert [str(path.relative_to(ROOT)) for path in found] == []
 
 
+def test_the_map_of_the_architecture_is_the_one_that_is_enforced() -> None:
+    [contract] = [each for each in PYPROJECT["tool"]["importlinter"]["contracts"] if each["id"] == "layers"]
+    modules = {
+        path.stem for path in (ROOT / "proxy").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    layers = [re.findall(r"\w+", layer) for layer in contract["layers"]]
+    enforced = [names for layer in layers if (names := [name for name in layer if name in modules])]
+    _, _, rest = (ROOT / "ARCHITECTURE.md").read_text().partition("\n## Layers\n")
+    shown = [
+        re.split(r" {2,}", line.strip())[0] for line in rest.partition("─────")[0].splitlines() if line[:4] == "    "
+    ]
+    assert [line.split(" | ") for line in shown if line] == enforced
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     empty = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
     assert [path for path in tracked_files() if path.suffix == ".py" and path.stem in empty] == []

@@ -94,13 +94,14 @@ class Tokens(Protocol):
 class _Remote:
     """The admin process, asked."""
 
-    missing: type[ClientError]
-    conflict: type[ClientError]
+    missing: type[ClientError] = ClientError
+    conflict: type[ClientError] = ClientError
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
-    def _ask(self, method: str, path: str, body: bytes = b"") -> Any:
+    def ask(self, method: str, path: str, body: bytes = b"") -> Any:
+        """Return what is answered. Raises StoreError, or the kind of error that the answer says."""
         try:
             answer = self._client.request(method, path, content=body, headers=_JSON)
         except httpx.HTTPError as error:
@@ -120,15 +121,15 @@ class RemoteKeys(_Remote):
 
     def create(self, request: KeyRequest) -> NewKey:
         """Make a key. Raises KeyConflictError."""
-        return NewKey.model_validate(self._ask("POST", "/api/keys", request.model_dump_json().encode()))
+        return NewKey.model_validate(self.ask("POST", "/api/keys", request.model_dump_json().encode()))
 
     def all(self) -> list[StoredKey]:
         """Return every key ever made, oldest first."""
-        return [StoredKey.model_validate(key) for key in self._ask("GET", "/api/keys")["keys"]]
+        return [StoredKey.model_validate(key) for key in self.ask("GET", "/api/keys")["keys"]]
 
     def revoke(self, name: str) -> StoredKey:
         """End a key. Raises UnknownKeyError."""
-        return StoredKey.model_validate(self._ask("DELETE", f"/api/keys/{quote(name, safe='')}"))
+        return StoredKey.model_validate(self.ask("DELETE", f"/api/keys/{quote(name, safe='')}"))
 
 
 class RemoteUsers(_Remote):
@@ -138,19 +139,19 @@ class RemoteUsers(_Remote):
 
     def add(self, request: UserRequest) -> StoredUser:
         """Make a user. Raises UserConflictError."""
-        return StoredUser.model_validate(self._ask("POST", "/api/users", _revealed(request)))
+        return StoredUser.model_validate(self.ask("POST", "/api/users", _revealed(request)))
 
     def all(self) -> list[StoredUser]:
         """Return every user, by name."""
-        return [StoredUser.model_validate(user) for user in self._ask("GET", "/api/users")["users"]]
+        return [StoredUser.model_validate(user) for user in self.ask("GET", "/api/users")["users"]]
 
     def change(self, name: str, change: UserChange) -> StoredUser:
         """Give a user another role or password. Raises UserConflictError, UnknownUserError."""
-        return StoredUser.model_validate(self._ask("PATCH", f"/api/users/{quote(name, safe='')}", _revealed(change)))
+        return StoredUser.model_validate(self.ask("PATCH", f"/api/users/{quote(name, safe='')}", _revealed(change)))
 
     def remove(self, name: str) -> StoredUser:
         """Remove a user. Raises UserConflictError, UnknownUserError."""
-        removed = self._ask("DELETE", f"/api/users/{quote(name, safe='')}")
+        removed = self.ask("DELETE", f"/api/users/{quote(name, safe='')}")
         del removed["tokens_in_force"]
         return StoredUser.model_validate(removed)
 
@@ -162,15 +163,27 @@ class RemoteTokens(_Remote):
 
     def create(self, request: TokenRequest) -> NewToken:
         """Make a token. Raises TokenConflictError."""
-        return NewToken.model_validate(self._ask("POST", "/api/tokens", request.model_dump_json().encode()))
+        return NewToken.model_validate(self.ask("POST", "/api/tokens", request.model_dump_json().encode()))
 
     def all(self) -> list[StoredToken]:
         """Return every token ever made, oldest first."""
-        return [StoredToken.model_validate(token) for token in self._ask("GET", "/api/tokens")["tokens"]]
+        return [StoredToken.model_validate(token) for token in self.ask("GET", "/api/tokens")["tokens"]]
 
     def revoke(self, name: str) -> StoredToken:
         """End a token. Raises UnknownTokenError."""
-        return StoredToken.model_validate(self._ask("DELETE", f"/api/tokens/{quote(name, safe='')}"))
+        return StoredToken.model_validate(self.ask("DELETE", f"/api/tokens/{quote(name, safe='')}"))
+
+
+def ask_verdict(data_dir: Path, *, timeout_s: float) -> tuple[str, list[str]] | None:
+    """Return the verdict of the Glassline that runs on `data_dir`, and its reasons; None: none runs.
+
+    Raises EnvironmentUnusable, StoreError.
+    """
+    with _open_client(data_dir, timeout_s) as client:
+        if client is None:
+            return None
+        status = _Remote(client).ask("GET", "/api/status")
+        return status["verdict"], [reason["text"] for reason in status["reasons"]]
 
 
 @contextlib.contextmanager
@@ -196,18 +209,30 @@ def open_tokens(data_dir: Path) -> Iterator[Tokens]:
 
 @contextlib.contextmanager
 def _open_writer(data_dir: Path) -> Iterator[httpx.Client | AppDatabase]:
-    path = data_dir / "run" / SOCKET_NAME
-    with contextlib.ExitStack() as stack:
-        if path.exists():
-            address = stack.enter_context(unix_address(path))
-            if _is_listening(address):
-                transport = httpx.HTTPTransport(uds=address)
-                client = httpx.Client(transport=transport, base_url=_BASE, timeout=TIMEOUT_S, trust_env=False)
-                yield stack.enter_context(client)
-                return
+    with _open_client(data_dir, TIMEOUT_S) as client:
+        if client is not None:
+            yield client
+            return
         if not data_dir.is_dir():
             raise EnvironmentUnusable(f"{data_dir}: no such data directory: start `glassline serve` once")
-        yield stack.enter_context(AppDatabase(data_dir, patience_s=1.0))
+        with AppDatabase(data_dir, patience_s=1.0) as database:
+            yield database
+
+
+@contextlib.contextmanager
+def _open_client(data_dir: Path, timeout_s: float) -> Iterator[httpx.Client | None]:
+    """Yield a way to the admin process; None: nobody listens."""
+    path = data_dir / "run" / SOCKET_NAME
+    if not path.exists():
+        yield None
+        return
+    with unix_address(path) as address:
+        if not _is_listening(address):
+            yield None
+            return
+        transport = httpx.HTTPTransport(uds=address)
+        with httpx.Client(transport=transport, base_url=_BASE, timeout=timeout_s, trust_env=False) as client:
+            yield client
 
 
 def _revealed(model: BaseModel) -> bytes:

@@ -6,7 +6,6 @@ A change and the line of the audit that tells of it are one transaction.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from proxy.admin.identity import Identity
 from proxy.clock import SYSTEM, Clock
 from proxy.databases import open_database
 from proxy.errors import EnvironmentUnusable, StoreError
+from proxy.locks import take_lock
 from proxy.migrations import migrate
 from proxy.pepper import load_pepper
 
@@ -111,19 +111,9 @@ def _open(path: Path) -> apsw.Connection:
 
 def _lock(path: Path, patience_s: float) -> int:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + patience_s
-    while not _is_locked(file):
+    while (lock := take_lock(path)) is None:
         if time.monotonic() >= deadline:
-            os.close(file)
             raise EnvironmentUnusable(f"{path}: another process is changing keys")
         time.sleep(0.02)
-    return file
-
-
-def _is_locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+    return lock

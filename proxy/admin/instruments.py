@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from proxy.admin.accounts import as_configured
 from proxy.admin.exposition import BudgetLevel, HistogramShown, Scrape
 from proxy.admin.verdict import RECENT_S, UNSERVED_S, Recent, Signs
 from proxy.clock import SYSTEM, Clock
+from proxy.disk import free_bytes, is_nearly_full, is_running_low
 from proxy.errors import StoreError
 from proxy.gates.budgets import BudgetTemplate
 from proxy.ledger.accounts import AccountRow
@@ -33,17 +34,18 @@ EXPECTED_SILENCE_S: Final = 3.0
 """The recorder says how it is doing every second, unless a batch is in its way."""
 LOST: Final = "glassline_records_lost_total"
 _RECENT: Final = """
-SELECT count(*),
-    coalesce(sum(
+WITH recent AS (
+    SELECT upstream, status, is_unpriced, error_code, error_message, started_at,
         outcome IN ('upstream_error', 'upstream_reset', 'truncated', 'timeout', 'interrupted')
-        OR (outcome = 'completed' AND (status >= 500 OR status = 429))
-    ), 0),
-    coalesce(sum(is_unpriced), 0),
-    coalesce(sum(error_code = 'recorder_unavailable' AND started_at >= ?2), 0)
-FROM (
-    SELECT outcome, status, is_unpriced, error_code, started_at FROM exchanges
-    WHERE started_at >= ?1 ORDER BY started_at DESC LIMIT 5000
+            OR (outcome = 'completed' AND (status >= 500 OR status = 429)) AS is_error,
+        error_code = 'recorder_unavailable' AND started_at >= ?2 AS is_unserved
+    FROM exchanges WHERE started_at >= ?1 ORDER BY started_at DESC LIMIT 5000
 )
+SELECT count(*), coalesce(sum(is_error), 0), coalesce(sum(is_unpriced), 0), coalesce(sum(is_unserved), 0),
+    (SELECT concat_ws(' ', upstream, status, error_code) AS what FROM recent WHERE is_error
+        GROUP BY what ORDER BY count(*) DESC LIMIT 1),
+    (SELECT error_message FROM recent WHERE is_unserved ORDER BY started_at DESC LIMIT 1)
+FROM recent
 """
 """The newest 5,000 are enough to judge by, and cost the same however busy the gateways are."""
 
@@ -103,28 +105,30 @@ class Instruments:
 
     async def signs(self) -> Signs:
         """Return what the verdict is judged by; a store that cannot be read is one of the signs."""
-        processes, is_config_good = self.processes(), self.stats.reload.is_good
+        known = Signs(
+            processes=self.processes(),
+            free_bytes=free_bytes(self.data_dir) if is_running_low(self.data_dir) else None,
+            is_full=is_nearly_full(self.data_dir),
+            is_config_good=self.stats.reload.is_good,
+        )
         try:
             async with self.store() as store:
-                if store is None:
-                    return Signs(processes=processes, is_config_good=is_config_good)
-                return await self._signs(store, processes)
+                return known if store is None else await self._recorded(store, known)
         except StoreError as error:
-            return Signs(processes=processes, is_config_good=is_config_good, problem=str(error))
+            return replace(known, problem=str(error))
 
-    async def _signs(self, store: AsyncStoreReader, processes: Sequence[ProcessStats]) -> Signs:
+    async def _recorded(self, store: AsyncStoreReader, known: Signs) -> Signs:
         now = self.clock.wall_ms()
         counters = await store.run(ask.counters())
         status = await store.run(ask.status())
         since = (now - RECENT_S * 1000, now - UNSERVED_S * 1000)
         recent = await store.run(Query(_RECENT, since, lambda rows: Recent(*rows[0])))
-        return Signs(
-            processes=processes,
+        return replace(
+            known,
             lost={row.labels.get("reason", ""): row.value for row in counters if row.name == LOST},
             recorder_lag_s=recorder_lag_s(status, now),
             bad_frames=int(status.get("bad_frames", 0)),
             recent=recent,
-            is_config_good=self.stats.reload.is_good,
         )
 
 

@@ -20,7 +20,7 @@ from proxy.admin.database import AppDatabase, note
 from proxy.admin.identity import LOCAL, Identity
 from proxy.config.schema import Budget, Name, RateLimits
 from proxy.encryption import sealed
-from proxy.errors import ClientError
+from proxy.errors import ClientError, StoreError
 from proxy.files import write_whole
 from proxy.gates.keys import KEY_BYTES, KEY_PREFIX, SNAPSHOT_PURPOSE, DynamicKey, digest_of, encode_snapshot
 
@@ -84,7 +84,7 @@ class KeyStore:
         self._publish()
 
     def create(self, request: KeyRequest, by: Identity = LOCAL) -> NewKey:
-        """Make a key and publish it. Raises KeyConflictError."""
+        """Make a key and publish it. Raises KeyConflictError, StoreError."""
         secret = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
         digest = digest_of(secret.encode(), self._database.pepper).hex()
         stored = StoredKey(**dict(request), last_four=secret[-4:], created_ms=self._database.clock.wall_ms())
@@ -102,10 +102,11 @@ class KeyStore:
         return [stored for stored, _ in self._rows()]
 
     def revoke(self, name: str, by: Identity = LOCAL) -> StoredKey:
-        """End a key and publish that. Raises UnknownKeyError."""
+        """End a key and publish that. Raises UnknownKeyError, StoreError."""
         with self._database.alone():
             living = [stored for stored, _ in self._rows() if stored.name == name and stored.revoked_ms is None]
             if not living:
+                self._publish()  # The disk may have refused it when the key was ended: then gateways still take it.
                 raise UnknownKeyError(f"no key named {name} is in force")
             now = self._database.clock.wall_ms()
             with self._database.change() as connection:
@@ -136,7 +137,10 @@ class KeyStore:
 
     def _publish(self) -> None:
         content = encode_snapshot([snapshot_key(stored, digest) for stored, digest in self._rows()])
-        write_whole(self._database.data_dir / "run" / "keys.json", sealed(content, SNAPSHOT_PURPOSE))
+        try:
+            write_whole(self._database.data_dir / "run" / "keys.json", sealed(content, SNAPSHOT_PURPOSE))
+        except OSError as error:
+            raise StoreError(f"run/keys.json: {error.strerror or error}") from error
 
 
 def _stored(policy: str, last_four: str, created_ms: int, revoked_ms: int | None) -> StoredKey:

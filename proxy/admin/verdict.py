@@ -49,6 +49,10 @@ class Recent:
     unpriced: int = 0
     unserved: int = 0
     """Refused in the last minute because journal or ledger could not take them."""
+    commonest: str | None = None
+    """Upstream and kind of most of the errors. None: there were none."""
+    unserved_why: str | None = None
+    """What the last one that was refused was told. None: none was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,10 @@ class Signs:
     bad_frames: int = 0
     """Frames of the journal that could not be read, ever."""
     recent: Recent = Recent()
+    free_bytes: int | None = None
+    """Room on the disk of the data directory, where that is little. None: there is enough."""
+    is_full: bool = False
+    """There is so little that `record.when_full` decides about new requests."""
     is_config_good: bool = True
     """The last attempt to load the configuration succeeded."""
     problem: str | None = None
@@ -91,11 +99,22 @@ def _reasons(signs: Signs) -> Iterator[Reason]:
             yield Reason("failing", "records_lost", f"{_plural(count, 'record')} lost: {why}")
     if signs.bad_frames:
         yield Reason("failing", "journal_damaged", f"the journal held {_plural(signs.bad_frames, 'unreadable frame')}")
+    yield from _disk(signs)
     yield from _recorder(signs)
     yield from _gateways(signs.processes)
     if not signs.is_config_good:
         yield Reason("degraded", "config_refused", "the configuration was not loaded; the last good one is in force")
     yield from _traffic(signs.recent)
+
+
+def _disk(signs: Signs) -> Iterator[Reason]:
+    if signs.free_bytes is None:
+        return
+    room = f"{signs.free_bytes / 1_000_000:,.1f} MB left on the disk of the data directory"
+    if signs.is_full:
+        yield Reason("failing", "disk_full", f"{room}: record.when_full decides about new requests; free some")
+    else:
+        yield Reason("degraded", "disk_low", f"{room}: free some, or keep less (retention)")
 
 
 def _recorder(signs: Signs) -> Iterator[Reason]:
@@ -130,13 +149,13 @@ def _gateways(processes: Sequence[ProcessStats]) -> Iterator[Reason]:
 
 def _traffic(recent: Recent) -> Iterator[Reason]:
     if recent.unserved:
-        why = f"{_plural(recent.unserved, 'request')} refused in the last minute: journal or ledger did not take them"
-        yield Reason("failing", "unserved", why)
+        why = recent.unserved_why or "journal or ledger did not take them"
+        yield Reason("failing", "unserved", f"{_plural(recent.unserved, 'request')} refused in the last minute: {why}")
     if recent.requests >= ERROR_LEAST_REQUESTS and recent.errors > ERROR_SHARE * recent.requests:
         share = 100 * recent.errors / recent.requests
-        yield Reason(
-            "degraded", "error_rate", f"{share:.0f} % of {recent.requests} requests failed in the last 5 minutes"
-        )
+        most = f", most of them {recent.commonest}" if recent.commonest else ""
+        why = f"{share:.0f} % of {recent.requests} requests failed in the last 5 minutes{most}"
+        yield Reason("degraded", "error_rate", why)
     if recent.unpriced:
         yield Reason(
             "degraded", "unpriced", f"{_plural(recent.unpriced, 'request')} without a price in the last 5 minutes"

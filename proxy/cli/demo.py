@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import multiprocessing
 import signal
 import sys
@@ -17,12 +16,13 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from proxy.admin.guard import check_exposure
 from proxy.cli.settings import apply_options
 from proxy.config import Config
 from proxy.errors import EnvironmentUnusable
+from proxy.ports import Ports, withdraw_ports
 from proxy.simulator.office import APPS
 
 _SPAWN: Final = multiprocessing.get_context("spawn")
@@ -89,9 +89,8 @@ def serve_provider(seed: int, port: Connection) -> None:
 @contextlib.contextmanager
 def _traffic(data_dir: Path, arguments: argparse.Namespace) -> Iterator[None]:
     """Run the applications beside what happens here."""
-    ports = data_dir / "run" / "ports.json"
-    ports.unlink(missing_ok=True)
-    wishes = (ports, arguments.seed, arguments.rate, arguments.duration)
+    withdraw_ports(data_dir)
+    wishes = (data_dir, arguments.seed, arguments.rate, arguments.duration)
     process = _SPAWN.Process(target=send_traffic, args=wishes, name="traffic", daemon=True)
     process.start()
     try:
@@ -100,31 +99,30 @@ def _traffic(data_dir: Path, arguments: argparse.Namespace) -> Iterator[None]:
         _end(process)
 
 
-def send_traffic(ports: Path, seed: int, rate_per_s: float, duration_s: float | None) -> None:
+def send_traffic(data_dir: Path, seed: int, rate_per_s: float, duration_s: float | None) -> None:
     """Be the applications: wait for Glassline, say where it is, and keep asking."""
     from proxy.simulator.traffic import generate
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    numbers = _wait_for(ports)
-    if numbers is None:
+    ports = _wait_for_ports(data_dir)
+    if ports is None:
         return
-    address = f"http://127.0.0.1:{numbers['data']}"
+    address = f"http://127.0.0.1:{ports.data}"
     print(
         f"\n  proxy      {address}/v1"
-        f"\n  dashboard  http://127.0.0.1:{numbers['admin']}"
-        f"\n  records    glassline requests tail --data-dir {ports.parent.parent}\n",
+        f"\n  dashboard  http://127.0.0.1:{ports.admin}"
+        f"\n  records    glassline requests tail --data-dir {data_dir}\n",
         file=sys.stderr,
         flush=True,
     )
     asyncio.run(generate(f"{address}/v1", seed=seed, rate_per_s=rate_per_s, duration_s=duration_s))
 
 
-def _wait_for(ports: Path) -> dict[str, Any] | None:
+def _wait_for_ports(data_dir: Path) -> Ports | None:
     deadline = time.monotonic() + _READY_WITHIN_S
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, ValueError):
-            found: dict[str, Any] = json.loads(ports.read_bytes())
-            return found
+        if (ports := Ports.read(data_dir)) is not None:
+            return ports
         time.sleep(0.05)
     return None
 

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import socket
 import sys
 import tempfile
@@ -25,14 +24,16 @@ from proxy.cli.settings import config_path, load_settings
 from proxy.cli.table import Cell, Colour, Column, Screen, size
 from proxy.config import Config
 from proxy.descriptors import descriptors_for, most_descriptors
-from proxy.errors import ConfigError, EnvironmentUnusable
+from proxy.disk import free_bytes, is_nearly_full, is_running_low
+from proxy.errors import ConfigError, EnvironmentUnusable, StoreError
+from proxy.ports import Ports
 
 Level = Literal["ok", "warning", "error"]
 COLOURS: Final[dict[Level, Colour]] = {"ok": "green", "warning": "yellow", "error": "red"}
 LEAST_SQLITE: Final = (3, 51, 3)
 """Older versions can lose committed data when a WAL is reset (sqlite.org/wal.html, the WAL-reset bug)."""
-LEAST_FREE_BYTES: Final = 1_000_000_000
-"""About an hour of a busy gateway with bodies."""
+VERDICT_WITHIN_S: Final = 3.0
+"""Whoever asks has ten seconds, and all other checks take half of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,14 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield Finding("ok", "configuration", str(config_path(arguments) or "defaults"))
     yield from _exposure(config)
     yield from _data_dir(config.data_dir)
+    yield _free_disk(config)
     yield _encryption(config)
     yield _open_files(config)
     ours = _served_ports(config.data_dir)
     yield _port("data port", config.listen.host, config.listen.port, ours)
     yield _port("admin port", config.admin.host, config.admin.port, ours)
     yield from _running(config.data_dir)
+    yield _verdict(config.data_dir)
     yield _memory()
     yield from _distribution()
 
@@ -149,11 +152,8 @@ def _exposure(config: Config) -> Iterator[Finding]:
 
 
 def _data_dir(data_dir: Path) -> Iterator[Finding]:
-    place = data_dir if data_dir.exists() else data_dir.resolve().parent
-    while not place.exists():
-        place = place.parent
     try:
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".glassline-doctor-"):
+        with tempfile.NamedTemporaryFile(dir=_nearest(data_dir), prefix=".glassline-doctor-"):
             pass
     except OSError as error:
         yield Finding("error", "data directory", f"{data_dir}: not writable: {error.strerror}")
@@ -162,8 +162,25 @@ def _data_dir(data_dir: Path) -> Iterator[Finding]:
     yield Finding("ok", "data directory", f"{data_dir.resolve()}{note}")
     if data_dir.exists() and data_dir.stat().st_mode & 0o077:
         yield Finding("warning", "data directory", "others on this machine can read it: chmod 700")
-    free = shutil.disk_usage(place).free
-    yield Finding("ok" if free >= LEAST_FREE_BYTES else "warning", "free disk", size(free))
+
+
+def _nearest(data_dir: Path) -> Path:
+    """Return the directory, or the nearest above it that exists."""
+    place = data_dir.resolve()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _free_disk(config: Config) -> Finding:
+    place = _nearest(config.data_dir)
+    room = size(free_bytes(place))
+    if is_nearly_full(place):
+        policy = f"record.when_full ({config.record.when_full})"
+        return Finding("error", "free disk", f"{room}: full: {policy} decides about new requests; free some room")
+    if is_running_low(place):
+        return Finding("warning", "free disk", f"{room}: low: free some room, or keep less (retention)")
+    return Finding("ok", "free disk", room)
 
 
 def _open_files(config: Config) -> Finding:
@@ -176,11 +193,8 @@ def _open_files(config: Config) -> Finding:
 
 def _served_ports(data_dir: Path) -> set[int]:
     """Return the ports that the processes of this data directory say they listen on; empty: none do."""
-    try:
-        ports = json.loads((data_dir / "run" / "ports.json").read_bytes())
-        return {int(ports["data"]), int(ports["admin"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
+    ports = Ports.read(data_dir)
+    return {ports.data, ports.admin} if ports is not None else set()
 
 
 def _port(name: str, host: str, port: int, ours: Collection[int] = ()) -> Finding:
@@ -200,15 +214,30 @@ def _port(name: str, host: str, port: int, ours: Collection[int] = ()) -> Findin
 
 def _running(data_dir: Path) -> Iterator[Finding]:
     """Report the memory of the processes that serve this data directory, where the system tells it."""
-    try:
-        ports = json.loads((data_dir / "run" / "ports.json").read_bytes())
-        pid = int(ports["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    ports = Ports.read(data_dir)
+    if ports is None:
         return
-    family = [pid, *_children(pid)]
+    family = [ports.pid, *_children(ports.pid)]
     resident = [memory for process in family if (memory := _resident_bytes(process)) is not None]
     if resident:
         yield Finding("ok", "running", f"{len(resident)} processes, {size(sum(resident))} of memory")
+
+
+def _verdict(data_dir: Path) -> Finding:
+    """Return what the Glassline that serves this data directory says of itself."""
+    from proxy.admin.client import ask_verdict
+
+    levels: dict[str, Level] = {"ok": "ok", "degraded": "warning", "failing": "error"}
+    try:
+        told = ask_verdict(data_dir, timeout_s=VERDICT_WITHIN_S)
+    except (EnvironmentUnusable, StoreError) as error:
+        return Finding("error", "verdict", str(error))
+    if told is None:
+        if _served_ports(data_dir):
+            return Finding("error", "verdict", "what was ready here has ended without being stopped: read its log")
+        return Finding("ok", "verdict", "nothing runs here")
+    verdict, reasons = told
+    return Finding(levels[verdict], "verdict", ": ".join([verdict, *(["; ".join(reasons)] if reasons else [])]))
 
 
 def _children(pid: int) -> list[int]:

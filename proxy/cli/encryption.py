@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import secrets
 from collections.abc import Iterator
@@ -43,6 +42,7 @@ from proxy.failpoints import failpoint
 from proxy.files import write_whole
 from proxy.gates.keys import SNAPSHOT_PURPOSE
 from proxy.journal.quarantine import PURPOSE as QUARANTINE_PURPOSE
+from proxy.locks import take_lock
 from proxy.pepper import PURPOSE as PEPPER_PURPOSE
 from proxy.recorder.jobs import FOLDER as JOBS
 from proxy.store.backups import MANIFEST
@@ -93,12 +93,10 @@ def _alone(data_dir: Path) -> Iterator[None]:
         for name in LOCKS:
             path = data_dir / name
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            held.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise EnvironmentUnusable(f"{data_dir}: is in use: stop Glassline first") from None
+            lock = take_lock(path)
+            if lock is None:
+                raise EnvironmentUnusable(f"{data_dir}: is in use: stop Glassline first")
+            held.callback(os.close, lock)
         yield
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pydantic import ValidationError
-
 from proxy.admin.amounts import NANO, money
 from proxy.admin.client import Keys, open_keys
 from proxy.admin.keys import KeyRequest, StoredKey
+from proxy.cli.entries import list_entries, read_entry, show_new
 from proxy.cli.records import now_ms
 from proxy.cli.settings import open_settings
-from proxy.cli.table import Cell, Column, Screen, ago
-from proxy.cli.users import reasons
+from proxy.cli.table import Cell, Screen, ago
 from proxy.config import Budget, Config
 from proxy.errors import ClientError
 
@@ -32,13 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def create(keys: Keys, arguments: argparse.Namespace) -> None:
-    """Make a key; it alone goes to stdout, so that a script can take it."""
+    """Make a key."""
     made = keys.create(read_request(arguments))
-    if arguments.json:
-        Screen().line(made.model_dump_json())
-        return
-    print(f"key for {made.name}, shown once and never again:", file=sys.stderr)
-    Screen().line(made.key)
+    show_new(made, f"key for {made.name}", made.key, as_json=arguments.json)
 
 
 def read_request(arguments: argparse.Namespace) -> KeyRequest:
@@ -50,10 +44,7 @@ def read_request(arguments: argparse.Namespace) -> KeyRequest:
         "budgets": [{**read_budget(text), "unbounded": arguments.unbounded} for text in arguments.budget],
         "rate_limits": {"requests_per_minute": arguments.rpm},
     }
-    try:
-        return KeyRequest.model_validate(wanted)
-    except ValidationError as error:
-        raise ClientError(reasons(error)) from None
+    return read_entry(KeyRequest, wanted)
 
 
 def read_budget(text: str) -> dict[str, str]:
@@ -73,18 +64,14 @@ def revoke(keys: Keys, arguments: argparse.Namespace) -> None:
 
 def list_keys(keys: Keys, config: Config, arguments: argparse.Namespace) -> None:
     """List the keys made at run time, and the names of those in the configuration."""
-    stored, screen, now = keys.all(), Screen(), now_ms()
-    if arguments.json:
-        for key in stored:
-            screen.line(key.model_dump_json())
-        return
-    columns = [Column(title) for title in ("NAME", "KEY", "STATE", "CREATED", "BUDGETS", "MODELS", "UPSTREAMS", "RPM")]
+    stored, now = keys.all(), now_ms()
+    titles = ("NAME", "KEY", "STATE", "CREATED", "BUDGETS", "MODELS", "UPSTREAMS", "RPM")
     configured = [
         [key.name, "", "configured", "", _budgets(key.budgets), *_scope(key.models, key.upstreams), ""]
         for key in config.keys
     ]
-    screen.table(columns, [*(_cells(key, now) for key in stored), *configured])
-    if config.keys and not stored:
+    list_entries(stored, titles, lambda key: _cells(key, now), as_json=arguments.json, others=configured)
+    if config.keys and not stored and not arguments.json:
         print("no key was created at run time", file=sys.stderr)
 
 

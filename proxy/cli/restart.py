@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import fcntl
-import json
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Final
 
 from proxy.cli.settings import load_data_dir
 from proxy.cli.table import Screen
+from proxy.data_dir import LOCK
 from proxy.errors import EnvironmentUnusable
+from proxy.locks import is_held
+from proxy.ports import Ports, ports_file
+from proxy.signals import RESTART
+from proxy.succession import refusal_file
 
 _WITHIN_S: Final = 120.0
 """A rehearsal and a start take seconds; this is for a machine that is very busy."""
@@ -21,13 +23,13 @@ _WITHIN_S: Final = 120.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Send SIGUSR2 and wait; 1 when the running one stays."""
-    run_dir = load_data_dir(arguments) / "run"
-    ports, refusal = run_dir / "ports.json", run_dir / "restart-refused"
-    pid = _running(ports)
+    data_dir = load_data_dir(arguments)
+    pid = _running(data_dir)
+    ports, refusal = ports_file(data_dir), refusal_file(data_dir)
     refusal.unlink(missing_ok=True)
     before = ports.stat().st_ino
     try:
-        os.kill(pid, signal.SIGUSR2)
+        os.kill(pid, RESTART)
     except (ProcessLookupError, PermissionError) as error:
         raise EnvironmentUnusable(f"process {pid}: {error.strerror}") from error
     deadline = time.monotonic() + _WITHIN_S
@@ -43,24 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 1
 
 
-def _running(ports: Path) -> int:
-    data_dir = ports.parent.parent
-    try:
-        pid = int(json.loads(ports.read_bytes())["pid"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EnvironmentUnusable(f"{data_dir}: no glassline serve runs here") from error
+def _running(data_dir: Path) -> int:
+    ports = Ports.read(data_dir)
     # A serve that was killed leaves its file, and its pid may by now be anybody's, whom the signal would end.
-    if not _is_served(data_dir):
+    if ports is None or not _is_served(data_dir):
         raise EnvironmentUnusable(f"{data_dir}: no glassline serve runs here")
-    return pid
+    return ports.pid
 
 
 def _is_served(data_dir: Path) -> bool:
     try:
-        with (data_dir / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return is_held(data_dir / LOCK)
     except OSError:
         return False
-    return False

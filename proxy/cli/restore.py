@@ -7,7 +7,6 @@ its records say what they cost: nobody else can say any more whether those reque
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import shutil
 import tarfile
@@ -17,7 +16,9 @@ from pathlib import Path
 
 from proxy.cli.settings import key_file, load_data_dir
 from proxy.cli.table import Screen, size
+from proxy.data_dir import LOCK
 from proxy.errors import EnvironmentUnusable, StoreError
+from proxy.locks import take_lock
 
 _OWNER = "restored"
 """Of reservations that were open: no writer of this machine's life has that name."""
@@ -44,12 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _lock(data_dir: Path) -> int:
     """Take the lock of a running Glassline. Raises EnvironmentUnusable: one runs."""
-    lock = os.open(data_dir / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise EnvironmentUnusable(f"{data_dir}: a Glassline runs here: stop it first") from None
+    lock = take_lock(data_dir / LOCK)
+    if lock is None:
+        raise EnvironmentUnusable(f"{data_dir}: a Glassline runs here: stop it first")
     return lock
 
 

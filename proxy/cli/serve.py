@@ -15,7 +15,8 @@ from proxy.cli.settings import load_settings
 if TYPE_CHECKING:
     from proxy.config import Config
 
-_PROCESSES: Final = ("proxy.gateway.process", "proxy.ledger.process", "proxy.recorder", "proxy.admin.server")
+PROCESSES: Final = ("proxy.gateway.process", "proxy.ledger.process", "proxy.recorder", "proxy.admin.server")
+"""What the children are; each loads its own."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,11 +24,13 @@ def run(arguments: argparse.Namespace) -> int:
     config = _load(arguments)
     failpoints.arm(os.environ)
     failpoints.check_unexposed({host: is_loopback(host) for host in (config.listen.host, config.admin.host)})
+    from proxy.succession import check_rehearsal
     from proxy.supervisor import serve
 
     if arguments.dry_run:
-        for process in _PROCESSES:
+        for process in PROCESSES:
             import_module(process)
+        check_rehearsal(config, os.environ)
         return 0
     again = [sys.executable, *sys.orig_argv[1:]]
     return serve(config, log_format=arguments.log_format, reload=lambda: _load(arguments), again=again)

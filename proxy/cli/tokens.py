@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
-
-from pydantic import ValidationError
 
 from proxy.admin.client import Tokens, open_tokens
 from proxy.admin.tokens import StoredToken, TokenRequest
+from proxy.cli.entries import list_entries, read_entry, show_new
 from proxy.cli.records import now_ms
 from proxy.cli.settings import load_settings
-from proxy.cli.table import Cell, Column, Screen, ago
-from proxy.cli.users import reasons
-from proxy.errors import ClientError
+from proxy.cli.table import Cell, Screen, ago
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,28 +27,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def create(tokens: Tokens, arguments: argparse.Namespace) -> None:
-    """Make a token; it alone goes to stdout, so that a script can take it."""
+    """Make a token."""
     wanted = {"name": arguments.name, "role": arguments.role, "expires": arguments.expires}
-    try:
-        made = tokens.create(TokenRequest.model_validate(wanted))
-    except ValidationError as error:
-        raise ClientError(reasons(error)) from None
-    if arguments.json:
-        Screen().line(made.model_dump_json())
-        return
-    print(f"token {made.name} with the role {made.role}, shown once and never again:", file=sys.stderr)
-    Screen().line(made.token)
+    made = tokens.create(read_entry(TokenRequest, wanted))
+    show_new(made, f"token {made.name} with the role {made.role}", made.token, as_json=arguments.json)
 
 
 def list_tokens(tokens: Tokens, arguments: argparse.Namespace) -> None:
     """List the tokens."""
-    stored, screen, now = tokens.all(), Screen(), now_ms()
-    if arguments.json:
-        for token in stored:
-            screen.line(token.model_dump_json())
-        return
+    now = now_ms()
     titles = ("NAME", "TOKEN", "ROLE", "STATE", "CREATED", "BY", "LAST USED")
-    screen.table([Column(title) for title in titles], [_cells(token, now) for token in stored])
+    list_entries(tokens.all(), titles, lambda token: _cells(token, now), as_json=arguments.json)
 
 
 def _cells(token: StoredToken, now: int) -> list[Cell | str]:

@@ -6,13 +6,14 @@ import argparse
 import getpass
 import sys
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 
 from proxy.admin.client import Users, open_users
-from proxy.admin.users import UserChange, UserRequest
+from proxy.admin.users import StoredUser, UserChange, UserRequest
+from proxy.cli.entries import list_entries, read_entry
 from proxy.cli.records import now_ms
 from proxy.cli.settings import load_settings
-from proxy.cli.table import Column, Screen, ago
+from proxy.cli.table import Screen, ago
 from proxy.errors import ClientError
 
 
@@ -33,15 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
 def change(users: Users, arguments: argparse.Namespace) -> None:
     """Make a user, or change one."""
     name, action = arguments.name, arguments.action
-    try:
-        if action == "add":
-            changed = users.add(UserRequest(name=name, role=arguments.role, password=read_password()))
-        elif action == "role":
-            changed = users.change(name, UserChange(role=arguments.role))
-        else:
-            changed = users.change(name, UserChange(password=read_password()))
-    except ValidationError as error:
-        raise ClientError(reasons(error)) from None
+    if action == "add":
+        wanted = {"name": name, "role": arguments.role, "password": read_password()}
+        changed = users.add(read_entry(UserRequest, wanted))
+    elif action == "role":
+        changed = users.change(name, read_entry(UserChange, {"role": arguments.role}))
+    else:
+        changed = users.change(name, read_entry(UserChange, {"password": read_password()}))
     done = {"add": "can log in", "role": "has another role", "passwd": "has another password"}[action]
     Screen().line(f"{changed.name} ({changed.role}) {done}")
 
@@ -58,19 +57,9 @@ def read_password() -> SecretStr:
 
 def list_users(users: Users, arguments: argparse.Namespace) -> None:
     """List the users."""
-    screen, now = Screen(), now_ms()
-    found = users.all()
-    if arguments.json:
-        for user in found:
-            screen.line(user.model_dump_json())
-        return
-    rows = [[user.name, user.role, ago(user.created_ms, now), ago(user.changed_ms, now)] for user in found]
-    screen.table([Column(title) for title in ("NAME", "ROLE", "CREATED", "CHANGED")], rows)
+    now = now_ms()
 
+    def cells(user: StoredUser) -> list[str]:
+        return [user.name, user.role, ago(user.created_ms, now), ago(user.changed_ms, now)]
 
-def reasons(error: ValidationError) -> str:
-    """Return what is wrong, one reason after the other, without the values."""
-    items = error.errors(include_url=False, include_input=False, include_context=False)
-    return "; ".join(
-        f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in items
-    )
+    list_entries(users.all(), ("NAME", "ROLE", "CREATED", "CHANGED"), cells, as_json=arguments.json)

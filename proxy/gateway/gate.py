@@ -186,6 +186,10 @@ class Gate:
         """Say whether the messages of a session must be read before they may go."""
         return self._has_shared_budgets or (policy is not None and bool(policy.models or policy.budgets))
 
+    def session_is_budgeted(self, policy: KeyPolicy | None) -> bool:
+        """Say whether a session may come to use a model that a budget applies to."""
+        return self._has_shared_budgets or (policy is not None and bool(policy.budgets))
+
     def cover(
         self,
         exchange: str,
@@ -255,16 +259,19 @@ class Gate:
         body: bytes | None,
         peek: Peek | None,
         now_ms: int,
+        is_session: bool = False,
     ) -> Reserve | None:
         """Return what to ask of the ledger; None: no budget and no shared limit applies.
 
-        A method that spends nothing counts for rates alone.
+        A method that spends nothing counts for rates alone. `is_session`: its messages may name models to which
+        other budgets apply.
         """
         model = peek.model if peek is not None else None
         trusted = user if policy is not None and policy.trust_identity else None
         lines = self._budgets.lines(policy, trusted, model, now_ms) if _spends(route, method) else ()
         rates = policy.rates if policy is not None else ()
-        if not lines and not rates:
+        is_session = is_session and self.session_is_budgeted(policy)
+        if not lines and not rates and not is_session:
             return None
         hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else Unseen()
         return Reserve(
@@ -291,6 +298,7 @@ class Gate:
             tool_calls=hidden.tool_calls,
             speed=peek.speed if peek is not None else None,
             units=peek.units if peek is not None else (),
+            is_session=is_session,
         )
 
     def balance_lines(self, policy: KeyPolicy | None, now_ms: int) -> tuple[BudgetLine, ...]:

@@ -33,6 +33,7 @@ from proxy.failpoints import failpoint
 from proxy.gates.budgets import Budgets, shared_templates
 from proxy.gates.keys import SNAPSHOT_PURPOSE, DynamicKey, KeyRing, decode_snapshot
 from proxy.gateway.client import ClientConnection
+from proxy.gateway.door import TlsPort
 from proxy.gateway.gate import Gate
 from proxy.gateway.routing import Router, build_targets
 from proxy.gateway.service import LAST_REQUEST_S, Gateway
@@ -97,7 +98,7 @@ class GatewayProcess:
         self._drain_until: float | None = None
         self._cut_until: float | None = None
         self._listeners: list[socket.socket] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsPort] = []
         self._tls: ssl.SSLContext | None = None
         self._stats = stats
         self.journal = JournalWriter(data_dir / "journal", role)
@@ -145,18 +146,7 @@ class GatewayProcess:
         self.ledger.start()
         self._tls = _server_tls(self._config)
         self._listeners = listeners
-        handshake_s = self._config.timeouts.header if self._tls is not None else None
-        self._servers = [
-            await loop.create_server(
-                self._connection,
-                sock=listener,
-                ssl=self._tls,
-                ssl_handshake_timeout=handshake_s,
-                backlog=BACKLOG,
-                start_serving=True,
-            )
-            for listener in listeners
-        ]
+        self._servers = [await self._serve_at(listener) for listener in listeners]
         gateway.start()
         gateway.publish()
         with contextlib.suppress(TimeoutError):
@@ -176,6 +166,11 @@ class GatewayProcess:
         await self.ledger.close()
         gateway.publish()
         self.journal.close()
+
+    async def _serve_at(self, listener: socket.socket) -> asyncio.Server | TlsPort:
+        if self._tls is not None:
+            return TlsPort(self.gateway, listener, self._tls, self._config.timeouts.header)
+        return await self._loop.create_server(self._connection, sock=listener, backlog=BACKLOG, start_serving=True)
 
     def _connection(self) -> ClientConnection:
         return ClientConnection(self.gateway)

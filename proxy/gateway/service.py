@@ -182,6 +182,13 @@ class Gateway:
             return refusal
         return Refusal("too_many_failures", 429, "Too many wrong API keys.", retry_after_ms=int(wait_s * 1000))
 
+    def enters(self, client: ClientConnection, address: str) -> bool:
+        """Say whether there is a place for a connection that cannot be spoken to yet; it counts from now on."""
+        if self.crowd.enter(client, address) is None:
+            return True
+        self._shed += 1
+        return False
+
     def turn_away(self, client: ClientConnection, reached: TooMany) -> None:
         """Answer a connection that is one too many, and close it."""
         self._shed += 1

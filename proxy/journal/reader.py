@@ -11,7 +11,6 @@ Whatever the bytes are: frames before the damage are delivered, nothing raises, 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from proxy.encryption import FrameCipher, vault
 from proxy.journal.frames import CRC, HEADER_SIZE, MAGIC, MAX_PAYLOAD, PREFIX, SEALED_VERSION, VERSION, FrameKind
 from proxy.journal.quarantine import Quarantine
 from proxy.journal.unsafe import unsafe_marker
+from proxy.locks import is_held
 
 CHUNK_BYTES: Final = 256 * 1024
 """One read: about a hundred small exchanges."""
@@ -358,17 +358,7 @@ def is_lock_free(directory: Path, writer: str) -> bool:
     Ask only about one that has a segment: it held its lock before it created that, so that this probe can never be in
     the way of a writer that is about to take it.
     """
-    try:
-        lock = os.open(_lock_path(directory, writer), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
-    return True
+    return not is_held(_lock_path(directory, writer))
 
 
 def _lock_path(directory: Path, writer: str) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import time
@@ -26,6 +25,7 @@ from proxy.errors import EnvironmentUnusable, JournalUnavailable
 from proxy.failpoints import failpoint
 from proxy.journal.frames import HEADER_SIZE, FrameKind, Lost, frame, join_payload
 from proxy.journal.unsafe import Surroundings, mark_unsafe, survey, unsafe_marker
+from proxy.locks import take_lock
 from proxy.records import Begin, End
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -73,8 +73,7 @@ class JournalWriter:
         self._cipher = keys.frames(self.name) if keys is not None else None
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = os.open(directory / f"{self.name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = _lock(directory / f"{self.name}.lock")
             self._open_segment()
         except (OSError, JournalUnavailable) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -218,6 +217,13 @@ class JournalWriter:
         self._segment_number += 1
         header = _ENCODER.encode({"writer": self.name, "pid": os.getpid(), "format": 1})
         self._write(frame(FrameKind.OPEN, 0, join_payload(header, b""), self._cipher))
+
+
+def _lock(path: Path) -> int:
+    lock = take_lock(path)
+    if lock is None:
+        raise JournalUnavailable("another process writes it")
+    return lock
 
 
 def _sync_and_close(files: list[int], directory: Path | None) -> None:

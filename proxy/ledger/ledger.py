@@ -10,7 +10,6 @@ is spent nevertheless, and counted as overrun where it passes the limit.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -33,6 +32,7 @@ from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts
 from proxy.ledger.demand import Demand, Priced, bounded_cost, demand, is_near, most_tokens, next_cover
 from proxy.ledger.limits import Limiter
 from proxy.ledger.sessions import Sessions
+from proxy.locks import take_lock
 from proxy.migrations import migrate
 from proxy.reservations import (
     Account,
@@ -222,7 +222,7 @@ class Ledger:
         need = need.with_room(_tightest_room(rows))
         if (refused := self._short(request, need, rows)) is not None:
             return refused
-        remaining = self._hold(request, need, rows, now_ms) if rows else None
+        remaining = self._hold(request, need, rows, now_ms) if rows or request.is_session else None
         if request.rates:
             self._limiter.charge(request.exchange, request.rates, request.input_bytes, now)
         return Granted(request.ticket, min(need.nano_usd, MAX_AMOUNT) if rows else 0, need.output_tokens, remaining)
@@ -256,7 +256,7 @@ class Ledger:
         return self._accounts.refused(request.ticket, min(tight, key=lambda row: row.room_nano_usd), need.nano_usd)
 
     def _hold(self, request: Reserve, need: Demand, rows: Sequence[AccountRow], now_ms: int) -> int | None:
-        nano_usd = min(need.nano_usd, MAX_AMOUNT)
+        nano_usd = min(need.nano_usd, MAX_AMOUNT) if rows else 0
         self._connection.execute(
             "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -417,14 +417,11 @@ def _is_full(error: Exception) -> bool:
 
 def _lock(path: Path) -> int:
     try:
-        lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        lock = take_lock(path)
     except OSError as error:
         raise StoreError(f"{path.name}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise StoreError(f"{path.name}: another ledger is running") from error
+    if lock is None:
+        raise StoreError(f"{path.name}: another ledger is running")
     return lock
 
 

@@ -76,6 +76,8 @@ class Sessions:
             unknown = next(model for (model, _), each in zip(message.models, found, strict=True) if each is None)
             return Refused(message.ticket, "unpriced", unknown or "")
         held, standing = self._held(message.exchange)
+        if held is None:  # settled or given back, while this message was on its way
+            return Refused(message.ticket, "budget", "")
         rows = self._rows(message, standing, now_ms)
         if not rows:
             return Granted(message.ticket, 0, None, None)
@@ -90,7 +92,7 @@ class Sessions:
         rooms = [row.room_nano_usd for row in rows if row.is_hard]
         holds_whole = whole == least or (has_room and is_near(whole - held, min(rooms, default=None)))
         nano_usd = min(whole if holds_whole else least, MAX_AMOUNT)
-        self._hold(message, rows, standing, held, nano_usd, now_ms)
+        self._hold(message.exchange, rows, standing, held, nano_usd, now_ms)
         covered = None if holds_whole else message.output_tokens
         after = [self._accounts.by_id(row.id) for row in rows]
         return Granted(
@@ -124,11 +126,11 @@ class Sessions:
             return cost.nano_usd
         return max((bounded_cost(each, usage.input_tokens or 0, usage.output_tokens or 0) for each in rates), default=0)
 
-    def _held(self, exchange: str) -> tuple[int, frozenset[int]]:
-        """Return what is held for a session, and in which accounts."""
+    def _held(self, exchange: str) -> tuple[int | None, frozenset[int]]:
+        """Return what is held for a session, and in which accounts; None: it has no reservation."""
         found = self._connection.execute("SELECT nano_usd FROM reservations WHERE exchange = ?", (exchange,)).fetchone()
         accounts = self._connection.execute("SELECT account FROM reservation_lines WHERE exchange = ?", (exchange,))
-        return (0 if found is None else int(found[0])), frozenset(int(account) for (account,) in accounts)
+        return (None if found is None else int(found[0])), frozenset(int(account) for (account,) in accounts)
 
     def _rows(self, message: Cover, standing: frozenset[int], now_ms: int) -> list[AccountRow]:
         named = {row.id: row for row in (self._accounts.open(line, now_ms) for line in message.lines)}
@@ -147,33 +149,18 @@ class Sessions:
 
     def _hold(
         self,
-        message: Cover,
+        exchange: str,
         rows: Sequence[AccountRow],
         standing: frozenset[int],
         held: int,
         nano_usd: int,
         now_ms: int,
     ) -> None:
-        self._connection.execute(
-            "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, NULL, ?, NULL, ?)"
-            " ON CONFLICT (exchange) DO UPDATE SET nano_usd = excluded.nano_usd",
-            (
-                message.exchange,
-                message.owner,
-                now_ms,
-                nano_usd,
-                message.models[0][0] if message.models else None,
-                message.provider,
-                _count(message.input_tokens),
-                _count(message.output_tokens),
-            ),
-        )
+        self._connection.execute("UPDATE reservations SET nano_usd = ? WHERE exchange = ?", (nano_usd, exchange))
         for row in rows:
             more = nano_usd - held if row.id in standing else nano_usd
             if more and not self._accounts.hold(row.id, more):
                 raise StoreError("an account changed within a transaction")
             if row.id not in standing:
                 end_ms = self._accounts.bucket_of(row, now_ms)
-                self._connection.execute(
-                    "INSERT INTO reservation_lines VALUES (?, ?, ?)", (message.exchange, row.id, end_ms)
-                )
+                self._connection.execute("INSERT INTO reservation_lines VALUES (?, ?, ?)", (exchange, row.id, end_ms))

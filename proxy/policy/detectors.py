@@ -4,6 +4,9 @@ A detector yields spans and may be wrong in one direction only with care: what i
 record. So numbers count only with a checksum (cards, IBANs) or with the marks of their kind (a `+` before a phone
 number, dots or colons inside an address). Every built-in pattern takes time linear in the text: its repetitions are
 bounded, and no two of them can share the same characters.
+
+Most texts hold nothing, so each detector first looks for what a find cannot do without and is quick to find: a run of
+digits, a colon, a word.
 """
 
 from __future__ import annotations
@@ -51,18 +54,42 @@ _SAID: Final = re.compile(
     re.IGNORECASE,
 )
 """A national number is one when the text says so: without a word before it, it is any number."""
+_SIX_DIGITS: Final = re.compile(rf"\d(?:{_GAP}\d){{5,}}+")
+_MARKS_BEFORE: Final = 16
+_WORDS_BEFORE: Final = 80
+"""Longer than anything that the patterns read before the digits."""
+_ANNOUNCING: Final = ("tel", "t\u00e9l", "phone", "mobil", "handy", "cell", "fax", "whatsapp", "call")
+"""One of them stands in whatever `_SAID` matches."""
 
 
 def find_phones(text: str) -> Iterator[Span]:
     """Yield phone numbers: international, North American with separators, and any that a word announces."""
-    for match in _PHONES.finditer(text):
-        yield match.span()
-    for match in _SAID.finditer(text):
-        yield match.span(1)
+    for start, end in _around_digits(text, _MARKS_BEFORE):
+        for match in _PHONES.finditer(text, start, end):
+            yield match.span()
+    folded = text.casefold()
+    if any(word in folded for word in _ANNOUNCING):
+        for start, end in _around_digits(text, _WORDS_BEFORE):
+            for match in _SAID.finditer(text, start, end):
+                yield match.span(1)
+
+
+def _around_digits(text: str, before: int) -> Iterator[Span]:
+    """Yield the stretches in which a number may stand, with so many letters before it."""
+    start = reach = -1
+    for run in _SIX_DIGITS.finditer(text):
+        if start >= 0 and run.start() - before > reach:
+            yield start, reach
+            start = -1
+        start = max(0, run.start() - before) if start < 0 else start
+        reach = run.end() + 1
+    if start >= 0:
+        yield start, reach
 
 
 # --- cards -------------------------------------------------------------------------------------------------------------
 
+_THIRTEEN_DIGITS: Final = re.compile(r"\d(?:[ \-\u00a0]?\d){12}")
 _DIGITS: Final = re.compile(r"(?<![\d.])\d(?:[ \-\u00a0]?\d){12,}+")
 _ISSUERS: Final = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
@@ -80,6 +107,8 @@ def find_cards(text: str) -> Iterator[Span]:
 
     Of a longer run of digits in groups, those groups that are one.
     """
+    if not _THIRTEEN_DIGITS.search(text):
+        return
     for run in _DIGITS.finditer(text):
         places = [run.start() + at for at, letter in enumerate(run[0]) if letter.isdigit()]
         edges = [at for at in range(1, len(places)) if places[at] != places[at - 1] + 1]
@@ -104,7 +133,8 @@ def _luhn(digits: str) -> int:
 
 # --- IBAN --------------------------------------------------------------------------------------------------------------
 
-_IBAN: Final = re.compile(r"(?<![^\W_])[A-Z]{2}\d\d(?=[ -]?[A-Z0-9])", re.IGNORECASE)
+_IBAN: Final = re.compile(r"\d\d(?<=[A-Za-z]{2}\d\d)(?<![^\W_][A-Za-z]{2}\d\d)(?=[ -]?[A-Za-z0-9])")
+"""From its check digits on: letters are everywhere."""
 _LENGTHS: Final = {
     text[:2]: int(text[2:])
     for text in [
@@ -205,11 +235,12 @@ _LENGTHS: Final = {
 def find_ibans(text: str) -> Iterator[Span]:
     """Yield IBANs: of a country that has them, of its length, with the right check digits; spaces and hyphens allowed."""
     for match in _IBAN.finditer(text):
-        length = _LENGTHS.get(match[0][:2].upper())
+        first = match.start() - 2
+        length = _LENGTHS.get(text[first : first + 2].upper())
         if length is None:
             continue
-        letters, at = "", match.start()
-        while len(letters) < length and at < len(text) and at - match.start() < 2 * length:
+        letters, at = "", first
+        while len(letters) < length and at < len(text) and at - first < 2 * length:
             if text[at].isascii() and text[at].isalnum():
                 letters += text[at]
             elif text[at] not in " -\u00a0":
@@ -217,7 +248,7 @@ def find_ibans(text: str) -> Iterator[Span]:
             at += 1
         follows = text[at : at + 1]
         if len(letters) == length and not follows.isalnum() and _has_check_digits(letters):
-            yield match.start(), at
+            yield first, at
 
 
 def _has_check_digits(iban: str) -> bool:
@@ -232,14 +263,19 @@ _IPV4: Final = re.compile(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w|\.\d)", 
 _IPV6: Final = re.compile(
     r"(?<![\w:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{3,39}+(?:\.\d{1,3}){0,3}(?![\w:])"
 )
+_THREE_DOTS: Final = re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d")
+_TWO_COLONS: Final = re.compile(r":[0-9A-Fa-f]{0,4}:")
 _UNICAST: Final = 0x2000 << 112
 _TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def find_ips(text: str) -> Iterator[Span]:
     """Yield IPv4 and IPv6 addresses."""
-    for match in _IPV4.finditer(text):
-        yield match.span()
+    if _THREE_DOTS.search(text):
+        for match in _IPV4.finditer(text):
+            yield match.span()
+    if not _TWO_COLONS.search(text):
+        return
     for match in _IPV6.finditer(text):
         found = match[0].rstrip(":") if not match[0].endswith("::") else match[0]
         if sum(map(bool, re.split("[:.]", found))) >= 2 or found == "::1":
@@ -283,6 +319,44 @@ _CARRIED: Final = re.compile(
     re.IGNORECASE,
 )
 """Secrets that only what stands before them gives away."""
+_BEGINNINGS: Final = (
+    *(
+        "sk-",
+        "gl-",
+        "AIza",
+        "ya29.",
+        "AQ.",
+        "ABSK",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "xox",
+    ),
+    *("AKIA", "ASIA", "AROA", "AIDA", "AGPA", "ANPA", "ANVA", "ABIA", "ACCA", "xapp-", "dop_v1_", "SG.", "pypi-"),
+    *(f"{name}{mark}" for name in ("hf", "gsk", "npm", "r8", "nvapi", "fw", "csk") for mark in "_-"),
+    *("xai", "pplx", "tgp", "dapi", "sk_", "rk_", "pk_", "whsec_", "ek_", "ephemeral_", "eyJ", "-----BEGIN "),
+)
+"""One of them begins whatever `_KEYS` matches."""
+_CARRIERS: Final = (
+    *("bearer", "basic", "password", "passwd"),
+    *(
+        mark.join(words)
+        for words in (
+            ("api", "key"),
+            ("secret", "key"),
+            ("secret", "access"),
+            ("access", "token"),
+            ("auth", "token"),
+            ("client", "secret"),
+        )
+        for mark in ("", "_", "-")
+    ),
+)
+"""One of them stands in whatever `_CARRIED` matches, but for passwords in addresses."""
 
 
 _NAME: Final = re.compile(
@@ -307,10 +381,17 @@ def announced_by(name: str) -> str:
 
 def find_keys(text: str) -> Iterator[Span]:
     """Yield keys and tokens: those with a known beginning, JSON Web Tokens, PEM blocks, and what a name announces."""
-    for match in _KEYS.finditer(text):
-        yield match.span()
-    for match in _CARRIED.finditer(text):
-        yield match.span(match.lastindex or 0)
+    for beginning in _BEGINNINGS:
+        at = text.find(beginning)
+        while at >= 0:
+            match = _KEYS.match(text, at)
+            if match:
+                yield match.span()
+            at = text.find(beginning, match.end() if match else at + 1)
+    folded = text.casefold()
+    if any(word in folded for word in _CARRIERS) or ("://" in folded and "@" in folded):
+        for found in _CARRIED.finditer(text):
+            yield found.span(found.lastindex or 0)
 
 
 BUILT_IN: Final[dict[str, tuple[str, Detector]]] = {

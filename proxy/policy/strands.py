@@ -3,19 +3,23 @@ r"""Strands: a text to look through, and where each of its characters stands in 
 What a document says is hidden in what it is written as: `\u0040` is an @, `%40` is one, and a stream says one sentence
 in forty events. A strand is the text as a reader would see it; whatever is found in it is known by its places in the
 document, so that it can be cut out there and everything else stays as it was.
+
+A strand is made of runs, one after the other. A run either stands for as many characters of the source, or is one
+character that an escape stands for.
 """
 
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 _PAIR: Final = r"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _JSON: Final = rf"\\(?:{_PAIR}|u[0-9a-fA-F]{{4}}|[\"\\/bfnrt])"
 _JSON_ESCAPE: Final = re.compile(f"(?P<json>{_JSON})")
-_LONGEST_ESCAPE: Final = 12
+_PAIR_LETTERS: Final = 12
 _SIMPLE: Final = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _NEXT: Final = "%[89abAB][0-9a-fA-F]"
 _PERCENT: Final = (
@@ -27,142 +31,150 @@ _ANY_ESCAPE: Final = re.compile(f"(?P<json>{_JSON})|(?P<percent>{_PERCENT})|(?P<
 """Each of one character, so that nothing beside a find is cut out with it."""
 DEPTH: Final = 4
 """How often escapes are undone inside escapes: JSON in a string in a string in a string."""
-
-
-class Run(NamedTuple):
-    """A stretch of a strand."""
-
-    at: int
-    """Where it begins in the strand."""
-    length: int
-    place: int
-    """Where it begins in what the strand was made of."""
-    width: int
-    """Characters there; `length` when each stands for itself, else all of them stand for the whole."""
+_NUMBERS: Final = "I"
+"""Four bytes for each place of a run: no document is longer than what is looked through."""
 
 
 class Strand:
-    """A text made of stretches of a document, or of another strand."""
+    """A text made of stretches of another one, its source; without a source it is the document."""
 
-    __slots__ = ("_source", "_starts", "runs", "text")
+    __slots__ = ("_ats", "_places", "_widths", "level", "source", "text")
 
-    def __init__(self, text: str, runs: list[Run], source: Strand | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        ats: Sequence[int],
+        places: Sequence[int],
+        widths: Sequence[int],
+        source: Strand | None,
+        level: int,
+    ) -> None:
         self.text = text
-        self.runs = runs
-        self._starts = [run.at for run in runs]
-        self._source = source
+        self.source = source
+        self.level = level
+        """In how many strings of JSON it stands: so often a quote in it has to be escaped."""
+        self._ats = ats
+        self._places = places
+        self._widths = widths
 
     @classmethod
-    def plain(cls, document: str, start: int, end: int) -> Strand:
-        """Return a stretch of a document as it stands."""
-        return cls(document[start:end], [Run(0, end - start, start, end - start)])
+    def document(cls, text: str) -> Strand:
+        """Return a document as it stands."""
+        return cls(text, (0,), (0,), (len(text),), None, 0)
 
-    @classmethod
-    def joined(cls, strands: Iterable[Strand]) -> Strand:
-        """Return strands that are made of a document as one."""
-        runs: list[Run] = []
-        texts: list[str] = []
-        at = 0
-        for strand in strands:
-            runs.extend(run._replace(at=at + run.at) for run in strand.runs)
-            texts.append(strand.text)
-            at += len(strand.text)
-        return cls("".join(texts), runs)
+    def part(self, start: int, end: int) -> Strand:
+        """Return a stretch of this strand as it stands."""
+        return Strand(self.text[start:end], (0,), (start,), (end - start,), self, self.level)
 
-    def places(self, start: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield the places of the document that say the characters from `start` to `end`."""
-        for index in range(max(0, bisect_right(self._starts, start) - 1), len(self.runs)):
-            run = self.runs[index]
-            if run.at >= end:
-                return
-            if run.at + run.length <= start:
-                continue
-            if run.length == run.width:
-                first, last = max(start, run.at) - run.at, min(end, run.at + run.length) - run.at
-                found = (run.place + first, run.place + last)
-            else:
-                found = (run.place, run.place + run.width)
-            if self._source is None:
-                yield found
-            else:
-                yield from self._source.places(*found)
+    def string(self, start: int, end: int) -> Strand:
+        """Return what a string of JSON says that stands between the quotes at these places."""
+        raw = self.text[start:end]
+        if "\\" not in raw:
+            return Strand(raw, (0,), (start,), (end - start,), self, self.level + 1)
+        return self.joined([(start, end)], is_json=True)
 
-    def readings(self, depth: int = DEPTH) -> Iterator[Strand]:
-        """Yield this strand, and what it says when its escapes are undone, again and again.
+    def joined(self, spans: Iterable[tuple[int, int]], *, is_json: bool) -> Strand:
+        """Return stretches as one text; `is_json`: what the strings of JSON say that stand there."""
+        runs = _Runs()
+        for start, end in spans:
+            raw = self.text[start:end]
+            if is_json and "\\" in raw:
+                runs.add_undone(raw, start, _JSON_ESCAPE)
+            elif raw:
+                runs.add(raw, start, end - start)
+        return runs.strand(self, self.level + is_json)
+
+    def undone(self) -> Strand | None:
+        """Return what this strand says without its escapes, of whatever notation. None: it has none.
 
         All notations at once: one after the other, in every order, a hostile text would be read a hundred times.
         """
-        yield self
-        if depth and any(mark in self.text for mark in "\\%&"):
-            undone = self._undone(_ANY_ESCAPE)
-            if undone is not None:
-                yield from undone.readings(depth - 1)
-
-    def between(self, start: int, end: int) -> Strand:
-        """Return a stretch of this strand, which is made of a document."""
-        runs = []
-        for run in self.runs:
-            first, last = max(start, run.at), min(end, run.at + run.length)
-            if first < last:
-                is_plain = run.length == run.width
-                place = run.place + first - run.at if is_plain else run.place
-                runs.append(Run(first - start, last - first, place, last - first if is_plain else run.width))
-        return Strand(self.text[start:end], runs)
-
-    def named(self, name: str) -> Strand:
-        """Return this strand with words before it that are not to be cut out."""
-        return Strand(name + self.text, [run._replace(at=run.at + len(name)) for run in self.runs], self._source)
-
-    def without_escapes(self) -> Strand:
-        """Return what a string of JSON says; this strand is one stretch of a document."""
-        undone = self._undone(_JSON_ESCAPE) if "\\" in self.text else None
-        if undone is None:
-            return self
-        [stretch] = self.runs
-        return Strand(undone.text, [run._replace(place=run.place + stretch.place) for run in undone.runs])
-
-    def without_half_escapes(self, start: int, end: int) -> tuple[int, int]:
-        """Return the stretch without an escape that begins before it or ends behind it: half of one cannot be cut out."""
-        first, last = self._escape_around(start), self._escape_around(end)
-        return first.end() if first else start, last.start() if last else end
-
-    def _escape_around(self, at: int) -> re.Match[str] | None:
-        start = self.text.rfind("\\", max(0, at - _LONGEST_ESCAPE + 1), at)
-        if start < 0:
+        if not any(mark in self.text for mark in "\\%&") or not _ANY_ESCAPE.search(self.text):
             return None
-        first = start
-        while first > 0 and self.text[first - 1] == "\\":
-            first -= 1
-        if (start - first) % 2:
-            return None  # the second half of an escape itself
-        match = _JSON_ESCAPE.match(self.text, start)
-        return match if match and match.end() > at else None
+        runs = _Runs()
+        runs.add_undone(self.text, 0, _ANY_ESCAPE)
+        return runs.strand(self, self.level)
 
-    def _undone(self, pattern: re.Pattern[str]) -> Strand | None:
-        runs: list[Run] = []
-        texts: list[str] = []
-        at = last = 0
-        for match in pattern.finditer(self.text):
+    def places(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield the places of the document that say the characters from `start` to `end`."""
+        if self.source is None:
+            yield start, end
+            return
+        for index in range(max(0, bisect_right(self._ats, start) - 1), len(self._ats)):
+            at, place, width = self._ats[index], self._places[index], self._widths[index]
+            if at >= end:
+                return
+            if self._is_escape(index):
+                yield from self.source.places(place, place + width)
+            else:
+                yield from self.source.places(place + max(start - at, 0), place + min(end - at, width))
+
+    def shrink(self, start: int, end: int) -> tuple[int, int]:
+        """Return the stretch that says a stretch of the source, whose escapes this strand says undone.
+
+        An escape of JSON that begins before the stretch or ends behind it is left outside, for half of one cannot be
+        cut out; other escapes are taken in.
+        """
+        return self._boundary(start, is_end=False), self._boundary(end, is_end=True)
+
+    def origin(self, at: int) -> int:
+        """Return where in the source a character of this strand begins, which says all of the source."""
+        index = max(0, bisect_right(self._ats, at) - 1)
+        offset = at - self._ats[index]
+        if self._is_escape(index):
+            return self._places[index] + (self._widths[index] if offset else 0)
+        return self._places[index] + offset
+
+    def _boundary(self, place: int, *, is_end: bool) -> int:
+        index = max(0, bisect_right(self._places, place) - 1)
+        offset = place - self._places[index]
+        if not self._is_escape(index):
+            return self._ats[index] + offset
+        if offset in (0, self._widths[index]):
+            return self._ats[index] + bool(offset)
+        is_json = self.source is not None and self.source.text[self._places[index]] == "\\"
+        return self._ats[index] + (is_json is not is_end)
+
+    def _is_escape(self, index: int) -> bool:
+        following = self._ats[index + 1] if index + 1 < len(self._ats) else len(self.text)
+        return self._widths[index] != following - self._ats[index]
+
+
+class _Runs:
+    """A strand in the making."""
+
+    __slots__ = ("ats", "length", "places", "texts", "widths")
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.ats, self.places, self.widths = array(_NUMBERS), array(_NUMBERS), array(_NUMBERS)
+        self.length = 0
+
+    def add(self, text: str, place: int, width: int) -> None:
+        self.texts.append(text)
+        self.ats.append(self.length)
+        self.places.append(place)
+        self.widths.append(width)
+        self.length += len(text)
+
+    def add_undone(self, raw: str, place: int, pattern: re.Pattern[str]) -> None:
+        last = 0
+        for match in pattern.finditer(raw):
             said = _letter(match)
             if said is None:
                 continue
             start, end = match.span()
             if start > last:
-                runs.append(Run(at, start - last, last, start - last))
-                texts.append(self.text[last:start])
-                at += start - last
-            if said:
-                # One letter for several characters: a run of another length than its width, whatever the letter.
-                runs.append(Run(at, len(said), start, end - start))
-                texts.append(said)
-                at += len(said)
+                self.add(raw[last:start], place + last, start - last)
+            self.add(said, place + start, end - start)
             last = end
-        if not texts and not last:
-            return None
-        if last < len(self.text):
-            runs.append(Run(at, len(self.text) - last, last, len(self.text) - last))
-            texts.append(self.text[last:])
-        return Strand("".join(texts), runs, self)
+        if last < len(raw):
+            self.add(raw[last:], place + last, len(raw) - last)
+
+    def strand(self, source: Strand, level: int) -> Strand:
+        if not self.ats:
+            return Strand("", (0,), (0,), (0,), source, level)
+        return Strand("".join(self.texts), self.ats, self.places, self.widths, source, level)
 
 
 def _letter(match: re.Match[str]) -> str | None:
@@ -175,7 +187,7 @@ def _letter(match: re.Match[str]) -> str | None:
     if escape[1] != "u":
         return _SIMPLE[escape[1]]
     code = int(escape[2:6], 16)
-    if len(escape) == _LONGEST_ESCAPE:
+    if len(escape) == _PAIR_LETTERS:
         code = 0x10000 + ((code - 0xD800) << 10) + int(escape[8:], 16) - 0xDC00
     return chr(code)
 

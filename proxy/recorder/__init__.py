@@ -8,7 +8,6 @@ still in the journal, what it had stored is not stored again.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from proxy import locks
 from proxy.clock import SYSTEM
 from proxy.config import Config
 from proxy.config.prices import price_book
@@ -165,10 +165,7 @@ def _patient_lock(path: Path, stop: Stop) -> int:
 
 def take_lock(path: Path) -> int:
     """Take the lock of the one writer of a data directory's records. Raises EnvironmentUnusable: it is taken."""
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise EnvironmentUnusable(f"{path.parent}: another recorder is at work here") from None
-    return descriptor
+    lock = locks.take_lock(path)
+    if lock is None:
+        raise EnvironmentUnusable(f"{path.parent}: another recorder is at work here")
+    return lock

@@ -37,7 +37,7 @@ class Interpreter:
         if has_echo:
             exchange, reading = silent, self._echoes.without_text(reading)
         is_error = is_failure(exchange, reading, verdict)
-        kept = self._keeper.keep(exchange, reading, is_error=is_error)
+        kept = self._keeper.keep(exchange, reading, verdict, is_error=is_error)
         tallies = self._tallier.tallies(exchange, reading, verdict, times)
         return Record(
             exchange=kept.exchange,
@@ -46,10 +46,10 @@ class Interpreter:
             usage=verdict.usage,
             totals=verdict.totals,
             usage_source=verdict.usage_source,
-            cost=verdict.cost,
+            cost=kept.cost,
             is_unpriced=verdict.is_unpriced,
             settlement=verdict.settlement if exchange.begin.is_reserved and not verdict.pending_id else None,
-            charges=verdict.charges,
+            charges=kept.charges,
             bills=verdict.bills,
             resolves=self._bills.awaiting(exchange.begin, _shown(reading, verdict)),
             pending_id=verdict.pending_id,
@@ -76,7 +76,7 @@ class Interpreter:
         silent = self._echoes.without(exchange)
         has_echo = silent is not exchange
         exchange = silent
-        kept = self._keeper.facts(exchange, reading)
+        kept = self._keeper.facts(exchange, reading, verdict)
         return Record(
             exchange=kept.exchange,
             outcome=exchange.end.outcome,

@@ -3,7 +3,7 @@
 Policy decides here and nowhere else, after the money was settled and before anything reaches the store: which bodies are
 kept (`record.bodies`, `record.sample`, `x-glassline-no-store`), and what is taken out of them and of every text beside
 them (`record.redact`). What is said in a body that is not kept is not kept elsewhere either: the arguments of its tool
-calls, the provider's message about it, its hash. When redaction fails, no body and no text is kept.
+calls, the provider's message about it, its hash. When redaction fails, only what cannot hold a secret is kept.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Final, Literal
 
 import msgspec
 
+from pricing import Cost
 from proxy.config import Record as RecordPolicy
+from proxy.operations import WEBSOCKET
 from proxy.pepper import load_pepper
 from proxy.policy.redaction import Redacted, Redactor
 from proxy.policy.sampling import is_chosen
 from proxy.recorder.bodies import masked, stored_body, withheld_body
 from proxy.recorder.redact import redact_body
-from proxy.records import Begin, Body, End, Exchange, Headers, Reading, join_headers
+from proxy.recorder.verdict import Verdict
+from proxy.records import Begin, Body, Charge, End, Exchange, Headers, Reading, join_headers
 from proxy.store import KeptBody, Tally
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ class Kept(msgspec.Struct, frozen=True):
 
     exchange: Exchange
     reading: Reading
+    cost: Cost
+    charges: tuple[Charge, ...]
     request: KeptBody
     response: KeptBody
     privacy: tuple[str, ...] = ()
@@ -56,36 +61,36 @@ class Keeper:
         redactor = Redactor(policy, secret)
         self._redactor = redactor if redactor.is_on else None
 
-    def keep(self, exchange: Exchange, reading: Reading, *, is_error: bool) -> Kept:
+    def keep(self, exchange: Exchange, reading: Reading, verdict: Verdict, *, is_error: bool) -> Kept:
         """Return what may be stored of an exchange."""
         is_left_out = not is_chosen(exchange.begin.id, exchange.end.ended_us, self._policy.sample, is_error=is_error)
         wanted = self._wanted(exchange.begin.no_store, is_error=is_error) - (_BOTH if is_left_out else frozenset())
         reading = _without_content(reading, wanted)
-        kept = self._kept(exchange, reading, wanted)
+        kept = self._kept(exchange, reading, verdict, wanted)
         if is_left_out:
             privacy, tallies = (*kept.privacy, "sampled_out"), (*kept.tallies, _LEFT_OUT)
             kept = msgspec.structs.replace(kept, privacy=privacy, tallies=tallies)
         return kept
 
-    def facts(self, exchange: Exchange, reading: Reading) -> Kept:
+    def facts(self, exchange: Exchange, reading: Reading, verdict: Verdict) -> Kept:
         """Return what may be stored of an exchange that cannot be interpreted: no body."""
-        return self._kept(exchange, reading, frozenset())
+        return self._kept(exchange, reading, verdict, frozenset())
 
     def _wanted(self, no_store: str, *, is_error: bool) -> frozenset[Side]:
         if self._policy.bodies == "none" or (self._policy.bodies == "errors" and not is_error):
             return frozenset()
         return _BOTH - _FORBIDDEN.get(no_store, frozenset())
 
-    def _kept(self, exchange: Exchange, reading: Reading, wanted: frozenset[Side]) -> Kept:
+    def _kept(self, exchange: Exchange, reading: Reading, verdict: Verdict, wanted: frozenset[Side]) -> Kept:
         if self._redactor is not None:
             try:
-                return _Redaction(self._redactor, self._limit).keep(exchange, reading, wanted)
+                return _Redaction(self._redactor, self._limit).keep(exchange, reading, verdict, wanted)
             except Exception as error:  # noqa: BLE001 - the border of redaction
                 # Whatever goes wrong, nothing that had to be looked at is stored.
                 log.warning("exchange %s is kept without its texts: %s", exchange.begin.id, type(error).__name__)
-                return _bare(exchange, reading)
+                return _bare(exchange, reading, verdict)
         request, response = (self._body(exchange, reading, side, wanted) for side in _SIDES)
-        return Kept(exchange, reading, request, response)
+        return Kept(exchange, reading, verdict.cost, verdict.charges, request, response)
 
     def _body(self, exchange: Exchange, reading: Reading, side: Side, wanted: frozenset[Side]) -> KeptBody:
         headers, body = _side(exchange, side)
@@ -107,6 +112,26 @@ _FORBIDDEN: Final[dict[str, frozenset[Side]]] = {
     "response": frozenset(("response",)),
     "all": _BOTH,
 }
+_NO_REASON: Final = "not kept, because redaction failed"
+_METHODS: Final = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", WEBSOCKET))
+_WORDS: Final = frozenset(
+    (
+        *("auto", "default", "standard", "standard_only", "flex", "priority", "scale", "batch", "fast", "on_demand"),
+        *("us", "eu", "global", "stop", "length", "tool_calls", "function_call", "content_filter", "end_turn"),
+        *("max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "completed", "incomplete", "failed"),
+        *(
+            "STOP",
+            "MAX_TOKENS",
+            "SAFETY",
+            "RECITATION",
+            "MALFORMED_FUNCTION_CALL",
+            "COMPLETE",
+            "ERROR",
+            "max_output_tokens",
+        ),
+    )
+)
+"""What providers say of tiers, places and endings; anything else in their place is a text."""
 
 
 def _side(exchange: Exchange, side: Side) -> tuple[Headers, Body]:
@@ -135,7 +160,7 @@ class _Redaction:
         self._is_changed = False
         self._pseudonyms: dict[str, str] = {}
 
-    def keep(self, exchange: Exchange, reading: Reading, wanted: frozenset[Side]) -> Kept:
+    def keep(self, exchange: Exchange, reading: Reading, verdict: Verdict, wanted: frozenset[Side]) -> Kept:
         exchange = msgspec.structs.replace(
             exchange,
             request=masked(exchange.request, ""),
@@ -146,6 +171,13 @@ class _Redaction:
         return Kept(
             msgspec.structs.replace(exchange, begin=begin, end=end),
             self._reading(reading),
+            msgspec.structs.replace(verdict.cost, reason=self._optional(verdict.cost.reason)),
+            tuple(
+                msgspec.structs.replace(
+                    charge, model=self._optional(charge.model), variant=self._optional(charge.variant)
+                )
+                for charge in verdict.charges
+            ),
             request,
             response,
             ("redacted",) if self._is_changed else (),
@@ -230,31 +262,70 @@ class _Redaction:
         return redacted.text
 
 
-def _bare(exchange: Exchange, reading: Reading) -> Kept:
-    """Return an exchange without any text that a stranger wrote."""
-    begin = msgspec.structs.replace(
-        exchange.begin,
-        path=exchange.begin.path.partition("?")[0] if len(exchange.begin.path) < 100 else "",
+def _bare(exchange: Exchange, reading: Reading, verdict: Verdict) -> Kept:
+    """Return an exchange without any word of a stranger: numbers, names of the configuration and words of the protocol.
+
+    A path holds ids and queries, and a model is whatever a client writes there: of it the price table's name is kept.
+    """
+    sent = exchange.begin
+    begin = Begin(
+        id=sent.id,
+        started_at_ms=sent.started_at_ms,
+        upstream=sent.upstream,
+        wire=sent.wire,
+        provider=sent.provider,
+        is_free=sent.is_free,
+        method=sent.method if sent.method in _METHODS else "",
+        path="",
         headers=(),
-        user=None,
-        session=None,
-        trace_id=None,
-        parent_id=None,
-        environment=None,
-        tags={},
-        prompt_name=None,
-        prompt_version=None,
+        key=sent.key,
+        attempt=sent.attempt,
+        is_reserved=sent.is_reserved,
+        mutated=sent.mutated,
+        no_store=sent.no_store if sent.no_store in _FORBIDDEN else "",
+        retry_of=sent.retry_of,
     )
-    end = msgspec.structs.replace(exchange.end, head=b"", error_message=None)
-    bare = msgspec.structs.replace(
-        reading, user=None, response_id=None, error_type=None, error_message=None, usage_raw=None, tool_calls=()
+    end = msgspec.structs.replace(exchange.end, head=b"", error_message=None, request_tail=b"", response_tail=b"")
+    bare = Reading(
+        reader=reading.reader,
+        endpoint=reading.endpoint,
+        model=verdict.cost.model,
+        is_streaming=reading.is_streaming,
+        usage=reading.usage,
+        is_pending=reading.is_pending,
+        service_tier=_word(reading.service_tier),
+        speed=_word(reading.speed),
+        processing=_word(reading.processing),
+        region=_word(reading.region),
+        finish_reasons=tuple(_word(reason) for reason in reading.finish_reasons),
+        has_ended=reading.has_ended,
+        first_token_offset=reading.first_token_offset,
+        first_visible_offset=reading.first_visible_offset,
+        last_token_offset=reading.last_token_offset,
+        problems=reading.problems,
     )
     return Kept(
         msgspec.structs.replace(exchange, begin=begin, end=end),
         bare,
+        msgspec.structs.replace(verdict.cost, reason=verdict.cost.reason and _NO_REASON),
+        tuple(_bare_charge(charge) for charge in verdict.charges),
         withheld_body((), exchange.request, has_hash=False),
         withheld_body((), exchange.response, has_hash=False),
         ("redaction_failed",),
         (),
         (_FAILED,),
     )
+
+
+def _bare_charge(charge: Charge) -> Charge:
+    return Charge(
+        usage=charge.usage,
+        service_tier=_word(charge.service_tier),
+        speed=_word(charge.speed),
+        processing=_word(charge.processing),
+        region=_word(charge.region),
+    )
+
+
+def _word(text: str | None) -> str | None:
+    return text if text in _WORDS else None

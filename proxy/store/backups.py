@@ -7,7 +7,9 @@ path in `backups.json`, so that a deletion can reach it or say that it could not
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -50,7 +52,10 @@ def erase_backup(path: Path, selection: Selection, names: Names) -> int:
     """
     if not tarfile.is_tarfile(path):
         return _erase_database(path, selection, names)
-    with tempfile.TemporaryDirectory(prefix=".glassline-prune-", dir=path.parent) as scratch:
+    prefix = f".glassline-prune-{path.name}-"
+    for left in path.parent.glob(f"{glob.escape(prefix)}*"):
+        shutil.rmtree(left)  # of a process that died: a copy of everything
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as scratch:
         copy = Path(scratch) / _RECORDS
         with tarfile.open(path) as archive:
             members = {member.name: member for member in archive.getmembers()}

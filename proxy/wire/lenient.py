@@ -51,15 +51,15 @@ class LenientDecoder(Generic[T]):
         self._type = type_
         self._strict = msgspec.json.Decoder(type_)
 
-    def decode(self, text: bytes, lost: set[str], name: str = "json") -> T:
-        """Return the struct; add to `lost` the path of each unreadable field, or `name` for a broken text."""
+    def decode(self, text: bytes, lost: set[str]) -> T:
+        """Return the struct; add to `lost` the path of each unreadable field, or `json` for a broken text."""
         try:
             return self._strict.decode(text)
         # Whatever the strict way dislikes, recursion included, the lenient way must get a chance to read.
         except Exception:  # noqa: BLE001
             found, is_complete = members(text)
             if not is_complete or _opening(text) != b"{":
-                lost.add(name)
+                lost.add("json")
             return self.from_members(found, lost)
 
     def from_members(self, found: list[Member], lost: set[str]) -> T:

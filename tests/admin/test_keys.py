@@ -12,7 +12,7 @@ from proxy.admin.client import RemoteKeys, open_keys
 from proxy.admin.database import AppDatabase
 from proxy.admin.keys import KeyConflictError, KeyRequest, KeyStore, UnknownKeyError
 from proxy.admin.unix_socket import unix_address
-from proxy.errors import ClientError, EnvironmentUnusable
+from proxy.errors import ClientError, EnvironmentUnusable, StoreError
 from proxy.gates.keys import KeyRing, decode_snapshot
 from proxy.pepper import load_pepper
 from tests.admin.test_server import StartAdmin
@@ -79,6 +79,23 @@ def test_keys_outlive_the_process_and_the_published_file(tmp_path: Path) -> None
         assert [stored.name for stored in keys.all()] == ["bob"]
         assert keys.all()[0].budgets == made.budgets
     assert ring(tmp_path).find(made.key.encode()) is not None
+
+
+def test_a_key_that_was_ended_without_room_to_say_so_can_be_ended_again(tmp_path: Path) -> None:
+    published = tmp_path / "run" / "keys.json"
+    with open_store(tmp_path) as keys:
+        made = keys.create(KeyRequest(name="bob"))
+        before = published.read_bytes()
+        published.unlink()
+        published.mkdir()
+        with pytest.raises(StoreError, match=r"run/keys\.json: "):
+            keys.revoke("bob")
+        published.rmdir()
+        published.write_bytes(before)
+        assert ring(tmp_path).find(made.key.encode()) is not None
+        with pytest.raises(UnknownKeyError):
+            keys.revoke("bob")
+        assert ring(tmp_path).find(made.key.encode()) is None
 
 
 def test_one_process_at_a_time_changes_keys(tmp_path: Path) -> None:

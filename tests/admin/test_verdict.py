@@ -32,6 +32,8 @@ TROUBLES = [
     (Signs(recent=Recent(requests=20, errors=3)), "degraded", "error_rate"),
     (Signs(recent=Recent(requests=1, unpriced=1)), "degraded", "unpriced"),
     (Signs(recent=Recent(requests=1, unserved=1)), "failing", "unserved"),
+    (Signs(free_bytes=900_000_000), "degraded", "disk_low"),
+    (Signs(free_bytes=9_000_000, is_full=True), "failing", "disk_full"),
     (Signs(problem="file is not a database"), "failing", "store_unreadable"),
 ]
 

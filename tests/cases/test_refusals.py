@@ -14,9 +14,9 @@ import openai
 import pytest
 
 from tests.cases.stage import KEY, SSE, Sink, Stage, plain, streamed
-from tests.conftest import with_upstream
 from tests.harness import Glassline
 from tests.harness.client import exchange, post
+from tests.harness.stage import with_upstream
 from tests.harness.tee import bodies
 from tests.harness.upstream import CHAT, Connection, ScriptedUpstream, answer_chat
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import os
+import signal
 import tarfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -10,6 +13,9 @@ import pytest
 from proxy.archive import copy_database
 from proxy.cli import main
 from proxy.errors import StoreError
+from tests.conftest import StartGlassline
+from tests.harness.client import exchange, post
+from tests.harness.upstream import ScriptedUpstream
 
 
 def make_database(path: Path) -> apsw.Connection:
@@ -89,3 +95,34 @@ def test_a_damaged_database_is_reported_and_no_archive_is_left(
 def test_nothing_to_back_up_is_an_unusable_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backup", "--data-dir", str(tmp_path / "nowhere"), str(tmp_path / "b.tar")]) == 78
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_was_answered_before_a_backup_is_in_it_or_missed_aloud(
+    start_glassline: StartGlassline, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with ScriptedUpstream() as upstream:
+        glassline = start_glassline(upstream.url)
+        [recorder] = glassline.pids_of("recorder")
+        command = ["backup", "--data-dir", str(glassline.data_dir), str(tmp_path / "backup.tar")]
+
+        def back_up(session: str, pause_s: float) -> tuple[bool, str]:
+            """Ask while the recorder is stopped, let it go on after a while, and say whether the copy has the row."""
+            os.kill(recorder, signal.SIGSTOP)
+            going_on = threading.Timer(pause_s, os.kill, (recorder, signal.SIGCONT))
+            try:
+                request = post("/v1/chat/completions", b"{}", headers=(f"x-glassline-session: {session}",))
+                assert exchange(glassline.port, request).status == 200
+                going_on.start()
+                assert main(command) == 0
+            finally:
+                going_on.join()
+            with tarfile.open(tmp_path / "backup.tar") as tar:
+                tar.extract("records.db", tmp_path, filter="data")
+            with closing(apsw.Connection(str(tmp_path / "records.db"))) as copy:
+                rows = copy.execute("SELECT 1 FROM requests WHERE session = ?", (session,)).fetchall()
+            return bool(rows), capsys.readouterr().err
+
+        assert back_up("waited-for", 1.0) == (True, "")
+        has_row, said = back_up("too-late", 7.0)
+        assert not has_row
+        assert "of the journal are not recorded yet" in said

@@ -28,6 +28,7 @@ from tests.harness.client import RawClient, exchange, post
 from tests.harness.process import ROOT, wait_until
 from tests.harness.upstream import STREAM_HEAD, Connection, ScriptedUpstream, event
 
+pytestmark = pytest.mark.cold
 BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}).encode()
 
 
@@ -50,6 +51,7 @@ def test_a_dead_child_is_started_again(glassline: Glassline, role: str) -> None:
     started = time.monotonic()
     wait_until(lambda: [pid for pid in glassline.pids_of(role) if pid != before], f"a new {role}", timeout_s=5)
     print(f"{role} is back after {time.monotonic() - started:.3f} s")
+    assert f"(pid {before}) died: signal 9; it is started again in 0.0 s" in glassline.stderr
     wait_until(lambda: ask(glassline) == 200, "service", timeout_s=10)
     glassline.wait_for_rows(1)
     wait_until(lambda: httpx.get(f"{glassline.admin_url}/healthz").status_code == 200, "the admin port", timeout_s=10)
@@ -110,8 +112,8 @@ def test_a_reload_changes_keys_and_a_bad_file_changes_nothing(
 
     glassline.write_config("keys: [{name: a, key: short, budgts: []}]")
     glassline.reload()
-    wait_until(lambda: "the last good one stays" in glassline.stderr, "the report of a bad file")
-    assert "budgts: unknown key; did you mean `budgets`?" in glassline.stderr
+    hint = "the last good one stays: config.yaml: keys[0].budgts: unknown key; did you mean `budgets`?"
+    wait_until(lambda: hint in glassline.stderr, "the report of a bad file")
     assert ask(glassline, key="sk-first-key-1") == 200
 
     glassline.write_config(good.replace("sk-first-key-1", "sk-second-key"))

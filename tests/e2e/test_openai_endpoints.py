@@ -15,9 +15,9 @@ import httpx
 import openai
 import pytest
 
-from tests.conftest import with_upstream
 from tests.harness import Glassline, Simulator
 from tests.harness.process import wait_until
+from tests.harness.stage import with_upstream
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 WAV = b"RIFF" + struct.pack("<I4s4sIHHIIHH4sI", 36, b"WAVE", b"fmt ", 16, 1, 1, 8000, 16000, 2, 16, b"data", 0)

@@ -11,10 +11,10 @@ import httpx
 import openai
 import pytest
 
-from tests.conftest import with_upstream
 from tests.e2e.prices import nano_usd
 from tests.harness import Glassline, Simulator
 from tests.harness.process import wait_until
+from tests.harness.stage import with_upstream
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Schöne Grüße 👋, what do you see through the window?"}]
 TOOLS: list[Any] = [

@@ -384,6 +384,33 @@ def test_the_models_of_a_key_hold_for_what_messages_name(start_glassline: StartG
     assert [line["model"] for line in simulator.truth("consumed")] == ["gpt-4o-mini-2024-07-18"]
 
 
+@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses?model=gpt-4o-mini"])
+def test_a_budget_of_one_model_holds_whatever_was_named_before(
+    start_glassline: StartGlassline, simulator: Simulator, path: str
+) -> None:
+    budget = {"name": "dear", "limit_usd": "0.0001", "window": "total", "models": ["gpt-4o"]}
+    glassline = start_glassline(simulator.url, {"keys": [{"name": "app", "key": APP, "budgets": [budget]}]})
+    with socket_to(glassline, path) as connection:
+        if "?" not in path:
+            say(connection, type="response.create", model="gpt-4o-mini", input="hi", max_output_tokens=9)
+            hear(connection, "response.incomplete")
+        say(connection, type="response.create", model="gpt-4o", input="hi", max_output_tokens=1000)
+        assert hear(connection, "error")["error"]["code"] == "project_spend_limit_exceeded"
+        assert until_closed(connection).code == 1008
+    assert "gpt-4o-2024-08-06" not in [line["model"] for line in simulator.truth("consumed")]
+
+
+@pytest.mark.parametrize("query", ["model=gpt-realtime-mini&model=gpt-realtime", "model=&model=gpt-realtime"])
+def test_a_query_that_names_two_models_is_refused_under_limits(
+    start_glassline: StartGlassline, simulator: Simulator, query: str
+) -> None:
+    glassline = limited(start_glassline, simulator, usd="5")
+    with pytest.raises(InvalidStatus) as refused:
+        socket_to(glassline, f"/v1/realtime?{query}")
+    assert refused.value.response.status_code == 400
+    assert simulator.truth() == []
+
+
 @pytest.mark.parametrize(
     "text",
     [

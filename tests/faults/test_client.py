@@ -15,10 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import StartGlassline, StartSimulator, with_upstream
+from tests.conftest import StartGlassline, StartSimulator
 from tests.harness import Glassline
 from tests.harness.client import RawClient, exchange, post
 from tests.harness.process import wait_until
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import STREAM_HEAD, Connection, ScriptedUpstream, answer_chat, event, with_length
 
 TIMEOUTS = {"header": 1, "body_idle": 1, "write_stall": 1, "keep_alive": 2}

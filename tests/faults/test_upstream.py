@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import StartGlassline, with_upstream
+from tests.conftest import StartGlassline
 from tests.harness import Glassline
 from tests.harness.client import Answer, RawClient, exchange, post
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import (
     CHAT,
     STREAM_HEAD,

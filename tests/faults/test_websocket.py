@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.websocket import FrameParser, Opcode, close_frame, encode_frame
-from tests.conftest import StartGlassline, with_upstream
+from tests.conftest import StartGlassline
 from tests.harness import Glassline, wait_until
-from tests.harness.sockets import Ear, Server, SocketClient, switching, upgrade
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import Connection, ScriptedUpstream, with_length
+from tests.harness.websocket import Ear, Server, SocketClient, switching, upgrade
 
 MASK: Final = b"\x37\xfa\x21\x3d"
 MEGABYTE: Final = 1 << 20

@@ -27,6 +27,7 @@ class Counted:
     """A meter that needs a token for each byte that the client said."""
 
     def __init__(self) -> None:
+        self.models: tuple[tuple[str | None, str | None], ...] = (("m", None),)
         self.asked_bytes = 0
         self.said_bytes = 0
 
@@ -39,7 +40,7 @@ class Counted:
         self.said_bytes += size
 
     def needed(self) -> Needed:
-        return Needed((("m", None),), self.asked_bytes, self.said_bytes, 0, 0)
+        return Needed(self.models, self.asked_bytes, self.said_bytes, 0, 0)
 
 
 class Desk:
@@ -58,8 +59,18 @@ class Desk:
         return cover
 
 
-def make_toll(desk: Desk, meter: Counted | None, *, judge: Callable[[bytes], Refusal | None] = lambda _: None) -> Toll:
-    def covers(needed: Needed, ahead: tuple[int, int]) -> Cover:
+def make_toll(
+    desk: Desk,
+    meter: Counted | None,
+    *,
+    judge: Callable[[bytes], Refusal | None] = lambda _: None,
+    budgeted: str | None = None,
+) -> Toll:
+    """Return a toll; `budgeted`: the only model that a budget applies to, None: one applies to all."""
+
+    def covers(needed: Needed, ahead: tuple[int, int]) -> Cover | None:
+        if budgeted is not None and budgeted not in dict(needed.models):
+            return None
         return Cover(
             0, "s", "o", None, False, needed.models, needed.input_tokens + ahead[0], needed.output_tokens + ahead[1],
             0, 0, 0, (LINE,),
@@ -171,3 +182,16 @@ def test_what_cannot_be_read_does_not_pass_a_limit(data: bytes, code: str) -> No
     toll.take(data)
     assert toll.refusal is not None
     assert (toll.refusal.code, toll.release()) == (code, b"")
+
+
+def test_a_model_without_a_budget_opens_no_door_for_one_that_has_one() -> None:
+    desk, meter = Desk(), Counted()
+    toll = make_toll(desk, meter, budgeted="dear")
+    frame = encode_frame(Opcode.TEXT, b"ask", mask=MASK)
+    toll.take(frame)
+    assert (toll.release(), desk.asked) == (frame, [])
+    meter.models = (("m", None), ("dear", None))
+    toll.take(frame)
+    assert (toll.release(), toll.is_waiting) == (b"", True)
+    desk.answer()
+    assert toll.release() == frame

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 ROOT: Final = Path(__file__).parents[2]
@@ -40,6 +40,21 @@ def wait_until(condition: Callable[[], T | None], what: str, *, timeout_s: float
     return value
 
 
+class Running(Protocol):
+    """A process that was started: what a `subprocess.Popen` can be asked."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, negative for a signal; None: it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end and return the exit code. Raises subprocess.TimeoutExpired."""
+
+    def send_signal(self, number: int, /) -> None:
+        """Signal it, if it runs."""
+
+
 class Process:
     """One running command. `stdout` and `stderr` are the files that hold its output."""
 
@@ -50,17 +65,8 @@ class Process:
         self.name = name
         self.stdout = directory / f"{name}.stdout"
         self.stderr = directory / f"{name}.stderr"
-        with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
-            self._popen = subprocess.Popen(
-                command,
-                cwd=directory,
-                env=clean_environment() | dict(env or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
-        self.pid = self._popen.pid
+        self._running = self._launch(command, directory, clean_environment() | dict(env or {}))
+        self.pid = self._running.pid
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +74,23 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _launch(self, command: Sequence[str], directory: Path, env: dict[str, str]) -> Running:
+        """Start it as the first process of a session, its output appended to the files."""
+        with self.stdout.open("ab") as stdout, self.stderr.open("ab") as stderr:
+            return subprocess.Popen(
+                command,
+                cwd=directory,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+
     @property
     def exit_code(self) -> int | None:
         """The exit code, negative for a signal; None: it runs."""
-        return self._popen.poll()
+        return self._running.poll()
 
     def wait_for(self, condition: Callable[[], T | None], what: str, *, timeout_s: float = START_TIMEOUT_S) -> T:
         """Wait for `condition` while the process lives; a failure shows what the process wrote."""
@@ -92,13 +111,13 @@ class Process:
     def wait(self, *, timeout_s: float) -> int:
         """Wait for the end of the first process and return its exit code."""
         try:
-            return self._popen.wait(timeout_s)
+            return self._running.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise DeadlineError(f"{self.name} still runs after {timeout_s:g} s\n{self.output()}") from None
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signal the first process alone."""
-        self._popen.send_signal(number)
+        self._running.send_signal(number)
 
     def kill_group(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Signal every process of the session and, after SIGKILL, wait until all are gone."""
@@ -106,7 +125,7 @@ class Process:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         if number == signal.SIGKILL:
-            self._popen.wait()
+            self._running.wait()
             wait_until(lambda: not self.pids(), f"the death of {self.name}")
 
     def pids(self) -> list[int]:
@@ -123,7 +142,7 @@ class Process:
         if self.exit_code is None and _IS_MEASURED:
             self.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._popen.wait(5)
+                self._running.wait(5)
         self.kill_group(signal.SIGKILL)
 
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.harness.process import Process, wait_until
+from tests.harness.nursery import nursery
+from tests.harness.process import Process, Running, wait_until
 
 
 class Simulator(Process):
-    """`python -m proxy.simulator` on a free port; `url` ends in /v1."""
+    """`python -m proxy.simulator` on a free port, out of the nursery; `url` ends in /v1."""
 
     def __init__(self, directory: Path, *args: str) -> None:
         self._truth = directory / "truth.jsonl"
-        command = [sys.executable, "-m", "proxy.simulator", "--port", "0", "--print-port", "--truth", str(self._truth)]
-        super().__init__([*command, *args], directory, name="simulator")
+        arguments = ["--port", "0", "--print-port", "--truth", str(self._truth), *args]
+        super().__init__(arguments, directory, name="simulator")
         try:
             self.port = int(self.wait_for(self._printed_line, "the simulator's port"))
         except BaseException:
             self.close()
             raise
         self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def _launch(self, command: Sequence[str], directory: Path, env: dict[str, str]) -> Running:
+        return nursery("simulator").start(command, directory, self.stdout, self.stderr, env)
 
     def truth(self, event: str | None = None) -> list[dict[str, Any]]:
         """Return the lines of the truth log, all or those of one `event`; a line still being written is left out."""

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.harness.client import Answer, RawClient, exchange, post
-from tests.harness.faultupstream import PROGRAMS, FaultUpstream, Served, body_of, event_of, usage_of
+from tests.harness.faultprogram import PROGRAMS, body_of, event_of, usage_of
+from tests.harness.faultupstream import FaultUpstream, Served
 from tests.harness.process import wait_until
 
 BODY = b'{"model":"m"}'

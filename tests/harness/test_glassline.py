@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import StartGlassline
 from tests.harness import DeadlineError, Glassline, Simulator
 
+pytestmark = pytest.mark.cold
 QUESTION = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Name three rivers."}], "max_tokens": 8}
 ROLES = ("gateway", "ledger", "recorder", "admin")
 

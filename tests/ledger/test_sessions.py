@@ -4,11 +4,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.ledger.ledger import Ledger
-from proxy.reservations import BudgetLine, Cover, Granted, Refused, Settle
+from proxy.reservations import BudgetLine, Cover, Granted, Open, Opened, Refused, Release, Settle
 from tests.ledger.scenes import (
     DOLLAR,
     HIDING,
@@ -46,9 +47,37 @@ def cover(*lines: BudgetLine, models: tuple[str | None, ...] = (VISIBLE,), **mor
 
 
 def ask(ledger: Ledger, message: Cover) -> Granted | Refused:
-    (answer,) = ledger.handle([message])
+    """Let a session ask; it begins when it is not open yet."""
+    _, answer = ledger.handle([request(message.exchange, is_session=True), message])
     assert isinstance(answer, Granted | Refused)
     return answer
+
+
+@pytest.mark.parametrize("end", [Settle(1, "s", 12_345), Settle(1, "s", None), Release("s")], ids=str)
+def test_what_is_settled_or_given_back_is_never_reserved_again(ledger: Ledger, end: Settle | Release) -> None:
+    line = total(LARGE)
+    ask(ledger, cover(line))
+    ledger.handle([end])
+    before = balance(ledger, line)
+    late, opened = ledger.handle([cover(line, input_tokens=900), Open(0)])
+    assert isinstance(late, Refused)
+    assert opened == Opened(0, ())
+    assert balance(ledger, line) == before
+    ledger.handle([Settle(2, "s", 12_345)])
+    assert balance(ledger, line) == before, "nothing is spent twice"
+
+
+def test_a_session_that_never_began_is_covered_by_nothing(ledger: Ledger) -> None:
+    (answer,) = ledger.handle([cover(total(LARGE))])
+    assert isinstance(answer, Refused)
+    assert balance(ledger, total(LARGE)) == (0, 0)
+
+
+def test_a_session_to_which_no_budget_applies_yet_is_open_all_the_same(ledger: Ledger) -> None:
+    begun, opened = ledger.handle([request("s", is_session=True), Open(0)])
+    assert begun == Granted(7, 0, None, None)
+    assert isinstance(opened, Opened)
+    assert [(each.exchange, each.reserved_nano_usd) for each in opened.reservations] == [("s", 0)]
 
 
 def test_a_session_reserves_what_it_needs_and_more_when_it_needs_more(ledger: Ledger) -> None:

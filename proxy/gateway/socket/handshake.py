@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from proxy.framing import RequestHead, ResponseHead
+from proxy.gates.session import NAMED_IN_MESSAGES
 from proxy.gateway.refusal import Refusal
 from proxy.gateway.routing import Route
 from proxy.websocket import Deflate, read_extensions
@@ -35,10 +36,24 @@ def judge_handshake(head: RequestHead, length: int | None) -> Refusal | None:
 
 def model_of(route: Route) -> str | None:
     """Return the model that the path or the query of a session names; None: its frames name it, or nobody does."""
-    if route.operation is not None and route.operation.model is not None:
-        return route.operation.model
-    query = dict(parse_qsl(route.recorded_path.partition("?")[2]))
-    return query.get("model") or query.get("deployment") or None
+    operation = route.operation
+    if operation is not None and (operation.dialect, operation.endpoint) in NAMED_IN_MESSAGES:
+        return None  # a query would only say which model the caller wants us to believe in
+    if operation is not None and operation.model is not None:
+        return operation.model
+    return next(filter(None, _named_in_query(route)), None)
+
+
+def judge_models_named(route: Route) -> Refusal | None:
+    """Refuse a query that names two models: which of them would answer, and at what price, is not ours to know."""
+    if len(_named_in_query(route)) < 2:
+        return None
+    return Refusal("bad_request", 400, "the query names two models; a limit of this key needs to know which is meant")
+
+
+def _named_in_query(route: Route) -> list[str]:
+    query = parse_qsl(route.recorded_path.partition("?")[2], keep_blank_values=True)
+    return [value for name, value in query if name in ("model", "deployment")]
 
 
 def is_websocket(head: ResponseHead) -> bool:

@@ -25,6 +25,7 @@ from proxy.gateway.socket.handshake import (
     compression_of,
     is_websocket,
     judge_handshake,
+    judge_models_named,
     model_of,
     switching_head,
 )
@@ -89,6 +90,8 @@ class SocketRelay(MeteredRelay):
         self._is_admitted = True
         policy, gate, model = self._opening.policy, self._service.gate, model_of(self._route)
         refusal = judge_handshake(self._head, self._content_length) or gate.judge_session(policy, self._route, model)
+        if refusal is None and gate.session_is_limited(policy):
+            refusal = judge_models_named(self._route)
         if refusal is None and self._service.is_draining:
             refusal = STOPPING
         if refusal is not None:
@@ -114,6 +117,7 @@ class SocketRelay(MeteredRelay):
             body=None,
             peek=Peek(model, True, None, _FIRST_OUTPUT, 1, None, None, False),
             now_ms=tape.started_ms,
+            is_session=True,
         )
         if reserve is None or model is not None:
             return reserve

@@ -9,7 +9,7 @@ The bytes wait as they came and go as they came. What the server says is counted
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from proxy.errors import LedgerUnavailable
 from proxy.gateway.refusal import Refusal
@@ -23,6 +23,8 @@ FRUGAL: Final = (0, 64)
 """The same where that does not fit any more."""
 _ASK_AT: Final = 512
 """Tokens of output left when more are asked for."""
+Models: TypeAlias = tuple[tuple[str | None, str | None], ...]
+"""Model and service tier of each response so far."""
 
 
 class Toll:
@@ -59,6 +61,8 @@ class Toll:
         self._asked_turn = self._granted_turn = 0
         self._is_frugal = False
         self._granted: Cover | None = None
+        self._unbudgeted: Models | None = None
+        """To these no budget applies; the next message may name another."""
         self._covered_output: int | None = None
         """Output tokens covered; None: all that is under way."""
 
@@ -128,9 +132,11 @@ class Toll:
         needed = meter.needed()
         if self._asked is None and (not self._is_within(needed) or self._is_near(needed)):
             self._ask_for(needed, AHEAD)
-        return self._meter is None or self._is_within(needed)
+        return self._is_within(needed)
 
     def _is_within(self, needed: Needed) -> bool:
+        if needed.models == self._unbudgeted:
+            return True
         granted = self._granted
         return granted is not None and (
             needed.known == granted.known
@@ -152,7 +158,7 @@ class Toll:
     def _ask_for(self, needed: Needed, ahead: tuple[int, int]) -> None:
         cover = self._covers(needed, ahead)
         if cover is None:
-            self._meter = None  # no budget applies to what it uses
+            self._unbudgeted = needed.models
             return
         self._is_frugal = ahead == FRUGAL
         self._asked = cover

@@ -16,15 +16,12 @@ Number = int | float | str | None
 _LARGEST: Final = 10**6
 
 
-def read_form(transcript: Transcript, draft: Draft, decoder: LenientDecoder[R], *, streams: bool = False) -> R:
-    """Decode a request, fill in what all operations share, and decide whether the response is a stream.
-
-    `streams`: another field than `stream` asked for it.
-    """
+def read_form(transcript: Transcript, draft: Draft, decoder: LenientDecoder[R]) -> R:
+    """Decode a request, fill in what all operations share, and decide whether the response is a stream."""
     request = _decode(transcript, draft, decoder)
     draft.model_requested = draft.model_requested or request.model
     draft.user = request.user or request.safety_identifier
-    draft.is_streaming = transcript.is_event_stream(asked=streams or truth(request.stream))
+    draft.is_streaming = transcript.is_event_stream(asked=truth(request.stream))
     return request
 
 

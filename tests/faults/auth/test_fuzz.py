@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.admin.openapi import document
-from tests.conftest import with_upstream
 from tests.faults.auth.scene import guarded_config, hand_out
 from tests.harness import Glassline
+from tests.harness.stage import with_upstream
 
-CASES = 20_000 if os.environ.get("GLASSLINE_LONG") else 500
+CASES = 200_000 if os.environ.get("GLASSLINE_LONG") else 500
 DOCUMENT = json.loads(json.dumps(document()))
 SCHEMAS = DOCUMENT["components"]["schemas"]
 OPERATIONS = [
@@ -27,6 +27,16 @@ OPERATIONS = [
     for method, operation in operations.items()
     if path not in ("/logout",)
 ]
+OPEN = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
 ODD_TEXT = st.one_of(
     st.text(max_size=40),
     st.sampled_from(
@@ -93,7 +103,8 @@ def members(schema: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
 
 @st.composite
 def requests(draw: st.DrawFn) -> dict[str, Any]:
-    path, method, operation = draw(st.sampled_from(OPERATIONS))
+    place, method, operation = draw(st.sampled_from(OPERATIONS))
+    path = place
     query: list[tuple[str, str]] = []
     for parameter in operation.get("parameters", ()):
         if parameter["in"] == "path":
@@ -102,7 +113,8 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
         else:
             query += [(parameter["name"], value) for value in draw(st.lists(ODD_TEXT, max_size=2))]
     query += draw(st.lists(st.tuples(ODD_TEXT, ODD_TEXT), max_size=1))
-    made: dict[str, Any] = {"method": method.upper(), "url": path, "params": query}
+    declared = {"responses": operation["responses"]}
+    made: dict[str, Any] = {"method": method.upper(), "url": path, "params": query, "extensions": declared}
     if "requestBody" in operation:
         ((media_type, content),) = operation["requestBody"]["content"].items()
         body = draw(values(content["schema"]))
@@ -140,6 +152,46 @@ def test_no_request_makes_the_server_fail(client: httpx.Client, request: dict[st
     if answer.status_code >= 400 and answer.content and "html" not in answer.headers["content-type"]:
         assert set(answer.json()["error"]) == {"code", "message"}, request
     assert "Traceback" not in answer.text
+    if answer.is_success:
+        check_described(answer, request["extensions"]["responses"])
+
+
+def check_described(answer: httpx.Response, responses: dict[str, Any]) -> None:
+    """Check that our description names the status of an answer, its type and, where it has a schema, its shape."""
+    described = responses[str(answer.status_code)].get("content", {})
+    media_type = answer.headers["content-type"].partition(";")[0]
+    assert media_type in described or not described, answer
+    if schema := described.get(media_type, {}).get("schema"):
+        check_shape(answer.json(), schema)
+
+
+def check_shape(value: Any, schema: dict[str, Any]) -> None:
+    if "$ref" in schema:
+        schema = SCHEMAS[schema["$ref"].rpartition("/")[2]]
+    kinds = schema.get("type", [])
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    assert not kinds or any(isinstance(value, TYPES[kind]) for kind in kinds), (value, schema)
+    if "enum" in schema:
+        assert value in schema["enum"]
+    if isinstance(value, dict):
+        assert set(schema.get("required", ())) <= set(value), (value, schema)
+        for name, part in schema.get("properties", {}).items():
+            if name in value:
+                check_shape(value[name], part)
+    if isinstance(value, list):
+        for item in value:
+            check_shape(item, schema.get("items", {}))
+
+
+def test_an_answer_that_is_not_as_described_is_noticed() -> None:
+    told = httpx.Response(200, json={"status": 7})
+    as_json: dict[str, Any] = {"200": {"content": {"application/json": {"schema": OPEN}}}}
+    as_other: dict[str, Any] = {"200": {"content": {"a/b": {}}}}
+    for responses in (as_json, as_other):
+        with pytest.raises(AssertionError):
+            check_described(told, responses)
+    with pytest.raises(KeyError):
+        check_described(told, {"201": {}})
 
 
 def test_the_admin_is_still_there_after_all_of_it(client: httpx.Client) -> None:

@@ -11,10 +11,11 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from tests.conftest import StartGlassline, with_upstream
+from tests.conftest import StartGlassline
 from tests.faults.auth.scene import PASSWORD, guarded_config, hand_out, state_of
 from tests.harness import Glassline
 from tests.harness.client import exchange
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import ScriptedUpstream
 
 JSON = {"content-type": "application/json"}

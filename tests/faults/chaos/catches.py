@@ -14,7 +14,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from tests.conftest import with_upstream
 from tests.faults.chaos.plan import Fault
 from tests.faults.chaos.planted import planted, program
 from tests.faults.chaos.runner import run_chaos
@@ -22,6 +21,7 @@ from tests.faults.disk.outage import power_cuts
 from tests.harness import Glassline
 from tests.harness.client import RawClient, exchange, post
 from tests.harness.process import wait_until
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import ScriptedUpstream
 
 Check = Callable[[str | None], list[str]]

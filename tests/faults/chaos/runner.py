@@ -14,6 +14,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -93,7 +94,12 @@ class Chaos:
         self._simulator = Simulator(directory / "simulator", "--seed", str(seed))
         self._line = TcpFault(self._simulator.port, seed=seed)
         self._upstream = f"http://127.0.0.1:{self._line.port}/v1"
-        self._glassline = Glassline(directory / "glassline", _config(self._upstream), program=program)
+        # Held for as long as this lasts: while Glassline is dead, nobody else on this machine must answer its clients.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._place.bind(("127.0.0.1", 0))
+        port = ("--port", str(self._place.getsockname()[1]))
+        self._glassline = Glassline(directory / "glassline", _config(self._upstream), program=program, args=port)
         self._settled_within_s = settled_within_s
         self._samples: list[Account] = []
         self._done: Counter[str] = Counter()
@@ -104,6 +110,7 @@ class Chaos:
     def close(self) -> None:
         """End everything."""
         self._glassline.close()
+        self._place.close()
         self._line.close()
         self._simulator.close()
 

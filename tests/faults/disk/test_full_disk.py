@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.disk import Headroom
+from proxy.disk import Headroom, free_bytes
 from tests.conftest import StartGlassline
 from tests.harness import Glassline
 from tests.harness.client import RawClient, exchange, post
-from tests.harness.process import wait_until
+from tests.harness.process import ROOT, clean_environment, wait_until
 from tests.harness.upstream import CHAT, Connection, ScriptedUpstream, with_length
 
 BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}).encode()
@@ -217,6 +218,58 @@ def test_a_disk_that_is_really_full_stops_nothing_for_good(start_glassline: Star
         for name in ("ledger.db", "records.db"):
             assert glassline.rows("PRAGMA integrity_check", database=name) == [{"integrity_check": "ok"}]
         glassline.stop()
+
+
+def test_it_starts_on_a_full_disk_says_so_and_recovers(start_glassline: StartGlassline, small_disk: Path) -> None:
+    with ScriptedUpstream(lambda connection: connection.send(with_length(CHAT))) as upstream:
+        glassline = start_glassline(upstream.url, start=False)
+        glassline.data_dir = small_disk / "data"
+        glassline.start()
+        assert ask(glassline) == 200
+        glassline.wait_for_rows(1)
+        glassline.kill_group()
+        fill(small_disk / "ballast")
+        assert doctor_says(glassline, "free disk").startswith("error: 0 B: full")
+        glassline.start()
+        fill(small_disk / "more")
+        wait_until(lambda: ask(glassline) == 503, "a refusal", timeout_s=5)
+        assert exchange(glassline.port, READY).status == 503
+        assert "record.when_full" in doctor_says(glassline, "verdict")
+        for ballast in ("ballast", "more"):
+            (small_disk / ballast).unlink()
+        wait_until(lambda: ask(glassline) == 200, "a request that is served", timeout_s=6)
+        assert doctor_says(glassline, "free disk").startswith("ok")
+        headroom = glassline.data_dir / "run" / "headroom"
+        wait_until(headroom.exists, "room that is kept again")
+        glassline.stop()
+
+
+def test_a_disk_that_fills_is_told_before_it_is_full(start_glassline: StartGlassline, small_disk: Path) -> None:
+    glassline = start_glassline(None, start=False)
+    glassline.data_dir = small_disk / "data"
+    glassline.start()
+    room = free_bytes(small_disk)
+    with (small_disk / "ballast").open("wb") as stream:
+        stream.write(bytes(room - SMALL_DISK_MB * 1024 * 1024 * 3 // 40))
+    assert ask(glassline) != 503
+    assert doctor_says(glassline, "free disk").startswith("warning: 1.")
+    assert "degraded" in doctor_says(glassline, "verdict")
+    glassline.stop()
+
+
+def doctor_says(glassline: Glassline, subject: str) -> str:
+    """Return the level and the words of one finding."""
+    command = [sys.executable, "-m", "proxy", "doctor", "--json", "-c", str(glassline.config_file)]
+    told = subprocess.run(
+        [*command, "--data-dir", str(glassline.data_dir)],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    [found] = [each for each in map(json.loads, told.stdout.splitlines()) if each["subject"] == subject]
+    return f"{found['level']}: {found['detail']}"
 
 
 def fill(ballast: Path) -> None:

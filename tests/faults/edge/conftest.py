@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from tests.conftest import with_upstream
 from tests.harness import Glassline
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import Connection, ScriptedUpstream, with_length
 
 

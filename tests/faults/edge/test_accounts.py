@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from proxy.websocket import FrameParser, Opcode, encode_frame
-from tests.conftest import with_upstream
 from tests.faults.edge.altered import program
 from tests.faults.edge.metrics import counted
 from tests.faults.edge.payloads import get
@@ -17,8 +16,9 @@ from tests.faults.edge.test_limits import KEY, LAST_PROBE, LIMITED, MB, body_of
 from tests.harness import Glassline
 from tests.harness.client import Answer, RawClient, exchange, post
 from tests.harness.process import wait_until
-from tests.harness.sockets import SocketClient, switching, upgrade
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import Connection, ScriptedUpstream, answer_chat
+from tests.harness.websocket import SocketClient, switching, upgrade
 
 MASK = b"\x37\xfa\x21\x3d"
 SESSION = "/v1/realtime?model=gpt-realtime"

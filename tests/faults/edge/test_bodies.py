@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import with_upstream
 from tests.faults.edge.payloads import post as framed
 from tests.harness import Glassline
 from tests.harness.client import exchange, post
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import ScriptedUpstream, answer_chat
 
 KEY = "sk-limited-0123456789"

@@ -12,12 +12,13 @@ from contextlib import closing
 
 import pytest
 
-from tests.conftest import StartGlassline, with_upstream
+from tests.conftest import StartGlassline
 from tests.faults.edge.payloads import get, post
 from tests.harness import Glassline
 from tests.harness.client import Answer, RawClient, exchange
 from tests.harness.kernel import established
 from tests.harness.process import wait_until
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import ScriptedUpstream, with_length
 
 TIMEOUTS = {"header": 1, "body_idle": 2, "body_pace": 1, "write_stall": 1, "keep_alive": 1}

@@ -10,9 +10,9 @@ from contextlib import closing
 
 import pytest
 
-from tests.conftest import with_upstream
 from tests.harness import Glassline
 from tests.harness.client import Answer, RawClient, post
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import CHAT, STREAM_HEAD, Connection, ScriptedUpstream, chunk, event, with_length
 
 BODY = b'{"model":"gpt-4o-mini","messages":[]}'
@@ -39,6 +39,18 @@ def http_1_0(session: str) -> bytes:
 def http_1_1(session: str, *, close: bool = True) -> bytes:
     """Return the chat request in HTTP/1.1."""
     return post("/v1/chat/completions", BODY, headers=(f"x-glassline-session: {session}",), close=close)
+
+
+class Waiting:
+    """A script that answers nothing, and notes who came and who left."""
+
+    def __init__(self) -> None:
+        self.arrived, self.cancelled = threading.Event(), threading.Event()
+
+    def __call__(self, connection: Connection) -> None:
+        self.arrived.set()
+        if connection.wait_closed(5):
+            self.cancelled.set()
 
 
 @pytest.mark.parametrize("version", ["keep-alive", "close", "1.0"])
@@ -85,19 +97,12 @@ def test_a_stream_goes_on_for_a_client_that_has_closed_its_side(
 def test_who_closes_altogether_has_left_and_the_upstream_is_cancelled_at_once(
     glassline: Glassline, upstream: ScriptedUpstream, is_last: bool
 ) -> None:
-    arrived, cancelled = threading.Event(), threading.Event()
-
-    def wait(connection: Connection) -> None:
-        arrived.set()
-        if connection.wait_closed(5):
-            cancelled.set()
-
-    upstream.script = wait
+    upstream.script = waiting = Waiting()
     session = f"left-{is_last}"
     with RawClient(glassline.port) as client:
         client.send(http_1_1(session, close=is_last))
-        assert arrived.wait(5)
-    assert cancelled.wait(2)
+        assert waiting.arrived.wait(5)
+    assert waiting.cancelled.wait(2)
     [row] = glassline.wait_for_rows(1, f"session = '{session}'")
     assert row["outcome"] == "client_closed"
 
@@ -105,38 +110,14 @@ def test_who_closes_altogether_has_left_and_the_upstream_is_cancelled_at_once(
 def test_who_leaves_after_having_closed_its_side_is_noticed_too(
     glassline: Glassline, upstream: ScriptedUpstream
 ) -> None:
-    arrived, cancelled = threading.Event(), threading.Event()
-
-    def wait(connection: Connection) -> None:
-        arrived.set()
-        if connection.wait_closed(5):
-            cancelled.set()
-
-    upstream.script = wait
+    upstream.script = waiting = Waiting()
     with RawClient(glassline.port) as client:
         client.send(http_1_1("left-later", close=False))
         client.socket.shutdown(socket.SHUT_WR)
-        assert arrived.wait(5)
+        assert waiting.arrived.wait(5)
         assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
-        assert not cancelled.wait(0.5), "it waits"
-    assert cancelled.wait(2)
-
-
-def test_who_closes_while_the_answer_comes_has_left_at_once(glassline: Glassline, upstream: ScriptedUpstream) -> None:
-    cancelled = threading.Event()
-
-    def begin(connection: Connection) -> None:
-        connection.send(STREAM_HEAD + event("word"))
-        if connection.wait_closed(5):
-            cancelled.set()
-
-    upstream.script = begin
-    with RawClient(glassline.port) as client:
-        client.send(http_1_1("left-in-it"))
-        client.read_until(b"word")
-    assert cancelled.wait(2), "nothing more is written that could fail"
-    [row] = glassline.wait_for_rows(1, "session = 'left-in-it'")
-    assert row["outcome"] == "client_closed"
+        assert not waiting.cancelled.wait(0.5), "it waits"
+    assert waiting.cancelled.wait(2)
 
 
 def test_half_a_body_and_a_close_reach_nobody(glassline: Glassline, upstream: ScriptedUpstream) -> None:

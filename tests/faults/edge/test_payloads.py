@@ -6,18 +6,19 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartGlassline, with_upstream
+from tests.conftest import StartGlassline
 from tests.e2e.test_lifecycle import make_certificate
 from tests.faults.edge.metrics import counted
 from tests.faults.edge.payloads import PAYLOADS, get, post
 from tests.harness import Glassline
 from tests.harness.client import Answer, RawClient, exchange
 from tests.harness.process import wait_until
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import ScriptedUpstream
 
 OVER_TLS = (
@@ -99,6 +100,41 @@ def test_a_handshake_that_does_not_come_ends_with_the_time_for_a_head(
     glassline = start_glassline(echo.url, config)
     with RawClient(glassline.port, timeout_s=20) as silent:
         assert silent.read_all().raw == b""
+
+
+def test_handshakes_under_way_count_and_those_that_fail_give_their_place_back(
+    start_glassline: StartGlassline, tmp_path: Path, echo: ScriptedUpstream
+) -> None:
+    cert, key = make_certificate(tmp_path)
+    config = {
+        "listen": {"tls": {"cert": str(cert), "key": str(key)}},
+        "limits": {"connections": 10},
+        "timeouts": {"header": 60, "drain": 1},
+    }
+    glassline = start_glassline(echo.url, config)
+    [gateway] = glassline.pids_of("gateway")
+    for _ in range(30):
+        assert exchange(glassline.port, get()).status == 0
+    with ExitStack() as stack:
+        silent = [stack.enter_context(RawClient(glassline.port, timeout_s=20)) for _ in range(10)]
+        for _ in range(20):
+            assert stack.enter_context(RawClient(glassline.port, timeout_s=20)).read_all().raw == b""
+        wait_until(lambda: counted(glassline, "glassline_shed_total", "gateway-0") >= 20, "the count of the shed")
+        assert len(list(Path(f"/proc/{gateway}/fd").iterdir())) < 60
+        silent[0].reset()
+        wait_until(lambda: _greets(glassline.port), "the free place")
+    wait_until(lambda: _greets(glassline.port), "the others")
+
+
+def _greets(port: int) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as plain, context.wrap_socket(plain) as tls:
+            tls.sendall(get(b"Connection: close", target=b"/healthz"))
+            return b"200 OK" in tls.recv(65536)
+    except OSError:
+        return False
 
 
 def test_clear_text_on_the_tls_port_gets_no_answer_and_no_upstream(secure: Glassline, echo: ScriptedUpstream) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import with_upstream
 from tests.faults.edge.payloads import get
 from tests.harness import Glassline
 from tests.harness.client import RawClient, exchange, post
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import ScriptedUpstream, answer_chat
 
 MODELS = get(target=b"/v1/models")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import signal
 import socket
 import threading
@@ -11,11 +10,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.faults.lifecycle.traffic import read_answer
 from tests.harness import Glassline
 from tests.harness.client import post
 from tests.harness.process import wait_until
-
-_LENGTH = re.compile(rb"content-length: (\d+)\r\n", re.IGNORECASE)
 
 
 @dataclass
@@ -91,31 +89,14 @@ def _client(port: int, request: bytes, count: _Count, stop: threading.Event) -> 
             if connection is None:
                 connection = socket.create_connection(("127.0.0.1", port), timeout=30)
             connection.sendall(request)
-            problem, closes = _read_answer(connection)
+            head, body, closes = read_answer(connection)
+            if not head.startswith(b"HTTP/1.1 200"):
+                problem = (head[:200] + body[:200]).decode(errors="replace")
         except OSError as error:
-            problem = f"{type(error).__name__} on a {'fresh' if is_fresh else 'kept'} connection"
+            problem = f"{type(error).__name__} on a {'fresh' if is_fresh else 'kept'} connection: {error}"
         count.note(problem, time.monotonic() - started, closes=closes and b"Connection: close" not in request)
         if connection is not None and (problem is not None or closes):
             connection.close()
             connection = None
     if connection is not None:
         connection.close()
-
-
-def _read_answer(connection: socket.socket) -> tuple[str | None, bool]:
-    """Read one answer; return what is wrong with it, if anything, and whether the connection ends with it."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = connection.recv(65536)
-        if not piece:
-            return f"closed after {len(data)} bytes of an answer", True
-        data += piece
-    head, _, body = data.partition(b"\r\n\r\n")
-    found = _LENGTH.search(head + b"\r\n")
-    while found and len(body) < int(found[1]):
-        piece = connection.recv(65536)
-        if not piece:
-            return "closed within a body", True
-        body += piece
-    problem = None if head.startswith(b"HTTP/1.1 200") else head[:200].decode(errors="replace") + body[:200].decode()
-    return problem, b"connection: close" in head.lower()

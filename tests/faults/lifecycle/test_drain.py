@@ -12,8 +12,8 @@ from tests.conftest import StartGlassline
 from tests.faults.lifecycle.drain import Tap, ask, drain
 from tests.harness.client import RawClient, exchange, post
 from tests.harness.process import wait_until
-from tests.harness.sockets import Server, SocketClient, upgrade
 from tests.harness.upstream import ScriptedUpstream
+from tests.harness.websocket import Server, SocketClient, upgrade
 
 IS_LONG = bool(os.environ.get("GLASSLINE_LONG"))
 STREAMS = 100
@@ -119,6 +119,7 @@ def test_an_idle_connection_may_send_one_more_request_and_is_told_that_it_was_th
         assert len(glassline.rows("SELECT 1 FROM requests WHERE outcome = 'completed'")) == 2
 
 
+@pytest.mark.cold
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("after_ms", [0, 150, 400, 700] if IS_LONG else [0, 300])
 def test_a_signal_during_the_start_ends_it_in_good_order(

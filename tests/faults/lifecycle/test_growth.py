@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from genai_prices.data import providers
 
 from tests.conftest import StartGlassline
@@ -13,6 +14,7 @@ from tests.faults.lifecycle.soak import soak
 from tests.faults.lifecycle.traffic import answer_any
 from tests.harness.upstream import ScriptedUpstream
 
+pytestmark = pytest.mark.cold
 IS_LONG = bool(os.environ.get("GLASSLINE_LONG"))
 
 

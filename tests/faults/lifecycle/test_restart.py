@@ -18,9 +18,10 @@ from tests.faults.lifecycle.drain import Tap, ask
 from tests.faults.lifecycle.restarts import restart, rolling_restart
 from tests.harness import Glassline, Simulator
 from tests.harness.client import RawClient, exchange, post
-from tests.harness.process import ROOT, clean_environment, wait_until
+from tests.harness.process import ROOT, Process, clean_environment, wait_until
 from tests.harness.upstream import ScriptedUpstream
 
+pytestmark = pytest.mark.cold
 IS_LONG = bool(os.environ.get("GLASSLINE_LONG"))
 REQUESTS = 10_000 if IS_LONG else 1_000
 CHAT = post("/v1/chat/completions", b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}')
@@ -90,7 +91,11 @@ def test_a_restart_replaces_every_process_and_takes_up_the_file(
 
 @pytest.mark.parametrize(
     ("trouble", "said"),
-    [("keys: [{name: a, key: short}]", "config.yaml: keys[0].key: "), ("{", "config.yaml: line")],
+    [
+        ("keys: [{name: a, key: short}]", "config.yaml: keys[0].key: "),
+        ("{", "config.yaml: line"),
+        ("encryption: {key_file: /nowhere/key}", "/nowhere/key: No such file"),
+    ],
 )
 def test_what_cannot_start_replaces_nothing(
     start_glassline: StartGlassline, simulator: Simulator, trouble: str, said: str
@@ -107,6 +112,33 @@ def test_what_cannot_start_replaces_nothing(
     assert said in glassline.stderr + done.stdout
     assert glassline.pids() == before
     assert exchange(glassline.port, CHAT).status == 200
+
+
+def test_neither_a_reload_nor_a_restart_moves_to_another_data_directory(tmp_path: Path) -> None:
+    config, served, other = tmp_path / "config.yaml", tmp_path / "served", tmp_path / "other"
+
+    def write_config(data_dir: Path) -> None:
+        config.write_text(f"data_dir: {data_dir}\nlisten: {{port: 0}}\nadmin: {{port: 0}}\n")
+
+    write_config(served)
+    command = [sys.executable, "-m", "proxy", "serve", "-c", str(config), "--log-format", "json"]
+    with Process(command, tmp_path, name="glassline", env={"PYTHONPATH": str(ROOT)}) as glassline:
+        ports = served / "run" / "ports.json"
+        glassline.wait_for(ports.exists, "its ports")
+        before = ports.stat().st_ino
+        write_config(other)
+        glassline.send_signal(signal.SIGHUP)
+        glassline.wait_for(lambda: "configuration loaded" in glassline.stderr.read_text(), "the reload")
+        asked = [sys.executable, "-m", "proxy", "restart", "--data-dir", str(served)]
+        done = subprocess.run(
+            asked, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout.split(":")[0]) == (1, "not restarted, the running version stays")
+        assert f"{served} is served: another one takes a stop and a start" in glassline.stderr.read_text()
+        assert ports.stat().st_ino == before
+        ready = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        assert exchange(json.loads(ports.read_bytes())["data"], ready).status == 200
+        assert not other.exists()
 
 
 def test_the_command_waits_until_the_new_program_serves(glassline: Glassline) -> None:

@@ -76,8 +76,8 @@ def _send_some(port: int, numbers: range, make: Callable[[int], bytes]) -> list[
         if connection is None:
             connection = socket.create_connection(("127.0.0.1", port), timeout=60)
         connection.sendall(make(number))
-        status, closes = _read_answer(connection)
-        statuses.append(status)
+        head, _, closes = read_answer(connection)
+        statuses.append(int(head.split(b" ", 2)[1]))
         if closes:
             connection.close()
             connection = None
@@ -86,18 +86,19 @@ def _send_some(port: int, numbers: range, make: Callable[[int], bytes]) -> list[
     return statuses
 
 
-def _read_answer(connection: socket.socket) -> tuple[int, bool]:
+def read_answer(connection: socket.socket) -> tuple[bytes, bytes, bool]:
+    """Return head and body of one answer, and whether the connection ends with it. Raises OSError."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = connection.recv(65536)
         if not piece:
-            raise ConnectionError("closed before an answer")
+            raise ConnectionError(f"closed after {len(data)} bytes of an answer")
         data += piece
     head, _, body = data.partition(b"\r\n\r\n")
     found = _LENGTH.search(head + b"\r\n")
     while found and len(body) < int(found[1]):
         piece = connection.recv(65536)
         if not piece:
-            raise ConnectionError("closed within an answer")
+            raise ConnectionError("closed within a body")
         body += piece
-    return int(head.split(b" ", 2)[1]), b"connection: close" in head.lower()
+    return head, body, b"connection: close" in head.lower()

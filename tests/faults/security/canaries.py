@@ -22,10 +22,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from tests.conftest import with_upstream
 from tests.harness import Glassline, wait_until
 from tests.harness.client import RawClient, exchange, post
 from tests.harness.process import clean_environment
+from tests.harness.stage import with_upstream
 from tests.harness.upstream import STREAM_HEAD, Connection, ScriptedUpstream, answer_chat, chunk, event, with_length
 
 INPUTS: Final = frozenset({"config.yaml", "bad.yaml", "admin-password", "encryption-key"})

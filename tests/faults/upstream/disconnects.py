@@ -95,11 +95,14 @@ def _leave(port: int, name: str, moment: Moment, is_rude: bool) -> _Departure:
 
 
 def _delay_s(departure: _Departure, truth: dict[str, Served]) -> float | None:
-    """Return how long after the client the upstream was left; None: its answer was over, or it never heard of it."""
+    """Return how long after the client the upstream was left; None: its answer was over, or it never heard of it.
+
+    Where a busy machine took the connection only after its client had left, it counts from the upstream's call on.
+    """
     served = truth.get(departure.name)
     if served is None or served.peer_left is None:
         return None
-    return max(0.0, served.peer_left - departure.at)
+    return max(0.0, served.peer_left - max(departure.at, served.began))
 
 
 def _unsettled(glassline: Glassline) -> int:

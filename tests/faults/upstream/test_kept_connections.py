@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.upstream.stage import Stage, request, staged, unframed
 from tests.harness.client import Answer, RawClient
-from tests.harness.faultupstream import body_of
+from tests.harness.faultprogram import body_of
 
 LONG = bool(os.environ.get("GLASSLINE_LONG"))
 PATIENCES_MS = (0, 0.2, 0.5, 1, 1.5, 2, 3, 5)

@@ -17,7 +17,7 @@ from proxy.framing import read_response_head
 from proxy.gateway.retry import pause_before
 from tests.faults.upstream.stage import KEY, Stage, ending, request, staged
 from tests.harness.client import RawClient
-from tests.harness.faultupstream import body_of
+from tests.harness.faultprogram import body_of
 
 RESET = "run;sleep 0.15 | rst"
 """Late enough to be no race with an idle connection, under which a request goes out again without further ado."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.upstream.stage import Seen, Stage, staged
 from tests.harness.client import RawClient
-from tests.harness.faultupstream import body_of
+from tests.harness.faultprogram import body_of
 
 ANOMALIES = (
     "short-length",

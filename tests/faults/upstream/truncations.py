@@ -11,7 +11,8 @@ from typing import Final
 from tests.faults.upstream.stage import account, ending, request, unframed
 from tests.harness import Glassline
 from tests.harness.client import Answer, exchange
-from tests.harness.faultupstream import FaultUpstream, body_of, event_of, usage_of
+from tests.harness.faultprogram import body_of, event_of, usage_of
+from tests.harness.faultupstream import FaultUpstream
 from tests.harness.process import wait_until
 
 DONE: Final = b"data: [DONE]\n\n"
