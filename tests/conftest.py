@@ -8,11 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 
 from tests.harness import Glassline, Simulator
 from tests.harness.process import ROOT
 from tests.harness.stage import Stage
+
+# Machines are shared and noisy: how long one example takes says nothing about the code.
+hypothesis.settings.register_profile("glassline", deadline=None)
+hypothesis.settings.load_profile("glassline")
 
 StartSimulator = Callable[..., Simulator]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from proxy.config import Config
 from proxy.config.prices import price_book
+from proxy.failpoints import failpoint
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.server import serve, stop_on_signals
 
@@ -21,6 +22,7 @@ def run(
     """
     book = price_book(config.pricing)
     succeed()
+    failpoint("ledger.after_succession")
     with stop_on_signals(signal.SIGTERM) as stop:
         ledger = Ledger(data_dir / "ledger.db", book)
         try:

@@ -25,11 +25,6 @@ from proxy.failpoints import failpoint
 from proxy.store.faults import our_errors
 from proxy.store.text import Value
 
-_UNSWEPT: Final = "unswept"
-"""A table that says of a copy that rows were emptied and what SQLite leaves of them was not overwritten yet.
-
-Whoever died in between finds no such rows any more, but this.
-"""
 SLICE: Final = 200
 """Rows at a time: some ten milliseconds with their bodies."""
 ERASED: Final = "erased"
@@ -172,12 +167,12 @@ def erase_copy(connection: apsw.Connection, selection: Selection, names: Names) 
             _empty(connection, chosen)
             if selection.rows:
                 connection.executemany("DELETE FROM exchanges WHERE seq = ? AND is_reserved = 0", chosen)
-            if chosen:
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {_UNSWEPT} (at)")
+            if chosen:  # whoever dies before the end leaves this: the next one finds no such rows any more
+                connection.execute("CREATE TABLE IF NOT EXISTS unswept (at)")
         failpoint("deletion.before_vacuum")
-        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (_UNSWEPT,)).fetchall():
+        if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'unswept'").fetchall():
             connection.execute("VACUUM")
-            connection.execute(f"DROP TABLE {_UNSWEPT}")
+            connection.execute("DROP TABLE unswept")
         _empty_log(connection, 10.0)
     return len(chosen)
 

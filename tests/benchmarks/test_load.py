@@ -259,7 +259,7 @@ def _read_streams(connection: socket.socket, count: int) -> list[bytes]:
     sizes=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), min_size=1, max_size=6),
     cuts=st.lists(st.floats(0, 1), max_size=8),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pipelined_requests_in_any_framing_and_any_pieces_are_answered_in_order(
     sizes: list[tuple[int, int]], cuts: list[float], upstream_port: int
 ) -> None:

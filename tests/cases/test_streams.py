@@ -98,7 +98,7 @@ def test_a_stream_of_single_bytes_is_the_same_stream(stage: Stage) -> None:
 
 
 @pytest.mark.case(10)
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, len(lay_out(LINES))), max_size=12))
 def test_a_stream_may_be_cut_anywhere_even_within_a_character(stage: Stage, cuts: list[int]) -> None:
     whole = lay_out(LINES)

@@ -41,7 +41,7 @@ def test_a_client_that_pipelines_and_never_reads_holds_up_nobody(start_glassline
         for _ in range(20):
             assert exchange(glassline.port, LAST_PROBE, timeout_s=5).status == 200
         assert resident_mb(gateway) - before < 20
-        wait_until(lambda: established(glassline.port) == 0, "the end of the rude connections")
+        wait_until(lambda: established(glassline.port) == 0, "the end of the rude connections", timeout_s=30)
 
 
 def test_pipelined_requests_beyond_the_buffer_are_all_answered(start_glassline: StartGlassline) -> None:

@@ -121,7 +121,7 @@ def test_bytes_that_come_one_by_one_arrive_as_they_were(stage: Stage) -> None:
     both_ways(stage, split(sent), split(encode_frame(Opcode.BINARY, bytes(300), is_final=False) + GOODBYE))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 2**32))
 def test_what_is_no_frame_at_all_passes_as_well(stage: Stage, seed: int) -> None:
     chance = random.Random(seed)

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.gates.admission import (
@@ -283,6 +283,7 @@ VALUES = st.recursive(
 
 
 @given(st.sampled_from(ALL), st.dictionaries(MEMBERS | st.text(max_size=8), VALUES, max_size=8))
+@example(MESSAGES, {"max_tokens": 2**53 + 1})
 @settings(max_examples=800)
 def test_no_body_of_any_operation_raises_and_every_figure_is_bounded(
     operation: Operation, body: dict[str, Any]

@@ -54,7 +54,7 @@ def transitions(zone: str, start: int, end: int) -> list[int]:
     second=st.integers(FIRST, LAST),
     extra_ms=st.integers(0, 999),
 )
-@settings(max_examples=10_000 if os.environ.get("GLASSLINE_LONG") else 1_500, deadline=None)
+@settings(max_examples=10_000 if os.environ.get("GLASSLINE_LONG") else 1_500)
 def test_windows_tile_time(kind: WindowKind, zone: str, second: int, extra_ms: int) -> None:
     now = second * 1000 + extra_ms
     start, end = window(kind, zone, now)
@@ -67,7 +67,7 @@ def test_windows_tile_time(kind: WindowKind, zone: str, second: int, extra_ms: i
 
 
 @given(zone=st.sampled_from(HARD_ZONES), year=st.integers(1990, 2035), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_windows_tile_time_around_every_change_of_offset(zone: str, year: int, data: st.DataObject) -> None:
     start = int(datetime(year, 1, 1, tzinfo=UTC).timestamp())
     for change in transitions(zone, start, start + 366 * 86400):
@@ -82,7 +82,7 @@ def test_windows_tile_time_around_every_change_of_offset(zone: str, year: int, d
 
 
 @given(zone=st.sampled_from([*HARD_ZONES, "Europe/Berlin", "America/New_York"]), second=st.integers(FIRST, LAST))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_day_begins_when_the_local_date_first_appears(zone: str, second: int) -> None:
     start, end = window("day", zone, second * 1000)
     tz = ZoneInfo(zone)

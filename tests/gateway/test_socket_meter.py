@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.gateway.socket.meter import Needed, SocketMeter, meter_for
@@ -96,7 +96,6 @@ def realtime_messages(chance: random.Random) -> list[dict[str, Any]]:
     return [message for _ in range(chance.randrange(1, 25)) for message in chance.choice(kinds)]
 
 
-@settings(deadline=None)  # The tokenizer is loaded by the first.
 @given(st.integers(0, 2**32))
 def test_realtime_sessions_are_bounded_from_above(seed: int) -> None:
     chance = random.Random(seed)
@@ -105,7 +104,6 @@ def test_realtime_sessions_are_bounded_from_above(seed: int) -> None:
     play(RealtimeSession(opened("/v1/realtime?model=gpt-realtime", seed)), meter, realtime_messages(chance))
 
 
-@settings(deadline=None)  # The tokenizer is loaded by the first.
 @given(st.integers(0, 2**32))
 def test_responses_over_a_socket_are_bounded_from_above(seed: int) -> None:
     chance = random.Random(seed)
@@ -124,7 +122,6 @@ def test_responses_over_a_socket_are_bounded_from_above(seed: int) -> None:
     play(ResponsesSession(opened("/v1/responses", seed)), meter, asked)
 
 
-@settings(deadline=None)  # The tokenizer is loaded by the first.
 @given(st.integers(0, 2**32))
 def test_gemini_sessions_are_bounded_from_above(seed: int) -> None:
     chance = random.Random(seed)

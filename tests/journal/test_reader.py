@@ -332,7 +332,7 @@ _inserts = st.tuples(st.just("insert"), st.floats(0, 1), st.binary(min_size=1, m
 
 
 @given(damages=st.lists(_cuts | _overwrites | _inserts, min_size=1, max_size=5), budget=st.sampled_from([1, 500, MUCH]))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_the_bytes_are_all_frames_before_the_damage_come_and_reading_ends(
     tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[str, float, bytes]], budget: int
 ) -> None:
@@ -367,7 +367,7 @@ def test_whatever_the_bytes_are_all_frames_before_the_damage_come_and_reading_en
 
 
 @given(content=st.binary(max_size=2000))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_segment_of_arbitrary_bytes_is_read_to_its_end(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
 ) -> None:

@@ -356,6 +356,5 @@ TestLedgerAgainstModel = LedgerAgainstModel.TestCase
 TestLedgerAgainstModel.settings = settings(
     max_examples=150 if os.environ.get("GLASSLINE_LONG") else 40,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

@@ -205,7 +205,7 @@ steps = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(steps, max_size=25), st.integers(0, 1_000_000))
 def test_no_order_of_sessions_passes_a_cap(asked: list[tuple[str, int, int, int, bool]], limit: int) -> None:
     line = total(limit)

@@ -188,7 +188,7 @@ _JSON = st.recursive(
 
 
 @given(_JSON, st.booleans(), st.sampled_from([None, 2]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_json_stays_json_without_any_secret(value: Any, is_ascii: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=is_ascii, indent=indent)
     redacted = json.loads(REDACTOR.redact(text).text)
@@ -197,7 +197,7 @@ def test_json_stays_json_without_any_secret(value: Any, is_ascii: bool, indent: 
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_text_is_too_odd(text: str) -> None:
     for is_stream in (False, True):
         once = REDACTOR.redact(text, is_stream=is_stream).text

@@ -249,7 +249,7 @@ names = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     usage=usages,
     models=st.lists(names, max_size=3),

@@ -140,7 +140,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     request_=st.dictionaries(
         st.sampled_from(

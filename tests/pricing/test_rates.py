@@ -41,7 +41,7 @@ def answers_to(tier: str | None) -> list[str | None]:
 
 
 @pytest.mark.parametrize("model", OPENAI)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=days, split=splits, asked=st.sampled_from(TIERS), data=st.data())
 def test_no_usage_of_an_openai_model_costs_more_than_its_bound(
     book: PriceBook, model: str, at: datetime, split: dict[str, int], asked: str | None, data: st.DataObject
@@ -61,7 +61,7 @@ def test_no_usage_of_an_openai_model_costs_more_than_its_bound(
         assert cost.nano_usd <= bounded(rates, usage)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(which=st.sampled_from(OTHERS), at=days, split=splits, processing=st.sampled_from([None, "batch"]))
 def test_no_usage_of_another_providers_model_costs_more_than_its_bound(
     book: PriceBook, which: tuple[str, str], at: datetime, split: dict[str, int], processing: str | None
@@ -74,7 +74,7 @@ def test_no_usage_of_another_providers_model_costs_more_than_its_bound(
         assert cost.nano_usd <= bounded(rates, usage)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     split=splits,
     at=days,

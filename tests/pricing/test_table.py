@@ -49,7 +49,7 @@ def engine_usage(split: dict[str, int]) -> genai_prices.Usage:
     )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(row=st.sampled_from(ROWS), split=splits, context=st.sampled_from(CONTEXTS))
 def test_our_sums_are_those_of_the_engine(
     book: PriceBook, now: datetime, row: tuple[str, str], split: dict[str, int], context: dict[str, str]

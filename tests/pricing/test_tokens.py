@@ -335,7 +335,7 @@ json: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     request=st.dictionaries(
         st.sampled_from(["messages", "tools", "input", "prompt", "instructions", "functions"]), json

@@ -1,6 +1,6 @@
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -63,7 +63,6 @@ def test_an_unknown_part_by_name_is_an_error_of_ours() -> None:
         Usage.from_totals(input_tokens=1, cache_red=1)
 
 
-@settings(deadline=None)
 @given(total=counts, parts=st.dictionaries(st.sampled_from(Usage.INPUT[1:]), maybe))
 def test_any_split_gives_back_its_input_total(total: int, parts: dict[str, Count]) -> None:
     usage = Usage.from_totals(input_tokens=total, **parts)
@@ -72,7 +71,6 @@ def test_any_split_gives_back_its_input_total(total: int, parts: dict[str, Count
     assert 0 <= usage.input_uncached <= total
 
 
-@settings(deadline=None)
 @given(total=counts, parts=st.dictionaries(st.sampled_from(Usage.OUTPUT[1:]), maybe))
 def test_any_split_gives_back_its_output_total(total: int, parts: dict[str, Count]) -> None:
     assert Usage.from_totals(output_tokens=total, **parts).output_tokens == total

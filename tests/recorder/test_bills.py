@@ -205,7 +205,7 @@ def test_bills_are_forgotten_long_after_they_were_paid(desk: Desk) -> None:
     assert desk.store.bills.payers("openai", ["resp_1"]) == {}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shown=st.lists(st.tuples(st.sampled_from(["r1", "r2", "r3"]), st.booleans()), min_size=1, max_size=14),
     cuts=st.lists(st.integers(0, 14), max_size=5),

@@ -52,7 +52,7 @@ def test_an_exchange_is_put_together_from_all_its_frames(tmp_path: Path) -> None
     budget=st.sampled_from([1, 100, MUCH]),
     segment_bytes=st.sampled_from([300, 2000, 1 << 20]),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_interleaved_exchanges_over_any_segments_and_polls_come_out_whole(
     tmp_path_factory: object, schedule: list[tuple[int, str, bytes]], budget: int, segment_bytes: int
 ) -> None:

@@ -116,7 +116,7 @@ def test_an_answer_that_says_nothing_of_its_cost_is_not_free(row: tuple[Dialect,
             check(exchange(dialect, "POST" if method == "*" else method, path, request, answer))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(row=st.sampled_from(ROWS), request=requests, answer=answers)
 def test_no_answer_to_a_billed_operation_is_free_unless_the_provider_says_zero(
     row: tuple[Dialect, str, str, Operation], request: bytes, answer: bytes

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.tokens import count_text
@@ -35,7 +35,6 @@ def answer_to(request: dict[str, Any], wishes: Directives, seed: int = 0) -> Ans
     return compose(ask, wishes, Usage(9), "0" * 64, random.Random(seed), count)
 
 
-@settings(deadline=None)
 @given(MODELS, st.integers(0, 600), st.integers())
 def test_prose_of_n_pieces_is_n_tokens(model: str, length: int, seed: int) -> None:
     pieces = write_prose(random.Random(seed), length)
@@ -43,7 +42,6 @@ def test_prose_of_n_pieces_is_n_tokens(model: str, length: int, seed: int) -> No
     assert count_text("".join(pieces), model) == length
 
 
-@settings(deadline=None)
 @given(
     model=MODELS,
     tokens=st.none() | st.integers(0, 200),
@@ -71,7 +69,6 @@ def test_every_choice_bills_its_text_and_keeps_its_limit_exactly(
     assert answer.usage.reasoning_tokens == sum(choice.reasoning_tokens for choice in answer.choices)
 
 
-@settings(deadline=None)
 @given(MODELS, st.integers(1, 60), st.integers(1, 3), st.integers())
 def test_tool_calls_bill_names_and_arguments_and_never_pass_the_limit(
     model: str, limit: int, calls: int, seed: int
@@ -86,7 +83,6 @@ def test_tool_calls_bill_names_and_arguments_and_never_pass_the_limit(
         assert all(json.loads(call.arguments).keys() == SCHEMA["properties"].keys() for call in choice.tool_calls)
 
 
-@settings(deadline=None)
 @given(st.text(), st.integers(0, 40), MODELS)
 def test_fitting_keeps_a_prefix_and_counts_it(text: str, room: int, model: str) -> None:
     count = partial(count_text, model=model)
@@ -98,7 +94,6 @@ def test_fitting_keeps_a_prefix_and_counts_it(text: str, room: int, model: str) 
     assert all(piece.tokens >= 0 for piece in pieces)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 30), st.integers())
 def test_fitting_json_wastes_no_token(room: int, seed: int) -> None:
     text = write_json(SCHEMA, random.Random(seed))
@@ -146,7 +141,6 @@ def test_written_json_follows_references_choices_and_nullable_types_and_ends() -
     assert all(isinstance(item, float) for item in value["many"])
 
 
-@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.text(),

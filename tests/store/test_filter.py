@@ -98,7 +98,7 @@ def test_a_mistake_is_explained(text: str, message: str) -> None:
         "".join
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_is_a_filter_that_runs_or_a_clear_error(reader: StoreReader, text: str) -> None:
     try:
         compiled = parse_filter(text)

@@ -70,7 +70,7 @@ def whole(raw: bytes | msgspec.Raw) -> int | None:
     """Return the positive whole number that an upstream may see in a JSON value; None: there is none."""
     text = bytes(raw)[:400].decode("utf-8", "replace").strip().strip('"')
     if plain := _DIGITS.fullmatch(text):
-        return int(plain[1]) or None
+        return min(int(plain[1]), MAX_COUNT) or None
     try:
         number = float(text)
     except ValueError:

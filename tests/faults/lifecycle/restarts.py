@@ -52,6 +52,7 @@ def rolling_restart(
             wait_until(lambda n=number: count.requests >= requests * n // restarts, "traffic", timeout_s=120)  # type: ignore[misc]  # a bound default
             took.append(restart(glassline))
         wait_until(lambda: count.requests >= requests, "the rest of the traffic", timeout_s=300)
+        wait_until(lambda: count.told_to_close, "a kept connection that is told to close", timeout_s=60)
     finally:
         stop.set()
         for thread in threads:

@@ -52,6 +52,21 @@ def test_no_request_under_a_budget_fails_across_a_restart(start_glassline: Start
         glassline.stop()
 
 
+def test_no_request_under_a_budget_fails_though_the_new_gateways_are_there_before_the_new_ledger(
+    start_glassline: StartGlassline,
+) -> None:
+    key = "sk-limited-0123456789"
+    with ScriptedUpstream() as upstream:
+        keys = [{"name": "a", "key": key, "budgets": [{"limit_usd": 1000, "window": "day"}]}]
+        env = {"GLASSLINE_FAILPOINTS": "ledger.after_succession:sleep=2"}
+        glassline = start_glassline(upstream.url, {"keys": keys}, env=env)
+        found = rolling_restart(glassline, 100, 1, clients=4, key=key)
+        print(found)
+        assert found["failed"] == 0, found["first_failures"]
+        assert found["slowest_ms"] > 1000, "requests waited for the ledger"
+        glassline.stop()
+
+
 def test_a_stream_outlives_the_program_that_began_it(start_glassline: StartGlassline) -> None:
     tap = Tap()
     with ScriptedUpstream(tap) as upstream:

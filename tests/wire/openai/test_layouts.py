@@ -64,7 +64,7 @@ def layouts(draw: st.DrawFn, stream: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_a_stream_reads_the_same_however_it_is_laid_out(name: str, data: st.DataObject) -> None:
     exchange = ANSWERS[name]
@@ -91,7 +91,7 @@ def test_a_compressed_answer_reads_the_same(name: str, coding: str) -> None:
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(before=st.text(" \t\r\n", max_size=30), after=st.text(" \r\n", max_size=5))
 def test_an_object_may_come_after_blank_lines(name: str, before: str, after: str) -> None:
     exchange = ANSWERS[name]
@@ -100,7 +100,7 @@ def test_an_object_may_come_after_blank_lines(name: str, before: str, after: str
 
 
 @pytest.mark.parametrize("name", STREAMS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), coding=st.sampled_from([None, *CODINGS]))
 def test_a_token_is_timed_by_the_piece_that_brought_its_last_byte(
     name: str, data: st.DataObject, coding: str | None
@@ -125,7 +125,7 @@ def test_a_token_is_timed_by_the_piece_that_brought_its_last_byte(
 
 
 @pytest.mark.parametrize("name", FORMS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(content=st.binary(max_size=3000), limit=st.integers(400, 700))
 def test_a_form_reads_the_same_around_a_file_too_long_to_keep(name: str, content: bytes, limit: int) -> None:
     exchange = ANSWERS[name]
@@ -142,7 +142,7 @@ def test_a_form_reads_the_same_around_a_file_too_long_to_keep(name: str, content
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_an_answer_that_breaks_off_or_is_damaged_is_read_without_raising(name: str, data: st.DataObject) -> None:
     exchange = ANSWERS[name]
