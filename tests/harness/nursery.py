@@ -34,7 +34,8 @@ class Nursery:
     """The process that forks, seen from the tests: one order and one answer at a time, each a line of JSON."""
 
     def __init__(self, program: Program, environment: dict[str, str]) -> None:
-        command = [sys.executable, "-m", "tests.harness.nursery", program]
+        # Not with `-m`: the package imports this module, which would then be there twice.
+        command = [sys.executable, "-c", f"from {__name__} import main; main({program!r})"]
         pipe = subprocess.PIPE
         self._popen = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
         self._lock = threading.Lock()
@@ -109,6 +110,8 @@ def nursery(program: Program) -> Nursery:
 
 def main(program: Program) -> None:
     """Load the program, then fork one for each order to start one, until nobody gives orders."""
+    # A Ctrl-C is for the tests to hear: they end what they started.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if program == "simulator":
         _load_simulator()
     else:
@@ -193,9 +196,3 @@ def _exit_code(pid: int, codes: dict[int, int]) -> int | None:
             return None
         codes[pid] = os.waitstatus_to_exitcode(status)
     return codes[pid]
-
-
-if __name__ == "__main__":
-    # A Ctrl-C is for the tests to hear: they end what they started.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    main("simulator" if sys.argv[1:] == ["simulator"] else "glassline")
