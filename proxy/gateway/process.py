@@ -185,13 +185,13 @@ class GatewayProcess:
     def stop(self) -> None:
         """Be not ready, wait `timeouts.pre_stop`, take what waits at the port, drain; a second call cuts."""
         gateway = self.gateway
-        if gateway.is_stopping or gateway.is_draining:
-            gateway.is_stopping = True
+        if gateway.is_stopping:
             self._cut()
             return
         gateway.is_stopping = True
         gateway.publish()
-        self._loop.create_task(self._stop_soon())
+        if not gateway.is_draining:  # else others have taken over already, and what runs here has its time
+            self._loop.create_task(self._stop_soon())
 
     async def _stop_soon(self) -> None:
         await asyncio.sleep(self._config.timeouts.pre_stop)

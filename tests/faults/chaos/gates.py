@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ from tests.faults.auth.scene import guarded_config
 from tests.faults.budgets.race import race
 from tests.faults.chaos.catches import CATCHES
 from tests.faults.chaos.plan import Fault, draw_plan
-from tests.faults.chaos.runner import run_chaos
+from tests.faults.chaos.runner import Outcome, run_chaos
 from tests.faults.disk.outage import power_cuts
 from tests.faults.disk.rot import bit_rot
 from tests.faults.edge.storms import idle_streams, slow_headers
@@ -39,6 +40,8 @@ from tests.harness.stage import Stage
 from tests.harness.upstream import ScriptedUpstream
 
 GRACE_S: Final = 2
+SEEDS_AT_ONCE: Final = 3
+FAULTS_PER_SEED: Final = 30
 NO_CHANGE_MS: Final = 20
 """In the slowest hundredth of the requests of good clients: what an event loop may be late."""
 VICTIMS: Final = ("gateway", "recorder", "ledger")
@@ -107,25 +110,30 @@ def kills(scale: Scale) -> Verdict:
 
 
 def chaos(scale: Scale) -> Verdict:
-    """Random plans, one seed after the other; beyond the first hour for as long as was asked for."""
-    least, faults = scale.count(20), 30
+    """Random plans, some seeds at a time; beyond the first hour for as long as was asked for."""
+    least, first = scale.count(20), scale.seed * 100
     until = time.monotonic() + (scale.hours - 1) * 3600
     found: Counter[str] = Counter()
     done: Counter[str] = Counter()
     not_run: Counter[str] = Counter()
     requests = runs = 0
-    while runs < least or time.monotonic() < until:
-        seed = scale.seed * 100 + runs
-        runs += 1
-        outcome = run_chaos(seed, draw_plan(seed, faults))
-        found.update(f"{violation.rule} in seed {seed}" for violation in outcome.violations)
-        print(outcome.line(), *outcome.violations, sep="\n", flush=True)
-        done.update(outcome.done)
-        not_run.update(outcome.not_run)
-        requests += len(outcome.evidence.clients)
+    with ProcessPoolExecutor(SEEDS_AT_ONCE) as pool:
+        while runs < least or time.monotonic() < until:
+            seeds = range(first + runs, first + runs + SEEDS_AT_ONCE)
+            runs += len(seeds)
+            for outcome in pool.map(_random_plan, seeds):
+                print(outcome.line(), *outcome.violations, sep="\n", flush=True)
+                found.update(f"{violation.rule} in seed {outcome.seed}" for violation in outcome.violations)
+                done.update(outcome.done)
+                not_run.update(outcome.not_run)
+                requests += len(outcome.evidence.clients)
     seen = f"{runs} seeds, {done.total()} faults ({_listed(done)}), {requests} requests, {found.total()} violations"
     missed = f"; not run: {_listed(not_run)}" if not_run else ""
     return Verdict(not found, seen + _named(found) + missed)
+
+
+def _random_plan(seed: int) -> Outcome:
+    return run_chaos(seed, draw_plan(seed, FAULTS_PER_SEED))
 
 
 def power(scale: Scale) -> Verdict:

@@ -216,6 +216,24 @@ def test_a_stop_during_a_restart_ends_old_and_new_alike(start_glassline: StartGl
         assert len(glassline.wait_for_rows(1)) == 1
 
 
+def test_a_stop_soon_after_a_restart_lets_the_streams_of_the_old_program_end(start_glassline: StartGlassline) -> None:
+    tap = Tap()
+    with ScriptedUpstream(tap) as upstream:
+        glassline = start_glassline(upstream.url)
+        [old] = glassline.pids_of("gateway")
+        with RawClient(glassline.port) as client:
+            client.send(ask("ends"))
+            client.read_until(b"one")
+            restart(glassline)
+            glassline.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: glassline.pids_of("gateway") == [old], "the end of the new gateway")
+            tap.go.set()
+            assert client.read_all().raw.endswith(b"0\r\n\r\n")
+        assert glassline.process.wait(timeout_s=20) == 0
+        glassline.start()
+        assert [row["outcome"] for row in glassline.wait_for_rows(1)] == ["completed"]
+
+
 def test_a_killed_gateway_comes_back_within_a_second_and_the_others_go_on(start_glassline: StartGlassline) -> None:
     tap = Tap()
     with ScriptedUpstream(tap) as upstream:
