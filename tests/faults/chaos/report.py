@@ -1,7 +1,7 @@
 """`make chaos`: measures every release gate at full size and writes what it saw into docs/reliability.md.
 
     python -m tests.faults.chaos.report --hours 1            measure, then render
-    python -m tests.faults.chaos.report --only kills,race    these gates anew, the rest as measured before
+    python -m tests.faults.chaos.report --only kills,chaos   these gates anew, the rest as measured before
     python -m tests.faults.chaos.report --render             render what was measured
 
 Each gate runs in a process of its own and leaves a JSON file below `.cache/reliability/`, so a run that was interrupted
