@@ -9,6 +9,7 @@ from typing import Final
 
 from proxy.cli.settings import load_data_dir
 from proxy.cli.table import Screen, size
+from proxy.data_dir import LOCK
 from proxy.errors import EnvironmentUnusable
 
 _PATIENCE_S: Final = 5.0
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     sources = [data_dir / name for name in DATABASES if (data_dir / name).exists()]
     if not sources:
         raise EnvironmentUnusable(f"{data_dir}: no database to back up")
-    missing = wait_until_stored(data_dir, _PATIENCE_S if is_held(data_dir / "lock") else 0)
+    missing = wait_until_stored(data_dir, _PATIENCE_S if is_held(data_dir / LOCK) else 0)
     if missing:
         print(f"{size(missing)} of the journal are not recorded yet and not in the backup", file=sys.stderr)
     others = [data_dir / name for name in COMPANIONS if (data_dir / name).exists()]

@@ -183,14 +183,17 @@ class GatewayProcess:
         return ClientConnection(self.gateway)
 
     def stop(self) -> None:
-        """Be not ready, wait `timeouts.pre_stop`, take what waits at the port, drain; a second call cuts."""
+        """Be not ready, wait `timeouts.pre_stop`, take what waits at the port, drain; a second call cuts.
+
+        One that retires drains already, and goes on with it.
+        """
         gateway = self.gateway
         if gateway.is_stopping:
             self._cut()
             return
         gateway.is_stopping = True
         gateway.publish()
-        if not gateway.is_draining:  # else others have taken over already, and what runs here has its time
+        if not gateway.is_draining:
             self._loop.create_task(self._stop_soon())
 
     async def _stop_soon(self) -> None:

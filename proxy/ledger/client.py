@@ -2,10 +2,10 @@
 
 A gateway must never dispatch what the ledger did not grant, so every doubt is an answer of its own:
 `LedgerUnavailable`, when there is no connection, when it breaks again and again, or when no answer came in time. A
-ledger that is being restarted is waited for somewhat longer than an answer. Whatever was granted without the gateway knowing is released: a
-Release follows the abandoned Reserve on the same connection, and what was pending when a connection broke is released
-on the next, before it is asked for once more. A Release has no answer, so it is said again on every new connection until
-the answer to something later on the same connection shows that it was carried out.
+ledger that is being restarted is waited for somewhat longer than an answer. Whatever was granted without the gateway
+knowing is released: a Release follows the abandoned Reserve on the same connection, and what was pending when a
+connection broke is released on the next, before it is asked for once more. A Release has no answer, so it is said again
+on every new connection until the answer to something later on the same connection shows that it was carried out.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Pending(msgspec.Struct, frozen=True):
 
     callback: Callback
     deadline: float
-    """On the loop's clock."""
+    """On the loop's clock. While there is no connection it rests, for `RESTART_S` at most."""
     exchange: str | None
     """To be released when nobody waits for the answer any more; None: nothing to release."""
     message: Reserve | Extend | Cover | Balance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,7 +69,9 @@ def test_no_request_under_a_budget_fails_though_the_new_gateways_are_there_befor
         glassline.stop()
 
 
-def test_a_stream_outlives_the_program_that_began_it(start_glassline: StartGlassline) -> None:
+@contextlib.contextmanager
+def stream_across_a_restart(start_glassline: StartGlassline) -> Iterator[tuple[Glassline, RawClient, Tap, int]]:
+    """Restart while a stream runs; yield its client, what ends it and the pid of its gateway."""
     tap = Tap()
     with ScriptedUpstream(tap) as upstream:
         glassline = start_glassline(upstream.url)
@@ -76,10 +80,15 @@ def test_a_stream_outlives_the_program_that_began_it(start_glassline: StartGlass
             client.send(ask("ends"))
             client.read_until(b"one")
             restart(glassline)
-            assert old in glassline.pids_of("gateway")
-            assert exchange(glassline.port, b"GET /readyz HTTP/1.0\r\n\r\n").status == 200
-            tap.go.set()
-            assert client.read_all().raw.endswith(b"0\r\n\r\n")
+            yield glassline, client, tap, old
+
+
+def test_a_stream_outlives_the_program_that_began_it(start_glassline: StartGlassline) -> None:
+    with stream_across_a_restart(start_glassline) as (glassline, client, tap, old):
+        assert old in glassline.pids_of("gateway")
+        assert exchange(glassline.port, b"GET /readyz HTTP/1.0\r\n\r\n").status == 200
+        tap.go.set()
+        assert client.read_all().raw.endswith(b"0\r\n\r\n")
         wait_until(lambda: old not in glassline.pids_of("gateway"), "the end of the old gateway")
         assert [row["outcome"] for row in glassline.wait_for_rows(1)] == ["completed"]
         glassline.stop()
@@ -217,18 +226,11 @@ def test_a_stop_during_a_restart_ends_old_and_new_alike(start_glassline: StartGl
 
 
 def test_a_stop_soon_after_a_restart_lets_the_streams_of_the_old_program_end(start_glassline: StartGlassline) -> None:
-    tap = Tap()
-    with ScriptedUpstream(tap) as upstream:
-        glassline = start_glassline(upstream.url)
-        [old] = glassline.pids_of("gateway")
-        with RawClient(glassline.port) as client:
-            client.send(ask("ends"))
-            client.read_until(b"one")
-            restart(glassline)
-            glassline.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: glassline.pids_of("gateway") == [old], "the end of the new gateway")
-            tap.go.set()
-            assert client.read_all().raw.endswith(b"0\r\n\r\n")
+    with stream_across_a_restart(start_glassline) as (glassline, client, tap, old):
+        glassline.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: glassline.pids_of("gateway") == [old], "the end of the new gateway")
+        tap.go.set()
+        assert client.read_all().raw.endswith(b"0\r\n\r\n")
         assert glassline.process.wait(timeout_s=20) == 0
         glassline.start()
         assert [row["outcome"] for row in glassline.wait_for_rows(1)] == ["completed"]
