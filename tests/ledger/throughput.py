@@ -1,4 +1,4 @@
-"""How fast the one writer of the ledger is: four gateways, each a process, ask as fast as they are answered.
+"""How fast the one writer of the ledger is: four gateways, each a process, ask at a rate or as fast as they are answered.
 
 `ledger_throughput()` returns figures and asserts nothing. Run as a program it is one of the gateways.
 """
@@ -26,14 +26,18 @@ IN_FLIGHT: Final = 250
 """Questions of one gateway that are open at a time: a thousand in all."""
 
 
-def ledger_throughput(seconds: float = 3.0) -> dict[str, Any]:
-    """Let four gateways reserve for `seconds`; return reserves per second, waits in ms, and each one's share."""
+def ledger_throughput(seconds: float = 3.0, rate: float | None = None) -> dict[str, Any]:
+    """Let four gateways reserve for `seconds`; return reserves per second, waits in ms, and each one's share.
+
+    `rate`: reserves per second that all of them ask for together, each wait from the moment it was due; None: a
+    thousand open all the time.
+    """
     with tempfile.TemporaryDirectory(prefix="ledger-", dir=None) as folder:
         database, socket = Path(folder) / "ledger.db", Path(folder) / "s"
         ledger = subprocess.Popen([sys.executable, "-m", "tests.ledger.ledger_process", database, socket], cwd=ROOT)
         try:
             wait_until(socket.exists, "the ledger", timeout_s=30)
-            counts, waits = _measure(socket, seconds)
+            counts, waits = _measure(socket, seconds, rate)
         finally:
             ledger.terminate()
             ledger.wait(timeout=30)
@@ -51,11 +55,15 @@ def ledger_throughput(seconds: float = 3.0) -> dict[str, Any]:
     }
 
 
-def _measure(socket: Path, seconds: float) -> tuple[list[int], list[float]]:
+def _measure(socket: Path, seconds: float, rate: float | None) -> tuple[list[int], list[float]]:
     command = [sys.executable, "-m", "tests.ledger.throughput", str(socket)]
     gateways = [
         subprocess.Popen(
-            [*command, f"g{number}", str(seconds)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, f"g{number}", str(seconds), str((rate or 0) / GATEWAYS)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for number in range(GATEWAYS)
     ]
@@ -75,33 +83,51 @@ def _measure(socket: Path, seconds: float) -> tuple[list[int], list[float]]:
     return [len(waits) for waits in answers], [wait for waits in answers for wait in waits]
 
 
-async def ask_for(socket: Path, name: str, seconds: float) -> None:
-    """Keep `IN_FLIGHT` reservations open for `seconds`; print how long each answer took, in ms."""
+async def ask_for(socket: Path, name: str, seconds: float, rate: float) -> None:
+    """Reserve for `seconds`, `rate` times each of them, or as fast as answers come; print how long each took, in ms."""
     client = LedgerClient(socket, timeout=20)
     client.start()
     await client.connected()
     print("connected", flush=True)
     sys.stdin.readline()
     waits: list[float] = []
-    until = time.monotonic() + seconds
-    await asyncio.gather(*(_keep_asking(client, f"{name}-{number}", until, waits) for number in range(IN_FLIGHT)))
+    if rate:
+        await _ask_at(client, name, seconds, rate, waits)
+    else:
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(_keep_asking(client, f"{name}-{number}", until, waits) for number in range(IN_FLIGHT)))
     await client.close()
     print(json.dumps(waits))
 
 
 async def _keep_asking(client: LedgerClient, name: str, until: float, waits: list[float]) -> None:
-    loop, count = asyncio.get_running_loop(), 0
+    count = 0
     while (asked := time.monotonic()) < until:
         count += 1
-        answer: asyncio.Future[Decision] = loop.create_future()
-        client.reserve(request(f"{name}-{count}", total(10_000 * DOLLAR), owner=name), answer.set_result)
-        assert isinstance(await answer, Granted)
-        waits.append(round((time.monotonic() - asked) * 1000, 3))
+        await _ask(client, name, count, asked, waits)
+
+
+async def _ask_at(client: LedgerClient, name: str, seconds: float, rate: float, waits: list[float]) -> None:
+    began, asked = time.monotonic(), []
+    for number in range(int(seconds * rate)):
+        due = began + number / rate
+        if (early := due - time.monotonic()) > 0:
+            await asyncio.sleep(early)
+        asked.append(asyncio.create_task(_ask(client, name, number, due, waits)))
+    await asyncio.gather(*asked)
+
+
+async def _ask(client: LedgerClient, name: str, number: int, since: float, waits: list[float]) -> None:
+    answer: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+    client.reserve(request(f"{name}-{number}", total(10_000 * DOLLAR), owner=name), answer.set_result)
+    assert isinstance(await answer, Granted)
+    waits.append(round((time.monotonic() - since) * 1000, 3))
 
 
 def main(arguments: Sequence[str]) -> None:
     """Be one gateway."""
-    asyncio.run(ask_for(Path(arguments[0]), arguments[1], float(arguments[2])))
+    socket, name, seconds, rate = arguments
+    asyncio.run(ask_for(Path(socket), name, float(seconds), float(rate)))
 
 
 if __name__ == "__main__":

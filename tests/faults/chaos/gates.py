@@ -6,6 +6,7 @@ is for trying things out. The measurements live beside the tests that use them i
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -14,15 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tests.faults.auth.fuzz import fuzz
 from tests.faults.auth.probes import auth_bypass
-from tests.faults.auth.scene import guarded_config
+from tests.faults.auth.scene import admin_client, guarded_config, hand_out
+from tests.faults.auth.timing import SIGNIFICANCE, refusal_times
 from tests.faults.budgets.race import race
 from tests.faults.chaos.catches import CATCHES
 from tests.faults.chaos.plan import Fault, draw_plan
 from tests.faults.chaos.runner import Outcome, run_chaos
 from tests.faults.disk.outage import power_cuts
 from tests.faults.disk.rot import bit_rot
-from tests.faults.edge.storms import idle_streams, slow_headers
+from tests.faults.edge.storms import idle_streams, resets, slow_headers, slow_readers
 from tests.faults.lifecycle.cardinality import cardinality
 from tests.faults.lifecycle.drain import Tap, drain
 from tests.faults.lifecycle.reloads import bad_reloads
@@ -38,6 +41,7 @@ from tests.harness import Glassline
 from tests.harness.faultupstream import FaultUpstream
 from tests.harness.stage import Stage
 from tests.harness.upstream import ScriptedUpstream
+from tests.ledger.throughput import ledger_throughput
 
 GRACE_S: Final = 2
 SEEDS_AT_ONCE: Final = 3
@@ -348,6 +352,67 @@ def rot(scale: Scale) -> Verdict:
     return Verdict(True, text)
 
 
+def resetting(scale: Scale) -> Verdict:
+    """Clients that end their connections by a reset at every stage of a request, a thousand a second."""
+    with _storm({}) as glassline:
+        seen = resets(glassline, scale.count(30_000))
+    text = (
+        f"{seen['count']:.0f} resets, {seen['per_second']:.0f} a second: {seen['descriptors_left']:.0f} descriptors left, "
+        f"grown by {seen['grown_mb']:.1f} MB; {seen['good']:.0f} good requests meanwhile, {seen['failed']:.0f} failed"
+    )
+    return Verdict(not seen["failed"] and seen["descriptors_left"] <= 20 and seen["grown_mb"] < 20, text)
+
+
+def readers(scale: Scale) -> Verdict:
+    """Clients that read an endless answer at a kilobyte a second."""
+    with _storm({}) as glassline:
+        seen = slow_readers(glassline, scale.count(200), for_s=10)
+    added = seen["p99_ms_during"] - seen["p99_ms_before"]
+    text = (
+        f"{seen['count']:.0f} slow readers, {seen['grown_mb_each']:.2f} MB each; p99 of {seen['good']:.0f} good requests "
+        f"{seen['p99_ms_before']:.1f} ms before and {seen['p99_ms_during']:.1f} ms during, {seen['failed']:.0f} failed"
+    )
+    return Verdict(not seen["failed"] and seen["grown_mb_each"] < 2 and added < 5, text)
+
+
+def contention(_: Scale) -> Verdict:
+    """The one writer of the ledger, asked by four gateways."""
+    paced, full = ledger_throughput(10, rate=3000), ledger_throughput(10)
+    holds = full["reserves_per_second"] >= 3000 and paced["p99_ms"] < 10 and max(paced["max_ms"], full["max_ms"]) < 250
+    text = (
+        f"at 3,000 a second p99 {paced['p99_ms']:.1f} ms, slowest {paced['max_ms']:.0f} ms; with 1,000 open all the time "
+        f"{full['reserves_per_second']} a second, slowest {full['max_ms']:.0f} ms, {full['fewest']} to {full['most']} each"
+    )
+    return Verdict(holds, text)
+
+
+def timing(scale: Scale) -> Verdict:
+    """How long wrong keys are refused that differ in how wrong they are."""
+    with Stage() as stage, ScriptedUpstream() as upstream:
+        glassline = stage.glassline(upstream.url, guarded_config(stage.directory / "secrets"))
+        seen = refusal_times(glassline, hand_out(glassline), scale.count(20_000), scale.seed)
+    told = ", ".join(f"{kind} {seen['median_us'][kind]:.0f} µs (p = {p:.3f})" for kind, p in seen["chance"].items())
+    text = f"{seen['count']} refusals of each: random {seen['median_us']['random']:.0f} µs, {told}"
+    return Verdict(not seen["others"] and min(seen["chance"].values()) >= SIGNIFICANCE / len(seen["chance"]), text)
+
+
+def described(scale: Scale) -> Verdict:
+    """Requests made up from the description of the API, and against it."""
+    jobs = os.cpu_count() or 1
+    each = scale.count(200_000) // jobs
+    with ProcessPoolExecutor(jobs) as pool:
+        found = sum(pool.map(_fuzzed, [each] * jobs, range(scale.seed, scale.seed + jobs)), Counter[int]())
+    statuses = ", ".join(f"{status} {count}" for status, count in sorted(found.items()))
+    return Verdict(True, f"{found.total()} requests: {statuses}; none 5xx, all as described")
+
+
+def _fuzzed(cases: int, start: int) -> Counter[int]:
+    with Stage() as stage:
+        glassline = stage.glassline("http://127.0.0.1:9", guarded_config(stage.directory / "secrets"))
+        with admin_client(glassline, hand_out(glassline).admin) as client:
+            return fuzz(client, cases, start)
+
+
 @contextmanager
 def _storm(config: Mapping[str, Any]) -> Iterator[Glassline]:
     """A Glassline for thousands of connections, in front of a provider that can do as much."""
@@ -384,6 +449,17 @@ GATES: Final = (
     Gate("bugs", "Planted bugs", "6 of 6 caught", bugs),
     Gate("rolling", "Rolling restart", "0 of 10,000 requests fail", rolling, is_alone=True),
     Gate("rot", "Flipped bits", "every start ends within 10 s, nothing wrong is shown", rot),
+    Gate("resets", "30,000 resets", "no descriptor left, less than 20 MB more", resetting, is_alone=True),
+    Gate("readers", "200 slow readers", "p99 of others less than 5 ms more, 2 MB each", readers, is_alone=True),
+    Gate(
+        "contention",
+        "The ledger's one writer",
+        "3,000 reserves a second, p99 < 10 ms, slowest < 250 ms",
+        contention,
+        is_alone=True,
+    ),
+    Gate("timing", "Timing of refusals", "no difference between wrong keys (p < 0.01 in all)", timing, is_alone=True),
+    Gate("described", "Requests from the API's description", "200,000: no 5xx, every answer as described", described),
     Gate("chaos", "All invariants under random faults", "0 violations over 20 seeds", chaos),
 )
 """Those of a release first, then what is measured beside them."""
