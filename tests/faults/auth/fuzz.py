@@ -127,7 +127,7 @@ def fuzz(client: httpx.Client, cases: int, start: int = 0) -> Counter[int]:
     statuses: Counter[int] = Counter()
 
     @seed(start)
-    @settings(max_examples=cases, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=cases, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(request=requests())
     def send(request: dict[str, Any]) -> None:
         try:
