@@ -53,6 +53,8 @@ _CHECKPOINT_EVERY_S: Final = 10.0
 _ERASE_EVERY_S: Final = 1.0
 """How long what must not be kept stays in the journal once its record is stored."""
 _PURGE_EVERY_S: Final = 60.0
+_PURGE_REST: Final = 3
+"""Times what a batch took, until the next: the disk and the processor are there for requests first."""
 _WAIT_MS: Final = 26 * 3_600_000
 """How long a bill is awaited: batches promise a day, background responses end sooner. Then what was reserved is spent."""
 _BILLS_MS: Final = 90 * 86_400_000
@@ -131,7 +133,6 @@ class Recorder:
         self._buried: set[str] = set()
         self._oldest_end_ms: int | None = None
         self._worst_lag_ms = 0
-        self._is_purging = False
         self._due = _Due()
 
     def run(self) -> None:
@@ -372,9 +373,12 @@ class Recorder:
                     self._erase_due.unlink(missing_ok=True)
             if self._deletions is not None and not self._stop.is_set():
                 self._deletions.step(self, is_idle=is_idle)
-            if self._is_purging or now >= self._due.purge:
+            if now >= self._due.purge:
                 self._due.purge = now + _PURGE_EVERY_S
-                self._is_purging = self.purge().is_more
+                is_more = self.purge().is_more
+                done = self._clock.monotonic()
+                if is_more:
+                    self._due.purge = done + _PURGE_REST * (done - now)
         except (StoreDamaged, StoreReplaced):
             raise
         except StoreError as error:

@@ -2,7 +2,7 @@
 
 Bodies go first, records later; above the size limit the oldest bodies go whatever their age. The file shrinks with them:
 free pages are given back to the file system, a few at a time. What was deleted is overwritten, also where an index keeps
-copies of it.
+copies of it, and the log, which holds older states of pages, is cut when a purge is through.
 """
 
 from __future__ import annotations
@@ -64,22 +64,21 @@ class Retention:
         self._page_bytes = page_bytes
         self._stale: list[str] = []
         self._tidied_ms = 0
+        self._must_cut_log = True  # an earlier writer may have died before it could
 
     def purge(self, policy: RetentionPolicy, now_ms: int, limit: int = BATCH) -> Purged:
         """Delete one batch of what is too old or too much. Raises StoreError."""
         records = self.purge_records(now_ms - int(policy.records * 1000), limit)
-        bodies = self.purge_bodies(now_ms - int(policy.bodies * 1000), limit)
+        # While there are more of those, the oldest bodies are theirs and go with them.
+        bodies = self.purge_bodies(now_ms - int(policy.bodies * 1000), limit) if records < limit else 0
         if self.size_bytes() > policy.max_size_gb * _GIGABYTE:
             bodies = max(bodies, self.purge_oldest_bodies(limit))
-        if records or bodies:
-            self.release_pages(limit)
+        self._must_cut_log |= bool(records or bodies)
+        is_more = max(records, bodies) >= limit
         if records and now_ms - self._tidied_ms >= _TIDY_EVERY_MS:
             self._stale, self._tidied_ms = list(_NAMING), now_ms
-        is_more = max(records, bodies) >= limit
-        if not is_more and self._stale:
-            self._rebuild(self._stale.pop())
-            is_more = bool(self._stale)
-        return Purged(records, bodies, is_more)
+        is_more |= self.release_pages(limit)
+        return Purged(records, bodies, is_more or self._tidy())
 
     def purge_bodies(self, before_ms: int, limit: int) -> int:
         """Delete the bodies of up to `limit` requests that started before; return of how many."""
@@ -104,21 +103,44 @@ class Retention:
             )
             return self._connection.changes()
 
-    def release_pages(self, pages: int) -> None:
-        """Give up to `pages` free pages back to the file system."""
+    def release_pages(self, pages: int) -> bool:
+        """Give up to `pages` free pages back to the file system; return whether there were more."""
         with our_errors():
-            self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+            before = self._count("freelist_count")
+            if before:
+                self._connection.execute(f"PRAGMA incremental_vacuum({int(pages)})").fetchall()
+            return 0 < self._count("freelist_count") < before
 
     def size_bytes(self) -> int:
         """Return the size of what is stored, free pages left out."""
         with our_errors():
-            pages, free = (self._connection.pragma(name) for name in ("page_count", "freelist_count"))
-            return (int(str(pages)) - int(str(free))) * self._page_bytes
+            return (self._count("page_count") - self._count("freelist_count")) * self._page_bytes
+
+    def _tidy(self) -> bool:
+        """Do the next thing that is due when all is deleted; return whether there is more to do."""
+        if self._stale:
+            self._rebuild(self._stale.pop())
+            return True
+        if self._must_cut_log:
+            self._must_cut_log = not self._cut_log()
+        return False
+
+    def _cut_log(self) -> bool:
+        """Copy the log into the database and cut it to nothing; False: somebody is reading, so it has to wait."""
+        with our_errors():
+            try:
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.BusyError:
+                return False
+        return True
 
     def _rebuild(self, index: str) -> None:
         """Write an index anew: where it grew, SQLite moved entries between pages, and left copies in the gaps."""
         with our_errors():
             self._connection.execute(f"REINDEX {index}")
+
+    def _count(self, pages: str) -> int:
+        return int(str(self._connection.pragma(pages)))
 
     def _purge_bodies(self, choice: str, parameters: tuple[int, ...]) -> int:
         with self._transaction():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,7 @@ from proxy.recorder.durability import SegmentSync
 from proxy.recorder.interpret import Interpreter
 from proxy.store import SqliteStore, StoreReader, query
 from proxy.store.query import RequestRow
+from tests.harness.process import wait_until
 from tests.recorder.builders import (
     ANSWER,
     DONE_EVENT,
@@ -42,10 +44,15 @@ class Hands:
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.runs = False
+        """Time passes, too."""
 
     @property
     def clock(self) -> Clock:
-        return Clock(wall_ms=lambda: START_MS + int(self.seconds * 1000), monotonic=lambda: self.seconds)
+        return Clock(wall_ms=lambda: START_MS + int(self.seconds * 1000), monotonic=self.monotonic)
+
+    def monotonic(self) -> float:
+        return self.seconds + (time.monotonic() if self.runs else 0)
 
 
 @pytest.fixture
@@ -333,6 +340,27 @@ def test_retention_runs_every_minute_between_other_work(
             recorder.step()
         assert reader.run(question)[0] == 0
     assert counter(tmp_path, "glassline_requests_total") == 1200
+
+
+def test_a_purge_rests_between_its_batches_for_longer_than_they_take(
+    make: Make, journal: JournalWriter, tmp_path: Path, hands: Hands
+) -> None:
+    hands.runs = True
+    recorder = make(json.dumps({"retention": {"bodies": "1h", "records": "1h"}}))
+    for index in range(700):
+        write_chat(journal, make_begin(started_at_ms=START_MS + index))
+    work(recorder)
+    hands.seconds = 3700
+    failpoints.arm({failpoints.VARIABLE: "store.before_commit:sleep=0.1"})
+    left = []
+    try:
+        for _ in range(3):  # a batch is two transactions at least, the rest of a step one at most
+            recorder.step()
+            left.append(len(rows(tmp_path)))
+    finally:
+        failpoints.arm({})
+    assert left == [200, 200, 200]
+    wait_until(lambda: recorder.step() or not rows(tmp_path), "the next batch")
 
 
 def test_large_bodies_are_written_before_the_batch_is_complete(

@@ -23,8 +23,13 @@ from tests.faults.budgets.race import race
 from tests.faults.chaos.catches import CATCHES
 from tests.faults.chaos.plan import Fault, draw_plan
 from tests.faults.chaos.runner import Outcome, run_chaos
+from tests.faults.disk.backups import back_up
+from tests.faults.disk.locked import hold_locks
 from tests.faults.disk.outage import power_cuts
+from tests.faults.disk.purge import purge_store
 from tests.faults.disk.rot import bit_rot
+from tests.faults.disk.steady import CONFIG
+from tests.faults.disk.upgrades import upgrade_stores
 from tests.faults.edge.storms import idle_streams, resets, slow_headers, slow_readers
 from tests.faults.lifecycle.cardinality import cardinality
 from tests.faults.lifecycle.drain import Tap, drain
@@ -42,12 +47,15 @@ from tests.harness.faultupstream import FaultUpstream
 from tests.harness.stage import Stage
 from tests.harness.upstream import ScriptedUpstream
 from tests.ledger.throughput import ledger_throughput
+from tests.store.versions import newest_of
 
 GRACE_S: Final = 2
 SEEDS_AT_ONCE: Final = 3
 FAULTS_PER_SEED: Final = 30
 NO_CHANGE_MS: Final = 20
 """In the slowest hundredth of the requests of good clients: what an event loop may be late."""
+UNAFFECTED_MS: Final = 10
+"""In the slowest hundredth of the requests, beside what is done to a database."""
 VICTIMS: Final = ("gateway", "recorder", "ledger")
 
 
@@ -413,6 +421,78 @@ def _fuzzed(cases: int, start: int) -> Counter[int]:
             return fuzz(client, cases, start)
 
 
+def locked(scale: Scale) -> Verdict:
+    """Another process holds the lock of the records, then that of the ledger."""
+    with Stage() as stage, FaultUpstream(stage.directory / "upstream") as upstream:
+        seen = hold_locks(stage.glassline(upstream.url, CONFIG), 200, 10, max(3, 30 * scale.part), ledger_s=5)
+    holds = not seen["failed"] and not seen["paid_while_locked"] and seen["refused"] > 0
+    holds = holds and seen["locked_p99_ms"] < seen["calm_p99_ms"] + UNAFFECTED_MS
+    text = (
+        f"{seen['requests']} requests, {seen['failed']} failed, all recorded; p99 {seen['calm_p99_ms']:.1f} ms before, "
+        f"{seen['locked_p99_ms']:.1f} ms while the records were locked, {seen['draining_p99_ms']:.1f} ms while the "
+        f"{seen['waiting']} that waited were stored, within {seen['drained_s']:.1f} s; with the ledger locked "
+        f"{seen['ledger_p99_ms']:.1f} ms, and every key with a budget refused within {seen['slowest_refusal_s']:.1f} s"
+    )
+    return Verdict(holds, text)
+
+
+def backup(scale: Scale) -> Verdict:
+    """Backups one after the other under traffic; the last is restored."""
+    with Stage() as stage, FaultUpstream(stage.directory / "upstream") as upstream:
+        glassline = stage.glassline(upstream.url, CONFIG)
+        seen = back_up(glassline, stage.directory / "backups", 200, 10, max(2, 10 * scale.part))
+    holds = seen["intact"] == seen["backups"] > 0 and seen["fits"]
+    holds = holds and not seen["failed"] + seen["lacking"] + seen["lost_by_restore"]
+    holds = holds and seen["busy_p99_ms"] < seen["calm_p99_ms"] + UNAFFECTED_MS
+    text = (
+        f"{seen['backups']} backups, {seen['intact']} intact, {seen['lacking']} records lacking; {seen['requests']} "
+        f"requests, {seen['failed']} failed, p99 {seen['calm_p99_ms']:.1f} ms before and {seen['busy_p99_ms']:.1f} ms "
+        f"during; restored {seen['restored']} records for ${seen['recorded_nano_usd'] / 1e9:.6f}, of which the ledger "
+        f"had ${seen['spent_nano_usd'] / 1e9:.6f}: the rest came between the copies of the two"
+    )
+    return Verdict(holds, text)
+
+
+def purge(scale: Scale) -> Verdict:
+    """Retention is lowered over a full store while streams pass."""
+    with Stage() as stage, FaultUpstream(stage.directory / "upstream") as upstream:
+        glassline = stage.glassline(upstream.url, CONFIG, start=False)
+        seen = purge_store(glassline, scale.count(1_000_000, 10_000), 100, max(5, 30 * scale.part))
+    holds = not seen["failed"] and not seen["is_some_left"] and not seen["found"] and 0 < seen["batch"] <= 500
+    holds = holds and seen["grown_mb"] < 50 and seen["small_mb"] < seen["full_mb"] / 10
+    holds = holds and seen["purging_p99_ms"] < seen["calm_p99_ms"] + NO_CHANGE_MS
+    text = (
+        f"{seen['rows']} rows gone after {seen['seconds']:.0f} s, {seen['batch']} at a time; {seen['requests']} streams, "
+        f"{seen['failed']} failed, first byte p99 {seen['calm_p99_ms']:.1f} ms before and {seen['purging_p99_ms']:.1f} ms "
+        f"during; memory grown by {seen['grown_mb']:.1f} MB; file {seen['full_mb']:.0f} MB before and "
+        f"{seen['small_mb']:.0f} MB {seen['shrunk_s']:.0f} s after; what was deleted was found {_times(seen['found_before'])} "
+        f"before and {_times(seen['found'])} {seen['clean_s']:.0f} s after, while everything ran"
+    )
+    return Verdict(holds, text)
+
+
+def upgrade(scale: Scale) -> Verdict:
+    """Stores of every earlier version, each at once and through a kill."""
+    with Stage() as stage:
+        versions = range(1, newest_of("records.db"))
+        seen = upgrade_stores(stage.directory, versions, scale.count(1_000_000, 10_000), scale.seed)
+    slowest = max(max(each["seconds"], each["resumed_s"]) for each in seen)
+    holds = all(each["is_right"] and each["downgrade_is_refused"] for each in seen)
+    holds = holds and slowest <= 60 * max(scale.part, 0.2)
+    each = "; ".join(
+        f"from {one['version']}, {one['mb']:.0f} MB: {one['seconds']:.0f} s, killed after {one['killed_after_s']:.0f} s and "
+        f"resumed in {one['resumed_s']:.0f} s"
+        for one in seen
+    )
+    right, refused = (sum(bool(one[name]) for one in seen) for name in ("is_right", "downgrade_is_refused"))
+    text = f"{seen[0]['rows']} rows {each}; {right} of {len(seen)} whole and with a copy, {refused} downgrades refused"
+    return Verdict(holds, text)
+
+
+def _times(found: Mapping[str, int]) -> str:
+    return f"{sum(found.values())} times"
+
+
 @contextmanager
 def _storm(config: Mapping[str, Any]) -> Iterator[Glassline]:
     """A Glassline for thousands of connections, in front of a provider that can do as much."""
@@ -460,6 +540,34 @@ GATES: Final = (
     ),
     Gate("timing", "Timing of refusals", "no difference between wrong keys (p < 0.01 in all)", timing, is_alone=True),
     Gate("described", "Requests from the API's description", "200,000: no 5xx, every answer as described", described),
+    Gate(
+        "locked",
+        "Databases locked for 30 s",
+        "0 of the requests lost or failed, p99 less than 10 ms more; without its ledger every budget refused",
+        locked,
+        is_alone=True,
+    ),
+    Gate(
+        "backup",
+        "Backups under 200 requests a second",
+        "all intact, with all that was answered before; p99 less than 10 ms more; the last one restored",
+        backup,
+        is_alone=True,
+    ),
+    Gate(
+        "purge",
+        "A million rows deleted by age under 100 streams a second",
+        "500 at a time at most, memory grows by less than 50 MB, first byte p99 less than 20 ms more, nothing findable",
+        purge,
+        is_alone=True,
+    ),
+    Gate(
+        "upgrade",
+        "Upgrade of a million rows",
+        "at most 60 s, also after a kill; a copy first, and never back",
+        upgrade,
+        is_alone=True,
+    ),
     Gate("chaos", "All invariants under random faults", "0 violations over 20 seeds", chaos),
 )
 """Those of a release first, then what is measured beside them."""

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import apsw
 import pytest
 
 from proxy import failpoints
@@ -225,44 +224,6 @@ def test_strict_answers_share_the_syncs_of_a_slow_disk(start_glassline: StartGla
             thread.join(30)
         assert statuses == [200] * 40
         assert time.monotonic() - started < 40 * 0.1
-
-
-def test_a_locked_store_delays_records_and_no_request(start_glassline: StartGlassline) -> None:
-    with ScriptedUpstream() as upstream:
-        glassline = start_glassline(upstream.url)
-        assert ask(glassline) == 200
-        glassline.wait_for_rows(1)
-        locker = apsw.Connection(str(glassline.data_dir / "records.db"))
-        locker.set_busy_timeout(5000)
-        locker.execute("BEGIN EXCLUSIVE")
-        seconds = 30 if os.environ.get("GLASSLINE_LONG") else 3
-        until, count = time.monotonic() + seconds, 1
-        while time.monotonic() < until:
-            assert ask(glassline) == 200
-            count += 1
-            time.sleep(0.02)  # fifty requests a second are enough
-        locker.execute("ROLLBACK")
-        locker.close()
-        assert len(glassline.wait_for_rows(count)) == count
-
-
-def test_a_locked_ledger_refuses_what_has_a_budget_and_nothing_else(start_glassline: StartGlassline) -> None:
-    secret = "sk-limited-0123456789abcdef"
-    key = {"name": "limited", "key": secret, "budgets": [{"limit_usd": 10, "window": "day"}]}
-    with ScriptedUpstream() as upstream:
-        glassline = start_glassline(upstream.url, {"keys": [key]})
-        paid = post("/v1/chat/completions", BODY, key=secret)
-        assert exchange(glassline.port, paid).status == 200
-        locker = apsw.Connection(str(glassline.data_dir / "ledger.db"))
-        locker.set_busy_timeout(5000)
-        locker.execute("BEGIN IMMEDIATE")
-        started = time.monotonic()
-        assert exchange(glassline.port, paid).status == 503
-        assert time.monotonic() - started < 8
-        assert ask(glassline) == 200
-        locker.execute("ROLLBACK")
-        locker.close()
-        wait_until(lambda: exchange(glassline.port, paid).status == 200, "the ledger", timeout_s=15)
 
 
 def test_a_store_that_was_deleted_is_begun_anew_from_the_journal(start_glassline: StartGlassline) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -25,7 +24,6 @@ from tests.harness.process import clean_environment, wait_until
 from tests.harness.upstream import CHAT, Connection, ScriptedUpstream, with_length
 from tests.store.versions import DATABASES, at_version, dump, newest_of
 
-IS_LONG = bool(os.environ.get("GLASSLINE_LONG"))
 BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}'
 KEY = "sk-limited-0123456789abcdef"
 VERSIONS = [(name, version) for name in DATABASES for version in range(1, newest_of(name) + 1)]
@@ -156,52 +154,6 @@ def test_a_backup_under_traffic_can_be_restored_and_spends_what_was_open(
         assert 0 < restored <= spent
         assert exchange(glassline.port, post("/v1/chat/completions", BODY, key=KEY)).status == 200
         assert one(glassline.data_dir / "ledger.db", "PRAGMA integrity_check") == "ok"
-
-
-def test_backups_hold_up_nobody_and_hold_all_that_was_recorded_before(
-    start_glassline: StartGlassline, tmp_path: Path
-) -> None:
-    seconds, per_second = (10.0, 200) if IS_LONG else (2.0, 40)
-    with ScriptedUpstream() as upstream:
-        glassline = start_glassline(upstream.url)
-        before = paced(glassline.port, seconds, per_second)
-        recorded = {str(row["id"]) for row in glassline.wait_for_rows(len(before))}
-        command = [sys.executable, "-m", "proxy", "backup", "--data-dir", str(glassline.data_dir)]
-        with subprocess.Popen(
-            ["/bin/sh", "-c", 'while "$@"; do :; done', "sh", *command, str(tmp_path / "backup.tar")],
-            env=clean_environment(),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-        ) as backups:
-            try:
-                wait_until((tmp_path / "backup.tar").exists, "the first backup")
-                during = paced(glassline.port, seconds, per_second)
-                assert backups.poll() is None, "a backup failed"
-            finally:
-                os.killpg(backups.pid, signal.SIGKILL)
-        glassline.wait_for_rows(len(before) + len(during))
-    with tarfile.open(tmp_path / "backup.tar") as tar:
-        tar.extractall(tmp_path / "copy", filter="data")
-    assert one(tmp_path / "copy" / "records.db", "PRAGMA integrity_check") == "ok"
-    copied = apsw.Connection(str(tmp_path / "copy" / "records.db"))
-    assert recorded <= {str(id_) for (id_,) in copied.execute("SELECT id FROM exchanges")}
-    copied.close()
-    added = sorted(during)[len(during) * 99 // 100] - sorted(before)[len(before) * 99 // 100]
-    print(f"added p99 {added * 1000:.1f} ms over {len(during)} requests")
-    # A busy machine that runs other tests beside this one adds some by itself.
-    assert added < (0.01 if IS_LONG else 0.25)
-
-
-def paced(port: int, seconds: float, per_second: int) -> list[float]:
-    """Send requests at a steady pace; return how long each took."""
-    took: list[float] = []
-    began = time.monotonic()
-    for number in range(int(seconds * per_second)):
-        time.sleep(max(0.0, began + number / per_second - time.monotonic()))
-        asked = time.monotonic()
-        assert exchange(port, post("/v1/chat/completions", BODY)).status == 200
-        took.append(time.monotonic() - asked)
-    return took
 
 
 def test_a_reservation_that_was_open_in_a_backup_is_spent_when_it_is_restored(

@@ -53,6 +53,8 @@ def resident_kb(glassline: Glassline) -> dict[str, int]:
             text = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             continue
+        if "VmRSS:" not in text:
+            continue  # it has ended and nobody has taken note of it yet
         name = text.partition("Name:\t")[2].partition("\n")[0]
         found[name if name.startswith("gl-") else "supervisor"] = int(text.partition("VmRSS:")[2].split()[0])
     return found
