@@ -300,9 +300,9 @@ MEGABYTES = b"x" * 10_000_000
     ],
 )  # fmt: skip
 def test_ten_megabytes_of_anything_take_seconds_at_most(body: bytes) -> None:
-    start = time.perf_counter()
+    started = time.process_time()
     reading = read(make_exchange({}, body))
-    assert time.perf_counter() - start < 20  # under 2 s here; anything quadratic would take hours
+    assert time.process_time() - started < 60  # a few seconds; anything quadratic would take hours
     assert "reader" not in reading.problems
 
 
