@@ -182,8 +182,6 @@ class UpstreamConnection(asyncio.Protocol):
             if end > MAX_HEAD_BYTES:
                 raise BadResponse("its head is larger than 32 KB")
             head = read_response_head(buffer[: end + 4])
-            if head.is_chunked and head.content_length is not None:
-                raise BadResponse("it names a length and sends chunks")
             buffer = buffer[end + 4 :]
             if head.status >= 200 or head.status == 101:
                 break
