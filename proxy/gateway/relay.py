@@ -48,27 +48,35 @@ _NO_LEDGER: Final = Refusal("recorder_unavailable", 503, "the ledger does not an
 class Relay:
     """One exchange between a client connection and an upstream connection."""
 
-    # What most exchanges never change stands here, so that making one costs little.
-    is_over: bool = False
-    """END is in the journal."""
-    request_is_sent: bool = False
-    """Every byte of the request was handed to the upstream's connection."""
-    _window_bytes: int = 0
-    _is_collecting: bool = False
-    _is_admitted: bool = False
-    _peek: Peek | None = None
-    _original: bytes | None = None
-    """The client's own body, when another one is sent."""
-    _is_edited: bool = False
-    """What is sent upstream differs from what the client sent."""
-    _remaining_nano: int | None = None
-    _rewrites_body: bool = False
-    _upstream: UpstreamConnection | None = None
-    _wants_fresh_connection: bool = False
-    _connect_started: float = 0.0
-    _response: ResponseHead | None = None
-    _held: list[bytes] | None = None
-    """Pieces of a response of which the client may never hear; None: it hears of this one."""
+    __slots__ = (
+        "_client",
+        "_connect_started",
+        "_content_length",
+        "_delivery",
+        "_head",
+        "_held",
+        "_is_admitted",
+        "_is_collecting",
+        "_is_edited",
+        "_last_byte_at",
+        "_opening",
+        "_original",
+        "_peek",
+        "_remaining_nano",
+        "_response",
+        "_rewrites_body",
+        "_route",
+        "_service",
+        "_tape",
+        "_total_deadline",
+        "_upstream",
+        "_wants_fresh_connection",
+        "_window",
+        "_window_bytes",
+        "is_over",
+        "method",
+        "request_is_sent",
+    )
 
     def __init__(
         self,
@@ -79,6 +87,10 @@ class Relay:
         tape: Tape,
         content_length: int | None,
     ) -> None:
+        self.is_over = False
+        """END is in the journal."""
+        self.request_is_sent = False
+        """Every byte of the request was handed to the upstream's connection."""
         self.method = opening.head.method
         self._service = service
         self._client = client
@@ -91,8 +103,21 @@ class Relay:
         self._last_byte_at = tape.started
         self._window: list[bytes] = []
         """Request body bytes that were not sent yet."""
-        if route.operation is not None and route.operation.endpoint == "message_batches":
-            self._rewrites_body = True
+        self._window_bytes = 0
+        self._is_collecting = self._is_admitted = False
+        self._peek: Peek | None = None
+        self._original: bytes | None = None
+        """The client's own body, when another one is sent."""
+        self._is_edited = False
+        """What is sent upstream differs from what the client sent."""
+        self._remaining_nano: int | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._wants_fresh_connection = False
+        self._connect_started = 0.0
+        self._response: ResponseHead | None = None
+        self._held: list[bytes] | None = None
+        """Pieces of a response of which the client may never hear; None: it hears of this one."""
+        self._rewrites_body = route.operation is not None and route.operation.endpoint == "message_batches"
         total = opening.claims.timeout_s or route.target.timeouts.total
         self._total_deadline = tape.started + total if total else _FOREVER
 
@@ -146,7 +171,8 @@ class Relay:
         """Take note that the request is complete."""
         if self.is_over:
             return
-        self._tape.request_complete_us = self._tape.elapsed_us()
+        tape = self._tape
+        tape.request_complete_us = int((self._service.now() - tape.started) * 1e6)
         if self._upstream is not None:
             if self._head.is_chunked:
                 self._upstream.write(LAST_CHUNK)
@@ -173,10 +199,11 @@ class Relay:
         self._is_admitted = True
         gate, route, policy = self._service.gate, self._route, self._opening.policy
         peek = self._peek = gate.read(policy, route, self._head, body) if body else None
-        refusal = gate.judge_request(policy, route, self._head, body, peek)
-        if refusal is not None:
-            self.refuse(refusal)
-            return
+        if self._opening.is_limited:
+            refusal = gate.judge_request(policy, route, self._head, body, peek)
+            if refusal is not None:
+                self.refuse(refusal)
+                return
         if body and peek is not None and gate.wants_usage(route, self._head, peek):
             edited = insert_option(body)
             if edited is not None:
@@ -193,6 +220,8 @@ class Relay:
 
     def _reservation(self, tape: Tape, body: bytes | None) -> Reserve | None:
         """Return what to ask of the ledger for the exchange on `tape`; None: nothing."""
+        if not self._opening.is_limited:
+            return None
         return self._service.gate.reservation(
             tape.id,
             self._opening.policy,

@@ -59,6 +59,8 @@ class RepeatingRelay(Relay):
     # --- the same exchange again -------------------------------------------------------------------------------
 
     def _is_provisional(self, head: ResponseHead) -> bool:
+        if head.status < 400:  # what is no error is never asked for again
+            return False
         if self._is_edited and head.status in (400, 422):
             return True
         return self._pause_before_another(head.status, head) is not None

@@ -59,7 +59,7 @@ class Scribe:
     @property
     def presses(self) -> bool:
         """Say whether records cannot be kept as they should be."""
-        return self._is_short or bool(self._spill)
+        return self._is_short or bool(self._spill.waiting)
 
     @property
     def is_ready(self) -> bool:
@@ -94,7 +94,7 @@ class Scribe:
 
         Raises JournalUnavailable: it must not be served.
         """
-        if not self._is_short and not self._spill:
+        if not self._is_short and not self._spill.waiting:
             try:
                 return self._journal.begin_encoded(header, body)
             except JournalUnavailable:
@@ -127,9 +127,16 @@ class Scribe:
         if number == DROPPED:
             self._drop()
             return
+        if not self._spill.waiting:
+            try:
+                self._journal.end(number, end, body)
+            except JournalUnavailable:
+                pass
+            else:
+                return
+        self._fail()
         append = partial(self._journal.end, number, end, body)
-        if not self._append(append):
-            self._spill.add_end(len(body) + len(end.times) + len(end.head) + 512, append)
+        self._spill.add_end(len(body) + len(end.times) + len(end.head) + 512, append)
 
     def keep_whole(self, begin: bytes, end: End, request: bytes, response: bytes) -> None:
         """Append an exchange that was not dispatched, or that could not be begun; `begin` is encoded."""
@@ -153,9 +160,9 @@ class Scribe:
 
     def tick(self, now: float) -> None:
         """Append what waits, look around; ten times a second."""
-        if self._spill:
+        if self._spill.waiting:
             self._spill.retry()
-            if not self._spill:
+            if not self._spill.waiting:
                 self._look_at = now
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
@@ -179,7 +186,7 @@ class Scribe:
             self._lost = None
 
     def _append(self, append: Callable[[], None]) -> bool:
-        if not self._spill:
+        if not self._spill.waiting:
             try:
                 append()
             except JournalUnavailable:
@@ -201,7 +208,7 @@ class Scribe:
     def _start_sync(self) -> None:
         waiting, self._syncing = self._syncing, []
         try:
-            if self._spill:
+            if self._spill.waiting:
                 raise OSError("records wait for the disk")
             task = self._sync_task = self._loop.run_in_executor(None, self._journal.prepare_sync())
         except OSError:

@@ -27,6 +27,7 @@ from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.refusal import Refusal, body_of, headers_of, spelled
 from proxy.gateway.relay import Relay
+from proxy.gateway.retry import RepeatingRelay
 from proxy.gateway.routing import Router, Target
 from proxy.gateway.scribe import Scribe
 from proxy.gateway.socket.handshake import is_upgrade
@@ -46,6 +47,10 @@ LAST_REQUEST_S: Final = 1.0
 """How long an idle connection of a draining gateway may still send a request: longer than one is ever on its way."""
 _DEADLINE_TICKS: Final = 2
 """Deadlines are checked every 0.2 s: they are seconds long."""
+_PROBES: Final = frozenset((b"/healthz", b"/readyz"))
+_UUID_VERSION: Final = 0x7000_8000_0000_0000_0000
+"""Version 7 and the variant, where RFC 9562 §5.7 wants them."""
+_UUID_CHANCE: Final = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 _MOST_TURNED_AWAY: Final = 256
 """Connections over a limit that are told so at the same time; any more are closed without a word."""
 _TOO_MANY: Final[dict[TooMany, str]] = {
@@ -89,6 +94,8 @@ class Gateway:
         self._failures = Failures(config.limits.failed_auth_per_minute)
         self._held_bytes = 0
         self._pools: dict[object, Pool] = {}
+        self._pool_of: dict[Target, Pool] = {}
+        """The same by the targets of the configuration in force."""
         self._retired: set[object] = set()
         """Pools of an earlier configuration that nobody asked for since."""
         self._ticks = 0
@@ -113,18 +120,22 @@ class Gateway:
         self.is_strict = self._journal.keeps_rotated = config.durability == "strict"
         self.scribe.configure(config.record.when_full, config.record.journal_max_gb)
         self._retired = set(self._pools)
+        self._pool_of.clear()
 
     def wall_ms(self) -> int:
         """Return Unix milliseconds."""
         return time.time_ns() // 1_000_000
 
-    def new_id(self) -> str:
+    def new_id(self, now_ms: int) -> str:
         """Return a UUID of version 7: its text sorts by time. Unique, not secret: its chance is a seeded generator's."""
-        text = f"{time.time_ns() // 1_000_000:012x}{self._random(78):020x}"
-        return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+        text = (now_ms << 80 | self._random(80) & _UUID_CHANCE | _UUID_VERSION).to_bytes(16, "big").hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def pool(self, target: Target) -> Pool:
         """Return the connections to the origin of `target`."""
+        known = self._pool_of.get(target)
+        if known is not None:
+            return known
         timeouts, most = target.timeouts, self.limits.connections_per_upstream
         settings = (target.origin, timeouts.connect, timeouts.upstream_keep_alive, most)
         pool = self._pools.get(settings)
@@ -136,8 +147,8 @@ class Gateway:
                 keep_alive=timeouts.upstream_keep_alive,
                 max_connections=most,
             )
-        if self._retired:
-            self._retired.discard(settings)
+        self._retired.discard(settings)
+        self._pool_of[target] = pool
         return pool
 
     def _tend_pools(self) -> None:
@@ -152,7 +163,7 @@ class Gateway:
     def accept(self, client: ClientConnection, opening: Opening, length: int | None) -> Relay | None:
         """Return the relay of a new request; None: it was answered here."""
         route, template, head = opening.route, opening.template, opening.head
-        if head.target in (b"/healthz", b"/readyz"):
+        if head.target in _PROBES:
             self._answer_probe(client, head)
         elif head.target == b"/-/me":
             refusal = self.gate.judge_caller(None, "") if opening.policy is None else None
@@ -165,7 +176,8 @@ class Gateway:
         elif is_upgrade(head):
             return SocketRelay(self, client, opening, route, Tape(self, template), length)
         else:
-            return MeteredRelay(self, client, opening, route, Tape(self, template), length)
+            layers = MeteredRelay if opening.is_limited else RepeatingRelay
+            return layers(self, client, opening, route, Tape(self, template), length)
         return None
 
     def answer_unrecorded(self, client: ClientConnection, code: str, status: int, message: str) -> None:
@@ -206,7 +218,10 @@ class Gateway:
 
     def has_room(self) -> bool:
         """Say whether there is memory for the body of one more request; a request that finds none is counted."""
-        return self.hold(0)
+        if self._held_bytes <= self._most_held_bytes:
+            return True
+        self._shed += 1
+        return False
 
     def hold(self, size: int) -> bool:
         """Take note that so many bytes of a body stay in memory; False: that is too much, and they must go."""

@@ -7,6 +7,7 @@ BEGIN is written by `begin`, before dispatch; END by `end`, before the last byte
 from __future__ import annotations
 
 from array import array
+from time import time_ns
 from typing import TYPE_CHECKING, Final
 
 from proxy.gateway.capture import Capture
@@ -29,21 +30,40 @@ _MOST_TIMES: Final = 2 * 65_536
 class Tape:
     """What is known of one exchange so far. Durations are µs since its head was complete, on the monotonic clock."""
 
-    connect_us: int | None = None
-    dispatched_us: int | None = None
-    request_complete_us: int | None = None
-    response_head_us: int | None = None
-    overhead_us: int = 0
-    is_reserved: bool = False
-    mutated: tuple[str, ...] = ()
-    end_mutated: tuple[str, ...] = ()
-    number: int | None = None
-    """Number of the exchange in the journal; None: BEGIN was not written."""
+    __slots__ = (
+        "_service",
+        "_template",
+        "_times",
+        "connect_us",
+        "dispatched_us",
+        "end_mutated",
+        "id",
+        "is_reserved",
+        "mutated",
+        "number",
+        "overhead_us",
+        "request",
+        "request_complete_us",
+        "response",
+        "response_head_us",
+        "started",
+        "started_ms",
+    )
 
     def __init__(self, service: Gateway, template: BeginTemplate) -> None:
-        self.id = service.new_id()
         self.started = service.now()
-        self.started_ms = service.wall_ms()
+        self.started_ms = started_ms = time_ns() // 1_000_000
+        self.id = service.new_id(started_ms)
+        self.connect_us: int | None = None
+        self.dispatched_us: int | None = None
+        self.request_complete_us: int | None = None
+        self.response_head_us: int | None = None
+        self.overhead_us = 0
+        self.is_reserved = False
+        self.mutated: tuple[str, ...] = ()
+        self.end_mutated: tuple[str, ...] = ()
+        self.number: int | None = None
+        """Number of the exchange in the journal; None: BEGIN was not written."""
         self.request = Capture(service.capture_bytes)
         self.response = Capture(service.capture_bytes)
         self._times = array("Q")
@@ -58,10 +78,6 @@ class Tape:
         tape.request_complete_us = 0
         return tape
 
-    def elapsed_us(self) -> int:
-        """Return the µs since the head was complete."""
-        return int((self._service.now() - self.started) * 1e6)
-
     def begin(self) -> None:
         """Write BEGIN with the request bytes so far. Raises JournalUnavailable."""
         self.number = self._service.scribe.begin(self._fill(), self.request.take(), is_reserved=self.is_reserved)
@@ -72,7 +88,9 @@ class Tape:
             response = self.response
             for piece in pieces:
                 response.add(piece)
-            self._times.extend((response.size, int((arrived - self.started) * 1e6)))
+            times = self._times
+            times.append(response.size)
+            times.append(int((arrived - self.started) * 1e6))
             if response.pending_bytes >= FLUSH_BYTES:
                 self.flush_response()
 
@@ -112,16 +130,17 @@ class Tape:
 
     def end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> None:
         """Write END; and BEGIN, if it never came to that."""
-        keeps = self.number is not None or refusal is None or refusal.code != "invalid_key"
+        number = self.number
         request, answer = self.request.take(), self.response.take()
-        if request and self.number is not None:
-            self._keep(CHUNK_REQUEST, self.request, request)
-        end = self._end(outcome, response, refusal)
-        if self.number is None:
+        if number is None:
             # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
+            keeps = refusal is None or refusal.code != "invalid_key"
+            end = self._end(outcome, response, refusal)
             self._service.scribe.keep_whole(self._fill(), end, request if keeps else b"", answer)
             return
-        self._service.scribe.keep_end(self.number, end, answer)
+        if request:
+            self._keep(CHUNK_REQUEST, self.request, request)
+        self._service.scribe.keep_end(number, self._end(outcome, response, refusal), answer)
 
     def _fill(self) -> bytes:
         return self._template.fill(self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated)
@@ -154,7 +173,7 @@ class Tape:
             self.dispatched_us,
             self.connect_us,
             self.response_head_us,
-            self.elapsed_us(),
+            int((self._service.now() - self.started) * 1e6),
             self.overhead_us,
             self.end_mutated,
         )

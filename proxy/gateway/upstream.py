@@ -151,15 +151,11 @@ class UpstreamConnection(asyncio.Protocol):
             return
         try:
             if self.head is None:
-                rest = self._read_head(relay, data)
-                if rest is None:
-                    return
-                data = rest
-            if self._decoder is not None and len(data) > _STRIDE:
+                self._begin(relay, data)
+            elif self._decoder is not None and len(data) > _STRIDE:
                 self._read_in_turns(relay, self._decoder, data)
             else:
                 self._read_body(relay, data)
-            relay.flush_head()
             if len(data) >= _LONG_READ:
                 self._give_way()
         except BadResponse as error:
@@ -168,6 +164,18 @@ class UpstreamConnection(asyncio.Protocol):
         except ValueError as error:
             self.detach()
             relay.upstream_broke(f"its chunked coding is broken: {error}", is_clean=False)
+
+    def _begin(self, relay: Relay, data: bytes) -> None:
+        """Read the head and what there is of the body behind it."""
+        rest = self._read_head(relay, data)
+        if rest is None:
+            return
+        if self._decoder is not None and len(rest) > _STRIDE:
+            self._read_in_turns(relay, self._decoder, rest)
+        else:
+            self._read_body(relay, rest)
+        if self.relay is not None:
+            relay.flush_head()
 
     def _read_head(self, relay: Relay, data: bytes) -> bytes | None:
         """Return the bytes behind the head; None: the head is not complete or the response is over."""

@@ -23,7 +23,7 @@ from proxy.disk import sync_directory
 from proxy.encryption import vault
 from proxy.errors import EnvironmentUnusable, JournalUnavailable
 from proxy.failpoints import failpoint
-from proxy.journal.frames import HEADER_SIZE, FrameKind, Lost, frame, join_payload
+from proxy.journal.frames import HEADER_SIZE, FrameKind, Lost, frame, message
 from proxy.journal.unsafe import Surroundings, mark_unsafe, survey, unsafe_marker
 from proxy.locks import take_lock
 from proxy.records import Begin, End
@@ -33,6 +33,9 @@ _LITTLE_BYTES: Final = 4096
 """More than the first frame of a segment."""
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """Size at which a new segment starts: large enough to be rare, small enough to be deleted soon."""
+_BEGIN: Final = int(FrameKind.BEGIN)
+_END: Final = int(FrameKind.END)
+"""As plain numbers: an enum is looked up anew for each frame."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -86,7 +89,7 @@ class JournalWriter:
     def begin_encoded(self, header: bytes, body: bytes = b"") -> int:
         """Do the same with a `Begin` that is encoded already, see `records.BeginTemplate`."""
         self._exchange += 1
-        self._write(frame(FrameKind.BEGIN, self._exchange, join_payload(header, body), self._cipher))
+        self._write(message(_BEGIN, self._exchange, header, body, self._cipher))
         return self._exchange
 
     def chunk(self, kind: FrameKind, exchange: int, data: bytes) -> None:
@@ -95,7 +98,7 @@ class JournalWriter:
 
     def end(self, exchange: int, end: End, body: bytes = b"") -> None:
         """Append the second half of an exchange with the last bytes of the response body."""
-        self._write(frame(FrameKind.END, exchange, join_payload(_ENCODER.encode(end), body), self._cipher))
+        self._write(message(_END, exchange, _ENCODER.encode(end), body, self._cipher))
 
     def whole(self, begin: Begin, end: End, request: bytes = b"", response: bytes = b"") -> None:
         """Append an exchange that is over when it begins, such as a refusal."""
@@ -104,8 +107,8 @@ class JournalWriter:
     def whole_encoded(self, header: bytes, end: End, request: bytes = b"", response: bytes = b"") -> None:
         """Do the same with a `Begin` that is encoded already."""
         self._exchange += 1
-        first = frame(FrameKind.BEGIN, self._exchange, join_payload(header, request), self._cipher)
-        second = frame(FrameKind.END, self._exchange, join_payload(_ENCODER.encode(end), response), self._cipher)
+        first = message(_BEGIN, self._exchange, header, request, self._cipher)
+        second = message(_END, self._exchange, _ENCODER.encode(end), response, self._cipher)
         self._write(first + second)
 
     def lost(self, lost: Lost) -> None:
@@ -168,7 +171,7 @@ class JournalWriter:
 
     def _write(self, data: bytes) -> None:
         size = len(data)
-        if self._offset > HEADER_SIZE and (self._is_spoilt or self._offset + size > self._segment_bytes):
+        if (self._is_spoilt or self._offset + size > self._segment_bytes) and self._offset > HEADER_SIZE:
             self._open_segment()
         try:
             failpoint("journal.write")
@@ -216,7 +219,7 @@ class JournalWriter:
         self._is_spoilt = False
         self._segment_number += 1
         header = _ENCODER.encode({"writer": self.name, "pid": os.getpid(), "format": 1})
-        self._write(frame(FrameKind.OPEN, 0, join_payload(header, b""), self._cipher))
+        self._write(message(FrameKind.OPEN, 0, header, b"", self._cipher))
 
 
 def _lock(path: Path) -> int:
