@@ -11,6 +11,8 @@ What is sent a second time is the business of `proxy.gateway.retry`, what a budg
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BadRequest, BadResponse, JournalUnavailable, LedgerUnavailable, UpstreamError
@@ -258,9 +260,12 @@ class Relay:
     # --- dispatch ----------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        try:
-            self._tape.begin()
-        except JournalUnavailable as error:
+        self._tape.begin(self._begun)
+
+    def _begun(self, error: JournalUnavailable | None) -> None:
+        if self.is_over:
+            return
+        if error is not None:
             self.refuse(Refusal("recorder_unavailable", 503, str(error)))
             return
         failpoint("gateway.after_begin")
@@ -444,8 +449,12 @@ class Relay:
         self._last_byte_at = self._service.now()
         delivery = self._delivery
         last = delivery.last(pieces)
-        self._record("client_closed" if delivery.is_gone else "completed")
+        self._record("client_closed" if delivery.is_gone else "completed", ended=partial(self._finish, last))
+
+    def _finish(self, last: bytes) -> None:
+        """Send the last bytes: END is written."""
         failpoint("gateway.after_end")
+        delivery = self._delivery
         if self._service.is_strict:
             # A client that got everything may count on the record: without one it does not get everything.
             self._service.scribe.when_durable(
@@ -596,8 +605,10 @@ class Relay:
         self._tape.flush_request()
         self._tape.flush_response()
 
-    def _record(self, outcome: Outcome, refusal: Refusal | None = None) -> None:
-        """Append END, once, and free the place in the ledger."""
+    def _record(
+        self, outcome: Outcome, refusal: Refusal | None = None, ended: Callable[[], None] | None = None
+    ) -> None:
+        """Append END, once, and free the place in the ledger. At once, or soon, and then call `ended`."""
         if self.is_over:
             return
         self.is_over = True
@@ -605,14 +616,14 @@ class Relay:
         self._service.let_go(self.held_bytes)
         if self._delivery.is_gone:
             self._service.drained.discard(self)
-        self._end_tape(outcome, refusal)
+        self._end_tape(outcome, refusal, ended)
 
-    def _end_tape(self, outcome: Outcome, refusal: Refusal | None) -> None:
+    def _end_tape(self, outcome: Outcome, refusal: Refusal | None, ended: Callable[[], None] | None = None) -> None:
         tape, editor = self._tape, self._delivery.editor
         if isinstance(editor, ResultsRewriter) and editor.edits:
             tape.end_mutated += ("results_url",)
         was_dispatched = tape.number is not None
-        tape.end(outcome, self._response, refusal)
+        tape.end(outcome, self._response, refusal, ended)
         if tape.is_reserved:
             if was_dispatched:
                 self._service.ledger.finish(tape.id)

@@ -5,6 +5,9 @@ nearly full or has failed a sync. What began before goes on: its frames wait in 
 order when there is room again. What is new goes by `record.when_full`: it is refused (`block`), recorded without
 long bodies (`metadata_only`), or served without a record (`drop`). What is not recorded is counted, and the count is the
 first thing that the journal gets when there is room. Under a budget nothing goes unrecorded: it is refused.
+
+Frames that come in one turn of the event loop go to the journal by one write at its end (`soon`), and what must not
+happen before they are there waits for it: a small write costs three times its share of a long one.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from proxy.records import End
 WhenFull = Literal["block", "metadata_only", "drop"]
 DROPPED: Final = 0
 """Stands for the number of an exchange that is served without a record."""
+_BATCH_BYTES: Final = 256 * 1024
+"""Frames that come to more do not wait for the end of the turn."""
 LOOK_EVERY_S: Final = 1.0
 """Between two looks at the journal's directory; recovery takes no longer."""
 _SHORT_BYTES: Final = 16 * 1024
@@ -50,6 +55,9 @@ class Scribe:
         self._lost: Lost | None = None
         self._syncing: list[Callable[[bool], None]] = []
         self._sync_task: asyncio.Future[None] | None = None
+        self._frames: list[bytes] = []
+        self._written: list[Callable[[bool], None]] = []
+        self._frame_bytes = 0
 
     def configure(self, when_full: WhenFull, journal_max_gb: float) -> None:
         """Use another policy for what is to come."""
@@ -76,8 +84,8 @@ class Scribe:
 
     @property
     def is_syncing(self) -> bool:
-        """Say whether somebody waits for the disk."""
-        return self._sync_task is not None
+        """Say whether somebody waits for the journal or the disk."""
+        return self._sync_task is not None or bool(self._written)
 
     @property
     def lost_records(self) -> int:
@@ -88,6 +96,56 @@ class Scribe:
     def held_bytes(self) -> int:
         """Bytes that wait in memory."""
         return self._spill.size
+
+    def begin_soon(self, header: bytes, body: bytes, written: Callable[[bool], None]) -> int | None:
+        """Append BEGIN at the end of this turn, then call `written` with whether that was possible.
+
+        Return the number of the exchange; None: nothing will come of it now, so `begin` must decide.
+        """
+        if self._is_short or self._spill.waiting:
+            return None
+        number, frame = self._journal.begin_frame(header, body)
+        self._soon(frame, written)
+        return number
+
+    def end_soon(self, number: int, end: End, body: bytes, written: Callable[[bool], None]) -> None:
+        """Append END with the last body bytes at the end of this turn, then call `written`; where not, use `keep_end`."""
+        if number == DROPPED or self._spill.waiting:
+            written(False)
+        else:
+            self._soon(self._journal.end_frame(number, end, body), written)
+
+    def _soon(self, frame: bytes, written: Callable[[bool], None]) -> None:
+        if not self._frames:
+            self._loop.call_soon(self.write)
+        self._frames.append(frame)
+        self._written.append(written)
+        self._frame_bytes += len(frame)
+        if self._frame_bytes > _BATCH_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Append what came in this turn, and tell those who wait for it."""
+        frames, written = self._frames, self._written
+        if not frames:
+            return
+        self._frames, self._written, self._frame_bytes = [], [], 0
+        try:
+            self._journal.append(frames[0] if len(frames) == 1 else b"".join(frames))
+        except JournalUnavailable:
+            self._tell(written, is_written=False)
+        else:
+            self._tell(written, is_written=True)
+
+    def _tell(self, written: list[Callable[[bool], None]], *, is_written: bool) -> None:
+        told = 0
+        try:
+            for call in written:
+                told += 1
+                call(is_written)
+        finally:
+            if told < len(written):  # whatever went wrong for one, the others go on
+                self._loop.call_soon(partial(self._tell, written[told:], is_written=is_written))
 
     def begin(self, header: bytes, body: bytes, *, is_reserved: bool) -> int | None:
         """Append BEGIN and return the number of the exchange; None: it is to be recorded when it is over.
@@ -127,16 +185,9 @@ class Scribe:
         if number == DROPPED:
             self._drop()
             return
-        if not self._spill.waiting:
-            try:
-                self._journal.end(number, end, body)
-            except JournalUnavailable:
-                pass
-            else:
-                return
-        self._fail()
         append = partial(self._journal.end, number, end, body)
-        self._spill.add_end(len(body) + len(end.times) + len(end.head) + 512, append)
+        if not self._append(append):
+            self._spill.add_end(len(body) + len(end.times) + len(end.head) + 512, append)
 
     def keep_whole(self, begin: bytes, end: End, request: bytes, response: bytes) -> None:
         """Append an exchange that was not dispatched, or that could not be begun; `begin` is encoded."""
@@ -186,6 +237,7 @@ class Scribe:
             self._lost = None
 
     def _append(self, append: Callable[[], None]) -> bool:
+        self.write()
         if not self._spill.waiting:
             try:
                 append()

@@ -7,9 +7,12 @@ BEGIN is written by `begin`, before dispatch; END by `end`, before the last byte
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
+from functools import partial
 from time import time_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from proxy.errors import JournalUnavailable
 from proxy.gateway.capture import Capture
 from proxy.gateway.credentials import mask_headers
 from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, NOTE, FrameKind
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 FLUSH_BYTES: Final = 64 * 1024
 """Captured bytes that wait in memory before they go to the journal."""
 
+Begun: TypeAlias = Callable[[JournalUnavailable | None], None]
+"""Hears that BEGIN is written, or why the request must not be served."""
 _MOST_TIMES: Final = 2 * 65_536
 """Offsets and clocks: 1 MB. A stream may come in a read for each byte, for hours."""
 
@@ -31,6 +36,7 @@ class Tape:
     """What is known of one exchange so far. Durations are µs since its head was complete, on the monotonic clock."""
 
     __slots__ = (
+        "_is_ended",
         "_service",
         "_template",
         "_times",
@@ -62,6 +68,7 @@ class Tape:
         self.is_reserved = False
         self.mutated: tuple[str, ...] = ()
         self.end_mutated: tuple[str, ...] = ()
+        self._is_ended = False
         self.number: int | None = None
         """Number of the exchange in the journal; None: BEGIN was not written."""
         self.request = Capture(service.capture_bytes)
@@ -78,9 +85,27 @@ class Tape:
         tape.request_complete_us = 0
         return tape
 
-    def begin(self) -> None:
-        """Write BEGIN with the request bytes so far. Raises JournalUnavailable."""
-        self.number = self._service.scribe.begin(self._fill(), self.request.take(), is_reserved=self.is_reserved)
+    def begin(self, begun: Begun) -> None:
+        """Write BEGIN with the request bytes so far and call `begun`, mostly at the end of this turn of the loop."""
+        body = self.request.take()
+        written = partial(self._begin_written, body, begun)
+        self.number = self._service.scribe.begin_soon(self._fill(), body, written)
+        if self.number is None:
+            written(False)
+
+    def _begin_written(self, body: bytes, begun: Begun, is_written: bool) -> None:
+        if is_written:
+            begun(None)
+            return
+        self.number = None
+        if self._is_ended:
+            return
+        try:
+            self.number = self._service.scribe.begin(self._fill(), body, is_reserved=self.is_reserved)
+        except JournalUnavailable as error:
+            begun(error)
+        else:
+            begun(None)
 
     def tap(self, pieces: list[bytes], arrived: float) -> None:
         """Take pieces of the response that arrived together."""
@@ -128,8 +153,15 @@ class Tape:
         if self.number is not None and not self._service.scribe.keep(kind, self.number, data):
             capture.lose_rest()
 
-    def end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> None:
-        """Write END; and BEGIN, if it never came to that."""
+    def end(
+        self,
+        outcome: Outcome,
+        response: ResponseHead | None,
+        refusal: Refusal | None,
+        ended: Callable[[], None] | None = None,
+    ) -> None:
+        """Write END; and BEGIN, if it never came to that. At once, or at the end of this turn, and then call `ended`."""
+        self._is_ended = True
         number = self.number
         request, answer = self.request.take(), self.response.take()
         if number is None:
@@ -137,10 +169,28 @@ class Tape:
             keeps = refusal is None or refusal.code != "invalid_key"
             end = self._end(outcome, response, refusal)
             self._service.scribe.keep_whole(self._fill(), end, request if keeps else b"", answer)
+            if ended is not None:
+                ended()
             return
         if request:
             self._keep(CHUNK_REQUEST, self.request, request)
-        self._service.scribe.keep_end(number, self._end(outcome, response, refusal), answer)
+        end = self._end(outcome, response, refusal)
+        if ended is None:
+            self._service.scribe.keep_end(number, end, answer)
+        else:
+            self._service.scribe.end_soon(number, end, answer, partial(self._end_written, number, end, answer, ended))
+
+    def _end_written(
+        self,
+        number: int,
+        end: End,
+        answer: bytes,
+        ended: Callable[[], None],
+        is_written: bool,
+    ) -> None:
+        if not is_written:
+            self._service.scribe.keep_end(number, end, answer)
+        ended()
 
     def _fill(self) -> bytes:
         return self._template.fill(self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated)
