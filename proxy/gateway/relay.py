@@ -602,8 +602,7 @@ class Relay:
 
     def flush(self) -> None:
         """Hand what was tapped to the journal. Called with the clock tick."""
-        self._tape.flush_request()
-        self._tape.flush_response()
+        self._tape.flush_soon()
 
     def _record(
         self, outcome: Outcome, refusal: Refusal | None = None, ended: Callable[[], None] | None = None

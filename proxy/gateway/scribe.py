@@ -30,7 +30,7 @@ WhenFull = Literal["block", "metadata_only", "drop"]
 DROPPED: Final = 0
 """Stands for the number of an exchange that is served without a record."""
 _BATCH_BYTES: Final = 256 * 1024
-"""Frames that come to more do not wait for the end of the turn."""
+"""Frames that would come to more are written apart."""
 LOOK_EVERY_S: Final = 1.0
 """Between two looks at the journal's directory; recovery takes no longer."""
 _SHORT_BYTES: Final = 16 * 1024
@@ -115,14 +115,21 @@ class Scribe:
         else:
             self._soon(self._journal.end_frame(number, end, body), written)
 
+    def keep_soon(self, kind: FrameKind, number: int, data: bytes, written: Callable[[bool], None]) -> None:
+        """Append body bytes at the end of this turn, then call `written`; where not, use `keep`."""
+        if number == DROPPED or self._sheds or self._spill.waiting:
+            written(False)
+        else:
+            self._soon(self._journal.chunk_frame(kind, number, data), written)
+
     def _soon(self, frame: bytes, written: Callable[[bool], None]) -> None:
+        if self._frame_bytes + len(frame) > _BATCH_BYTES:
+            self.write()  # what is long goes alone, so that it is not copied once more
         if not self._frames:
             self._loop.call_soon(self.write)
         self._frames.append(frame)
         self._written.append(written)
         self._frame_bytes += len(frame)
-        if self._frame_bytes > _BATCH_BYTES:
-            self.write()
 
     def write(self) -> None:
         """Append what came in this turn, and tell those who wait for it."""

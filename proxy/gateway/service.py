@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.1
 LAST_REQUEST_S: Final = 1.0
 """How long an idle connection of a draining gateway may still send a request: longer than one is ever on its way."""
+_RELAYS_PER_TURN: Final = 32
+_MOST_TURNS: Final = 25
+"""Exchanges that are tended to at once, and how often that may be between two ticks."""
 _DEADLINE_TICKS: Final = 2
 """Deadlines are checked every 0.2 s: they are seconds long."""
 _PROBES: Final = frozenset((b"/healthz", b"/readyz"))
@@ -308,21 +312,37 @@ class Gateway:
     def _do_chores(self, now: float) -> None:
         self.scribe.tick(now)
         self.capture_bytes = self.scribe.capture_bytes(self._capture_bytes)
-        for relay in self.relays:
-            relay.flush()
-        if self._ticks % _DEADLINE_TICKS == 0:
-            self._check_deadlines(now)
+        is_due = self._ticks % _DEADLINE_TICKS == 0
+        if is_due:
+            self._expire_clients(now)
+            self._tend_pools()
             self._weigh()
             self.publish()
+        self._share_out(tuple(self.relays), is_due=is_due)
         for call in self.on_tick:
             call()
 
-    def _check_deadlines(self, now: float) -> None:
+    def _share_out(self, relays: tuple[Relay, ...], *, is_due: bool) -> None:
+        """Tend to the exchanges: a thousand at once would keep every stream waiting, so in turns until the next tick."""
+        turns = min(_MOST_TURNS, 1 + len(relays) // _RELAYS_PER_TURN)
+        self._tend(relays[::turns], is_due=is_due)
+        for turn in range(1, turns):
+            share = relays[turn::turns]
+            self.loop.call_later(turn * TICK_S / turns, partial(self._tend, share, is_due=is_due))
+
+    def _tend(self, relays: tuple[Relay, ...], *, is_due: bool) -> None:
+        """Flush taps, and check deadlines where that is due."""
+        for relay in relays:
+            relay.flush()
+        if is_due:
+            now = self.now()
+            for relay in relays:
+                if not relay.is_over:
+                    relay.check_deadlines(now)
+
+    def _expire_clients(self, now: float) -> None:
         for client in [client for client in self.clients if client.deadline < now]:
             client.expire()
-        for relay in tuple(self.relays):
-            relay.check_deadlines(now)
-        self._tend_pools()
 
     def publish(self) -> None:
         """Write the live numbers."""

@@ -131,6 +131,22 @@ class Tape:
         if len(self._times) > _MOST_TIMES:
             self._times = _thinned(self._times)
 
+    def flush_soon(self) -> None:
+        """Hand over what waits, at the end of this turn of the loop."""
+        number = self.number
+        if number is None:
+            return
+        for kind, capture in ((CHUNK_REQUEST, self.request), (CHUNK_RESPONSE, self.response)):
+            if capture.pending_bytes and (data := capture.take()):
+                written = partial(self._chunk_written, kind, capture, data)
+                self._service.scribe.keep_soon(kind, number, data, written)
+        if len(self._times) > _MOST_TIMES:
+            self._times = _thinned(self._times)
+
+    def _chunk_written(self, kind: FrameKind, capture: Capture, data: bytes, is_written: bool) -> None:
+        if not is_written:
+            self._keep(kind, capture, data)
+
     def switch(self) -> None:
         """Take frames of a WebSocket from now on: `note` says which of them count when not all are kept."""
         self.response = Capture(self._service.capture_bytes, keeps_tail=False)

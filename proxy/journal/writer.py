@@ -1,6 +1,6 @@
 """The writing half of the journal: one process, segment files of its own, one `write(2)` for each call.
 
-Who has several frames to append makes them first (`begin_frame`, `end_frame`) and appends them together.
+Who has several frames to append makes them first (`begin_frame`, `chunk_frame`, `end_frame`) and appends them together.
 
 Invariant: whatever a call returned from is in the kernel and survives `kill -9`. A short write is cut off again, so the
 file never holds half a frame while the writer lives. Nothing here waits for a disk; `sync` does, and is called from a
@@ -99,13 +99,17 @@ class JournalWriter:
         self._exchange += 1
         return self._exchange, message(_BEGIN, self._exchange, header, body, self._cipher)
 
+    def chunk_frame(self, kind: FrameKind, exchange: int, data: bytes) -> bytes:
+        """Return the frame of more body bytes, for `append`."""
+        return frame(kind, exchange, data, self._cipher)
+
     def end_frame(self, exchange: int, end: End, body: bytes) -> bytes:
         """Return the frame of an END, for `append`."""
         return message(_END, exchange, _ENCODER.encode(end), body, self._cipher)
 
     def chunk(self, kind: FrameKind, exchange: int, data: bytes) -> None:
         """Append more bytes of a request or response body."""
-        self.append(frame(kind, exchange, data, self._cipher))
+        self.append(self.chunk_frame(kind, exchange, data))
 
     def end(self, exchange: int, end: End, body: bytes = b"") -> None:
         """Append the second half of an exchange with the last bytes of the response body."""
