@@ -37,6 +37,8 @@ _PLAIN: Final = bytes(byte for byte in range(256) if byte >= 0x20 and byte != 0x
 _TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]{0,255})?\r\n")
+_OWN_CHUNK_HEAD: Final = re.compile(rb"([1-9a-f][0-9a-f]{0,14})\r\n")
+"""As `encode_chunks` writes it."""
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9._~-]*)|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
 _NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7[fF]|25)|%(?![0-9A-Fa-f]{2})")
 _AROUND_URL: Final = 64
@@ -348,7 +350,7 @@ def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
     if response.is_chunked and response.content_length is not None:
         raise BadResponse("it names a length and sends chunks")
     if dropped:
-        response.kept = b"\r\n".join([b"", *(line for line in lines[1:] if line not in dropped)])
+        response.kept = b"\r\n".join([b"", *[line for line in lines[1:] if line not in dropped]])
     if named:
         response.kept = _without_named(response.kept, named - _PERSISTENCE)
 
@@ -395,11 +397,13 @@ class ChunkDecoder:
     holds bytes beyond. Raises ValueError at anything that is not RFC 9112 §7.1 (extensions and trailers are dropped).
     """
 
-    __slots__ = ("_expect_crlf", "_line", "_remaining", "_trailer_bytes", "_trailers", "is_done", "leftover")
+    __slots__ = ("_expect_crlf", "_line", "_remaining", "_trailer_bytes", "_trailers", "is_done", "leftover", "wire")
 
     def __init__(self) -> None:
         self.is_done = False
         self.leftover = b""
+        self.wire: bytes | None = None
+        """What `encode_chunks` would make of the last pieces, where that is what came; None: it may not be."""
         self._line = b""
         self._remaining = 0
         self._expect_crlf = False
@@ -408,6 +412,13 @@ class ChunkDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the body pieces that `data` completes or continues."""
+        self.wire = None
+        if not (self._remaining or self._line or self._expect_crlf or self._trailers):
+            # A read is mostly one whole chunk, spelled as we would spell it.
+            match = _OWN_CHUNK_HEAD.match(data)
+            if match is not None and match.end() + int(match[1], 16) == len(data) - 2 and data.endswith(b"\r\n"):
+                self.wire = data
+                return [data[match.end() : -2]]
         pieces: list[bytes] = []
         position, end = 0, len(data)
         while position < end:
@@ -472,7 +483,7 @@ def _whole_chunks(data: bytes, position: int, pieces: list[bytes]) -> int:
 
 def encode_chunks(pieces: list[bytes]) -> bytes:
     """Apply the chunked transfer coding, a chunk a piece; empty pieces are left out, since they would end the body."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece)
+    return b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece])
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"

@@ -74,16 +74,20 @@ class Capture:
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         self._pending = []
         self.pending_bytes = 0
-        room = self._limit - self._journaled
-        if self._digest is not None:
-            self._digest.update(data)
-        elif self._journaled or len(data) > room:
-            # More than one flush: the whole may pass the limit, and a hash cannot start in the middle.
-            self._digest = hashlib.sha256(self._first)
-            self._digest.update(data)
-            self._first = b""
-        else:
+        if not self._journaled and self._digest is None and len(data) <= self._limit:
             self._first = data
+            self._journaled = len(data)
+            return data
+        return self._cut(data)
+
+    def _cut(self, data: bytes) -> bytes:
+        """Return what the journal has room for, of a body that comes in more than one flush or is too long."""
+        if self._digest is None:
+            # The whole may pass the limit, and a hash cannot start in the middle.
+            self._digest = hashlib.sha256(self._first)
+            self._first = b""
+        self._digest.update(data)
+        room = self._limit - self._journaled
         if len(data) > room:
             if self._keeps_tail:
                 self.tail = (self.tail + data)[-TAIL_BYTES:]

@@ -135,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
             self.tunnel.frames_from_client(data)
         elif self.request_is_open:
             self._read_body(data)
-        elif self._is_free and not self._is_next_due:
+        elif self.relay is None and self._is_free and not self._is_next_due:
             self._buffer = self._buffer + data if self._buffer else data
             self._read_head()
         else:
@@ -211,7 +211,7 @@ class ClientConnection(asyncio.Protocol):
             self._has_answered = False
         if not self.request_is_open:
             self._buffer = rest
-            relay.request_ended()
+            relay.request_body(b"", is_last=True)
         elif rest:
             self._read_body(rest)
 
@@ -225,7 +225,7 @@ class ClientConnection(asyncio.Protocol):
             if size < self._remaining:
                 self._remaining -= size
                 self._body_bytes += size
-                relay.request_body(data)
+                relay.request_body(data, is_last=False)
                 return
             piece, rest = (data, b"") if size == self._remaining else (data[: self._remaining], data[self._remaining :])
         else:
@@ -240,13 +240,12 @@ class ClientConnection(asyncio.Protocol):
                 relay.refuse_bad_request(BadRequest(f"the chunked coding is broken: {error}"))
                 return
             if not decoder.is_done:
-                relay.request_body(piece)
+                relay.request_body(piece, is_last=False)
                 return
             rest = decoder.leftover
         self.request_is_open = False
         self._buffer = rest
-        relay.request_body(piece)
-        relay.request_ended()
+        relay.request_body(piece, is_last=True)
 
     def is_too_slow(self, now: float) -> bool:
         """Say whether the body comes slower than it must, over the last stretch in which the client could send."""

@@ -66,6 +66,8 @@ class Opening:
     identity_head: bytes
     """The same, asking for an answer without content coding."""
     template: BeginTemplate | None
+    is_upgrade: bool = False
+    """It asks to become a WebSocket."""
     is_limited: bool = False
     """A limit may apply: nothing goes before it has been read and judged."""
     signer: Signer | None = None
@@ -104,7 +106,7 @@ class Openings:
         key = head if match is None else head[: match.start()] + head[match.end() :]
         opening = self._read(head)
         length = opening.head.content_length
-        if TICKET in head or is_upgrade(opening.head):
+        if TICKET in head or opening.is_upgrade:
             return opening, length  # The one expires, the other has a key that never comes again.
         if len(head) > MAX_REMEMBERED_BYTES:
             return opening, length
@@ -157,6 +159,7 @@ class Openings:
             upstream_head=write_head(),
             identity_head=write_head(identity_encoding=True),
             template=BeginTemplate(_begin(head, route, policy, claims, secret)),
+            is_upgrade=is_upgrade(head),
             is_limited=self._gate.limits(policy),
             signer=signer,
             is_lent=credential is not None,

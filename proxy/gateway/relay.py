@@ -141,52 +141,52 @@ class Relay:
             if not self._is_collecting:
                 self._admit(None)
 
-    def request_body(self, piece: bytes) -> None:
-        """Take a piece of the request body."""
-        if self.is_over or not piece:
-            return
-        request = self._tape.request
-        request.add(piece)
-        if request.size > self._service.body_bytes:
-            self.refuse(self._too_large())
-            return
-        upstream = self._upstream
-        if upstream is not None:
-            upstream.write(encode_chunks([piece]) if self._head.is_chunked else piece)
-            self._last_byte_at = self._service.now()
-            if request.pending_bytes >= FLUSH_BYTES:
-                self._tape.flush_request()
-            return
-        self._window.append(piece)
-        self._window_bytes += len(piece)
-        if not self._service.hold(len(piece)):
-            self.refuse(OVERLOADED)
-            return
-        if self._is_collecting:
-            if self._window_bytes > self._opening.window_bytes:
-                self._is_collecting = False
-                self._admit(None)
-        elif self._window_bytes > FLUSH_BYTES:
-            self._client.pause_reading()
-
-    def request_ended(self) -> None:
-        """Take note that the request is complete."""
+    def request_body(self, piece: bytes, *, is_last: bool) -> None:
+        """Take a piece of the request body, b"" perhaps when it is the last."""
         if self.is_over:
             return
-        tape = self._tape
-        tape.request_complete_us = int((self._service.now() - tape.started) * 1e6)
+        tape, service = self._tape, self._service
+        if piece:
+            tape.request.add(piece)
+            if tape.request.size > service.body_bytes:
+                self.refuse(self._too_large())
+                return
+        if is_last:
+            tape.request_complete_us = int((service.now() - tape.started) * 1e6)
         if self._upstream is not None:
-            if self._head.is_chunked:
-                self._upstream.write(LAST_CHUNK)
-            self.request_is_sent = True
-            self._last_byte_at = self._service.now()
-        elif not self._is_admitted:
+            self._send_on(self._upstream, piece, is_last=is_last)
+        elif piece and not self._await(piece):
+            self.refuse(OVERLOADED)
+        elif self._is_collecting and self._window_bytes > self._opening.window_bytes:
+            self._is_collecting = False
+            self._admit(None)
+        elif is_last and not self._is_admitted:
             self._is_collecting = False
             if len(self._window) > 1:
                 self._window = [b"".join(self._window)]
-                self._tape.request.gather(self._window[0])
-            body = self._window[0] if self._window else b""
-            self._admit(body)
+                tape.request.gather(self._window[0])
+            self._admit(self._window[0] if self._window else b"")
+        elif self._window_bytes > FLUSH_BYTES and not self._is_collecting and not is_last:
+            self._client.pause_reading()
+
+    def _send_on(self, upstream: UpstreamConnection, piece: bytes, *, is_last: bool) -> None:
+        is_chunked = self._head.is_chunked
+        if piece:
+            upstream.write(encode_chunks([piece]) if is_chunked else piece)
+        if is_last:
+            if is_chunked:
+                upstream.write(LAST_CHUNK)
+            self.request_is_sent = True
+        self._last_byte_at = self._service.now()
+        if self._tape.request.pending_bytes >= FLUSH_BYTES:
+            self._tape.flush_request()
+
+    def _await(self, piece: bytes) -> bool:
+        """Keep a piece until the request may go; False: there is no memory for it."""
+        self._window.append(piece)
+        size = len(piece)
+        self._window_bytes += size
+        return self._service.hold(size)
 
     @property
     def held_bytes(self) -> int:
@@ -391,8 +391,11 @@ class Relay:
             self._rewrite(head)
         self._delivery.begin(head, self._own_headers(), is_last=self._service.is_draining)
 
-    def response_body(self, pieces: list[bytes]) -> None:
-        """Relay pieces of the body. Called once for each read from the upstream, perhaps with none."""
+    def response_body(self, pieces: list[bytes], wire: bytes | None = None) -> None:
+        """Relay pieces of the body. Called once for each read from the upstream, perhaps with none.
+
+        `wire`: the same in chunks, where it came so.
+        """
         if self._held is not None:
             self._hold(self._held, pieces)
             return
@@ -401,9 +404,9 @@ class Relay:
             # The client may take this for the end: what it has seen must survive us from now on.
             self._tape.tap(pieces, now)
             self._tape.flush_response()
-            self._delivery.write(pieces)
+            self._delivery.write(pieces, wire)
             return
-        self._delivery.write(pieces)
+        self._delivery.write(pieces, wire)
         failpoint("gateway.mid_stream")
         self._tape.tap(pieces, now)
 
@@ -611,10 +614,11 @@ class Relay:
         if self.is_over:
             return
         self.is_over = True
-        self._service.relays.discard(self)
-        self._service.let_go(self.held_bytes)
+        service = self._service
+        service.relays.discard(self)
+        service.let_go(self.held_bytes)
         if self._delivery.is_gone:
-            self._service.drained.discard(self)
+            service.drained.discard(self)
         self._end_tape(outcome, refusal, ended)
 
     def _end_tape(self, outcome: Outcome, refusal: Refusal | None, ended: Callable[[], None] | None = None) -> None:
@@ -645,7 +649,7 @@ class Relay:
 
 def looks_like_the_end(pieces: list[bytes]) -> bool:
     """Say whether a client may take these pieces for the end of a stream."""
-    return bool(pieces) and pieces[-1][-16:].rstrip().endswith(_DONE)
+    return bool(pieces) and _DONE in pieces[-1][-16:]
 
 
 def _header_safe(text: str) -> bytes:

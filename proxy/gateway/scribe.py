@@ -123,13 +123,16 @@ class Scribe:
             self._soon(self._journal.chunk_frame(kind, number, data), written)
 
     def _soon(self, frame: bytes, written: Callable[[bool], None]) -> None:
-        if self._frame_bytes + len(frame) > _BATCH_BYTES:
+        size = self._frame_bytes + len(frame)
+        if size > _BATCH_BYTES:
             self.write()  # what is long goes alone, so that it is not copied once more
-        if not self._frames:
+            size = len(frame)
+        frames = self._frames
+        if not frames:
             self._loop.call_soon(self.write)
-        self._frames.append(frame)
+        frames.append(frame)
         self._written.append(written)
-        self._frame_bytes += len(frame)
+        self._frame_bytes = size
 
     def write(self) -> None:
         """Append what came in this turn, and tell those who wait for it."""

@@ -31,7 +31,6 @@ from proxy.gateway.relay import Relay
 from proxy.gateway.retry import RepeatingRelay
 from proxy.gateway.routing import Router, Target
 from proxy.gateway.scribe import Scribe
-from proxy.gateway.socket.handshake import is_upgrade
 from proxy.gateway.socket.relay import SocketRelay
 from proxy.gateway.tape import Tape
 from proxy.gateway.upstream import Pool
@@ -177,7 +176,7 @@ class Gateway:
                 self._refuse(client, self.judge_failure(client, head, refusal))
         elif route is None or template is None:
             self.answer_unrecorded(client, "not_found", 404, "the path names no upstream; use /v1/… or /<upstream>/…")
-        elif is_upgrade(head):
+        elif opening.is_upgrade:
             return SocketRelay(self, client, opening, route, Tape(self, template), length)
         else:
             layers = MeteredRelay if opening.is_limited else RepeatingRelay

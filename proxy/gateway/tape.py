@@ -179,7 +179,8 @@ class Tape:
         """Write END; and BEGIN, if it never came to that. At once, or at the end of this turn, and then call `ended`."""
         self._is_ended = True
         number = self.number
-        request, answer = self.request.take(), self.response.take()
+        request = self.request.take() if self.request.pending_bytes else b""
+        answer = self.response.take()
         if number is None:
             # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
             keeps = refusal is None or refusal.code != "invalid_key"

@@ -48,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_buffer",
         "_decoder",
         "_informational",
+        "_is_bodiless",
         "_is_giving_way",
         "_is_paused",
         "_poll",
@@ -77,7 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self._decoder: ChunkDecoder | None = None
         self._remaining = 0
-        self._until_close = False
+        self._until_close = self._is_bodiless = False
         self._informational = 0
         self._backlog = b""
         """Bytes of the body that wait for the next turn of the loop."""
@@ -203,6 +204,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.tunnel.frames_from_upstream(buffer)
             return None
         if has_no_body(relay.method, head.status):
+            self._is_bodiless = True
             relay.response_began(head)
             self._complete(relay, [], leftover=buffer)
             return None
@@ -256,7 +258,7 @@ class UpstreamConnection(asyncio.Protocol):
             if decoder.is_done:
                 self._complete(relay, pieces, leftover=decoder.leftover)
             else:
-                relay.response_body(pieces)
+                relay.response_body(pieces, decoder.wire)
         elif self._until_close:
             relay.response_body([data] if data else [])
         else:
@@ -274,8 +276,7 @@ class UpstreamConnection(asyncio.Protocol):
         head = self.head
         self.relay = None
         # Behind an answer without a body there has been a body, now and then: who comes next must not get it.
-        is_bodiless = head is not None and has_no_body(relay.method, head.status)
-        is_clean = head is not None and head.keep_alive and not (leftover or is_bodiless or self._is_paused)
+        is_clean = head is not None and head.keep_alive and not (leftover or self._is_bodiless or self._is_paused)
         reusable = is_clean and relay.request_is_sent
         if reusable:
             self._pool.release(self)
@@ -424,7 +425,8 @@ class Pool:
         """Take back a connection whose response is over."""
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
-        self._serve_waiting()
+        if self._waiting:
+            self._serve_waiting()
 
     def forget(self, connection: UpstreamConnection) -> None:
         """Drop a connection that is closed."""

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.config import Config
 from proxy.errors import BadRequest
-from proxy.framing import read_request_head, read_response_head
+from proxy.framing import has_no_body, read_request_head, read_response_head
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyRing
 from proxy.gateway.capture import Capture
@@ -92,7 +92,7 @@ def test_a_response_head_loses_only_what_belongs_to_the_hop() -> None:
         b"Strict-Transport-Security: max-age=1\r\nContent-Length: 5\r\nx-glassline-request-id: forged\r\n\r\n"
     )
     sent, chunked = response_head(
-        head, method=b"GET", is_http_1_0=False, keeps_length=True, own=b"x-own: 1\r\n", connection=b""
+        head, has_body=True, is_http_1_0=False, keeps_length=True, own=b"x-own: 1\r\n", connection=b""
     )
     assert sent == b"HTTP/1.1 200 Fine\r\nX-Request-Id: r\r\nx-own: 1\r\ncontent-length: 5\r\n\r\n"
     assert not chunked
@@ -100,11 +100,15 @@ def test_a_response_head_loses_only_what_belongs_to_the_hop() -> None:
 
 def test_a_response_to_head_keeps_its_length_and_304_has_no_chunks() -> None:
     head = read_response_head(b"HTTP/1.1 304 Not Modified\r\n\r\n")
-    sent, chunked = response_head(head, method=b"GET", is_http_1_0=False, keeps_length=True, own=b"", connection=b"")
+    sent, chunked = response_head(
+        head, has_body=not has_no_body(b"GET", 304), is_http_1_0=False, keeps_length=True, own=b"", connection=b""
+    )
     assert b"transfer-encoding" not in sent
     assert not chunked
     head = read_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
-    sent, _ = response_head(head, method=b"HEAD", is_http_1_0=False, keeps_length=True, own=b"", connection=b"")
+    sent, _ = response_head(
+        head, has_body=not has_no_body(b"HEAD", 200), is_http_1_0=False, keeps_length=True, own=b"", connection=b""
+    )
     assert b"content-length: 5" in sent
 
 
