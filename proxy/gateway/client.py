@@ -135,7 +135,7 @@ class ClientConnection(asyncio.Protocol):
             self.tunnel.frames_from_client(data)
         elif self.request_is_open:
             self._read_body(data)
-        elif self.relay is None and self._is_free and not self._is_next_due:
+        elif self.relay is None and self.paused_since is None and not (self._is_held or self._is_next_due):
             self._buffer = self._buffer + data if self._buffer else data
             self._read_head()
         else:
@@ -187,9 +187,9 @@ class ClientConnection(asyncio.Protocol):
         head = opening.head
         self._buffer = b""
         self.deadline = _FOREVER
-        self.request_is_open = head.is_chunked or bool(length)
         self._decoder = ChunkDecoder() if head.is_chunked else None
-        self._remaining = length or 0
+        remaining = self._remaining = length or 0
+        self.request_is_open = head.is_chunked or remaining > len(rest)
         self._ends_after_answer = not head.keep_alive
         self._is_http_1_0 = head.is_http_1_0
         self._has_answered = False
@@ -202,16 +202,16 @@ class ClientConnection(asyncio.Protocol):
             relay.open()
         if relay is None or relay.is_over:
             # Answered from its head alone: what follows is the next request, unless it is a body nobody wants.
-            if rest and not self._is_lingering and not self._ends_after_answer:
-                self._buffer = rest
+            if len(rest) > remaining and not self._is_lingering and not self._ends_after_answer:
+                self._buffer = rest[remaining:]
                 self._next_soon()
             return
         if head.expects_continue and self.request_is_open and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._has_answered = False
         if not self.request_is_open:
-            self._buffer = rest
-            relay.request_body(b"", is_last=True)
+            self._buffer = rest[remaining:]
+            relay.request_body(rest[:remaining], is_last=True)
         elif rest:
             self._read_body(rest)
 

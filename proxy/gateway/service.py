@@ -118,6 +118,9 @@ class Gateway:
         self.crowd.limit(config.limits.connections, config.limits.connections_per_ip, config.listen.trusted_proxies)
         self._most_held_bytes = int(config.limits.memory_mb * 1024 * 1024)
         self.timeouts = config.timeouts
+        if not self.is_draining:
+            self.keep_alive_s = self.timeouts.keep_alive
+            """How long a connection may wait for its next request."""
         self.body_bytes = int(config.limits.body_mb * 1024 * 1024)
         self.capture_bytes = self._capture_bytes = int(config.record.max_body_mb * 1024 * 1024)
         self.is_strict = self._journal.keeps_rotated = config.durability == "strict"
@@ -276,13 +279,9 @@ class Gateway:
     def drain(self) -> None:
         """Close each connection after its next answer; one on which nothing comes, after a moment."""
         self.is_draining = True
+        self.keep_alive_s = LAST_REQUEST_S
         for client in self.clients:
             client.hurry()
-
-    @property
-    def keep_alive_s(self) -> float:
-        """How long a connection may wait for its next request."""
-        return LAST_REQUEST_S if self.is_draining else self.timeouts.keep_alive
 
     @property
     def is_idle(self) -> bool:

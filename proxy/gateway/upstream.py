@@ -215,8 +215,11 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._until_close = True
         relay.response_began(head)
-        if not head.is_chunked and head.content_length == 0:
+        if head.content_length == 0:
             self._complete(relay, [], leftover=buffer)
+            return None
+        if head.content_length == len(buffer):
+            self._complete(relay, [buffer], leftover=b"")
             return None
         return buffer
 
