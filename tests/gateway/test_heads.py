@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.config import Config
 from proxy.errors import BadRequest
@@ -128,7 +132,6 @@ def test_headers_meant_for_other_gateways_never_leave() -> None:
 
 
 def test_a_capture_keeps_the_head_the_tail_and_the_hash_of_a_long_body() -> None:
-    import hashlib
 
     capture = Capture(10)
     taken = b""
@@ -138,6 +141,19 @@ def test_a_capture_keeps_the_head_the_tail_and_the_hash_of_a_long_body() -> None
     assert taken == b"1234567890"
     assert (capture.size, capture.tail) == (15, b"abcde")
     assert capture.sha256 == hashlib.sha256(b"1234567890abcde").digest()
+
+
+@given(st.lists(st.binary(max_size=9000), max_size=12), st.integers(0, 60_000), st.data())
+def test_a_capture_that_was_cut_has_the_hash_of_the_whole(pieces: list[bytes], limit: int, data: st.DataObject) -> None:
+    capture, taken = Capture(limit), b""
+    for piece in pieces:
+        capture.add(piece)
+        if data.draw(st.booleans()):
+            taken += capture.take()
+    taken += capture.take()
+    body = b"".join(pieces)
+    assert taken == body[:limit]
+    assert capture.sha256 == (hashlib.sha256(body).digest() if len(body) > limit else b"")
 
 
 def test_a_capture_within_the_limit_leaves_hashing_to_others() -> None:
