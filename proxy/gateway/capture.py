@@ -76,13 +76,14 @@ class Capture:
             return b""
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         self._pending = []
-        self.pending_bytes = 0
         self._unhashed.append(data)
-        self._unhashed_bytes += len(data)
-        if self._journaled + len(data) <= self._limit:
-            if self._journaled and self._unhashed_bytes > _HASH_BYTES:
+        self._unhashed_bytes += self.pending_bytes
+        journaled = self._journaled + self.pending_bytes
+        self.pending_bytes = 0
+        if journaled <= self._limit:
+            if self._unhashed_bytes > _HASH_BYTES and self._journaled:
                 self._hash()
-            self._journaled += len(data)
+            self._journaled = journaled
             return data
         self._hash()
         room = self._limit - self._journaled
