@@ -16,8 +16,8 @@ class _Digest(Protocol):
     def digest(self) -> bytes: ...
 
 
-_HASH_BYTES: Final = 16 * 1024
-"""Bytes that wait to be hashed, once a body comes in several pieces."""
+_HASH_BYTES: Final = 4 * 1024
+"""Bytes that wait to be hashed once a body comes in several pieces: each open stream has them in memory."""
 TAIL_BYTES: Final = 64 * 1024
 """Kept of the end of a body that is longer than the capture limit."""
 
@@ -59,6 +59,13 @@ class Capture:
         self.size += size
         self.pending_bytes += size
         self._pending.append(piece)
+
+    def add_all(self, pieces: list[bytes]) -> None:
+        """Take pieces that came together."""
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        self.size += size
+        self.pending_bytes += size
+        self._pending += pieces
 
     def gather(self, body: bytes) -> None:
         """Take the whole body in place of its pieces, which all still wait, so that memory holds it once."""

@@ -449,7 +449,6 @@ class Relay:
     def _end(self, pieces: list[bytes]) -> None:
         """Record the exchange and relay its last pieces, which are tapped already."""
         failpoint("gateway.last_byte")
-        self._last_byte_at = self._service.now()
         delivery = self._delivery
         last = delivery.last(pieces)
         self._record("client_closed" if delivery.is_gone else "completed", ended=partial(self._finish, last))

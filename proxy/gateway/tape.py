@@ -111,8 +111,7 @@ class Tape:
         """Take pieces of the response that arrived together."""
         if pieces:
             response = self.response
-            for piece in pieces:
-                response.add(piece)
+            response.add_all(pieces)
             times = self._times
             times.append(response.size)
             times.append(int((arrived - self.started) * 1e6))
