@@ -303,7 +303,7 @@ def read_response_head(head: bytes) -> ResponseHead:
         raise BadResponse("its head contains a bare CR or LF, or a control character")
     if ends > MAX_RESPONSE_LINES + 2:
         raise BadResponse("it sent too many header lines")
-    first = lines[0]
+    first = lines.pop(0)
     status, is_http_1_1 = _read_status(first)
     response = ResponseHead(status, first[9:], head[len(first) : -4])
     response.keep_alive = is_http_1_1
@@ -320,26 +320,27 @@ def _read_status(line: bytes) -> tuple[int, bool]:
     return int(match[2]), match[1] == b"1"
 
 
-@lru_cache(maxsize=1024)
-def _meaning(name: bytes) -> bytes:
-    """Return the name of a header in lower case if it matters to us, b"" if not. Raises BadResponse when it is none."""
-    if _NAME.fullmatch(name) is None:
+@lru_cache(maxsize=256)
+def _read_line(line: bytes) -> tuple[bytes, bytes] | None:
+    """Return name, in lower case, and value of a header that matters to us; None: it does not. Raises BadResponse.
+
+    A provider sends nearly the same lines with every answer, so most of them have been read before.
+    """
+    name, colon, value = line.partition(b":")
+    if not colon or _NAME.fullmatch(name) is None:
         raise BadResponse("its head cannot be read: a line has no name")
     key = name.lower()
-    return key if key in _MATTERS or key.startswith(PRIVATE_PREFIX) else b""
+    return (key, value.strip(b" \t")) if key in _MATTERS or key.startswith(PRIVATE_PREFIX) else None
 
 
 def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
     dropped: list[bytes] = []
     named: set[bytes] = set()
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise BadResponse("its head cannot be read: a line has no name")
-        key = _meaning(name)
-        if not key:
+    for line in lines:
+        found = _read_line(line)
+        if found is None:
             continue
-        value = value.strip(b" \t")
+        key, value = found
         if key in _NOTED:
             _note_line(response, key, value.lower())
             continue
@@ -350,7 +351,7 @@ def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
     if response.is_chunked and response.content_length is not None:
         raise BadResponse("it names a length and sends chunks")
     if dropped:
-        response.kept = b"\r\n".join([b"", *[line for line in lines[1:] if line not in dropped]])
+        response.kept = b"\r\n".join([b"", *[line for line in lines if line not in dropped]])
     if named:
         response.kept = _without_named(response.kept, named - _PERSISTENCE)
 
