@@ -8,6 +8,7 @@ routed. The table in `docs/http.md` lists each case; RFC 9112 §6 and §11 are t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 import httptools
@@ -36,6 +37,8 @@ _PLAIN: Final = bytes(byte for byte in range(256) if byte >= 0x20 and byte != 0x
 _TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 _CHUNK_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]{0,255})?\r\n")
+_OWN_CHUNK_HEAD: Final = re.compile(rb"([1-9a-f][0-9a-f]{0,14})\r\n")
+"""As `encode_chunks` writes it."""
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9._~-]*)|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
 _NOT_NORMAL: Final = re.compile(rb"//|/\.\.?(?:/|$)|\\|;|%(?:2[eEfF]|5[cC]|0|1|7[fF]|25)|%(?![0-9A-Fa-f]{2})")
 _AROUND_URL: Final = 64
@@ -242,11 +245,10 @@ ADDRESSES: Final = frozenset((b"location", b"x-goog-upload-url", b"x-goog-upload
 """Headers that hold an address to which some SDK goes on."""
 _NOTED: Final = ADDRESSES | {b"content-type", b"content-encoding", b"set-cookie"}
 """Headers that are relayed and matter to us as well."""
-_MATTERS: Final = re.compile(
-    rb"\r\n(" + b"|".join(sorted((*DROPPED_RESPONSE, *_NOTED, PRIVATE_PREFIX + rb"[a-z-]+"))) + rb"):[ \t]*([^\r]*)",
-    re.IGNORECASE,
-)
-"""The header lines of a response that mean something to us, found without splitting the others."""
+_MATTERS: Final = DROPPED_RESPONSE | _NOTED
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token (RFC 9110 §5.6.2)."""
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: .*)?")
 
 
 class ResponseHead:
@@ -291,47 +293,65 @@ class ResponseHead:
 
 
 def read_response_head(head: bytes) -> ResponseHead:
-    """Parse and judge `head`, which ends with the empty line. Raises BadResponse."""
-    if _is_ambiguous(head):
-        raise BadResponse("its head contains a bare CR or LF, a folded line or a control character")
-    parser = httptools.HttpResponseParser(_SILENT)
-    try:
-        parser.feed_data(head)
-    except httptools.HttpParserUpgrade:
-        pass  # Whether the protocol may change is for the relay to say.
-    except httptools.HttpParserError as error:
-        raise BadResponse(f"its head cannot be read: {type(error).__name__}") from error
-    status = parser.get_status_code()
-    version = parser.get_http_version()
-    if not 100 <= status <= 599 or version not in ("1.1", "1.0"):
-        raise BadResponse(f"its status line cannot be used: HTTP/{version} {status}")
-    if head.count(b"\n") > MAX_RESPONSE_LINES + 2:
+    """Parse and judge `head`, which ends with the empty line. Raises BadResponse.
+
+    Written by hand: a parser made for each response costs more than everything that is done with it.
+    """
+    lines = head[:-4].split(b"\r\n")
+    ends = len(lines) + 1
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or head.translate(None, _PLAIN):
+        raise BadResponse("its head contains a bare CR or LF, or a control character")
+    if ends > MAX_RESPONSE_LINES + 2:
         raise BadResponse("it sent too many header lines")
-    first = head.index(b"\r\n")
-    response = ResponseHead(status, head[9:first], head[first:-4])
-    response.keep_alive = version == "1.1"
-    _judge_response(response)
+    first = lines.pop(0)
+    status, is_http_1_1 = _read_status(first)
+    response = ResponseHead(status, first[9:], head[len(first) : -4])
+    response.keep_alive = is_http_1_1
+    _judge_response(response, lines)
     return response
 
 
-def _judge_response(response: ResponseHead) -> None:
-    lines = response.lines
-    kept: list[bytes] = []
+@lru_cache(maxsize=256)
+def _read_status(line: bytes) -> tuple[int, bool]:
+    """Return the status, and whether the version is HTTP/1.1. Raises BadResponse."""
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise BadResponse("its status line cannot be used")
+    return int(match[2]), match[1] == b"1"
+
+
+@lru_cache(maxsize=256)
+def _read_line(line: bytes) -> tuple[bytes, bytes] | None:
+    """Return name, in lower case, and value of a header that matters to us; None: it does not. Raises BadResponse.
+
+    A provider sends nearly the same lines with every answer, so most of them have been read before.
+    """
+    name, colon, value = line.partition(b":")
+    if not colon or _NAME.fullmatch(name) is None:
+        raise BadResponse("its head cannot be read: a line has no name")
+    key = name.lower()
+    return (key, value.strip(b" \t")) if key in _MATTERS or key.startswith(PRIVATE_PREFIX) else None
+
+
+def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
+    dropped: list[bytes] = []
     named: set[bytes] = set()
-    start = 0
-    for match in _MATTERS.finditer(lines):
-        key = match[1].lower()
-        value = match[2].rstrip(b" \t")
+    for line in lines:
+        found = _read_line(line)
+        if found is None:
+            continue
+        key, value = found
         if key in _NOTED:
             _note_line(response, key, value.lower())
             continue
-        kept.append(lines[start : match.start()])
-        start = match.end()
+        dropped.append(line)
         _judge_line(response, key, value)
         if key == b"connection" and value.lower() not in _PERSISTENCE:
             named.update(value.lower().replace(b" ", b"").replace(b"\t", b"").split(b","))
-    kept.append(lines[start:])
-    response.kept = b"".join(kept)
+    if response.is_chunked and response.content_length is not None:
+        raise BadResponse("it names a length and sends chunks")
+    if dropped:
+        response.kept = b"\r\n".join([b"", *[line for line in lines if line not in dropped]])
     if named:
         response.kept = _without_named(response.kept, named - _PERSISTENCE)
 
@@ -354,7 +374,7 @@ def _note_line(response: ResponseHead, key: bytes, value: bytes) -> None:
 
 def _judge_line(response: ResponseHead, key: bytes, value: bytes) -> None:
     if key == b"content-length":
-        if not _NUMBER.fullmatch(value) or response.content_length not in (None, int(value)):
+        if not _NUMBER.fullmatch(value) or response.content_length is not None:
             raise BadResponse("its Content-Length is not one number")
         response.content_length = int(value)
     elif key == b"transfer-encoding":
@@ -378,11 +398,13 @@ class ChunkDecoder:
     holds bytes beyond. Raises ValueError at anything that is not RFC 9112 §7.1 (extensions and trailers are dropped).
     """
 
-    __slots__ = ("_expect_crlf", "_line", "_remaining", "_trailer_bytes", "_trailers", "is_done", "leftover")
+    __slots__ = ("_expect_crlf", "_line", "_remaining", "_trailer_bytes", "_trailers", "is_done", "leftover", "wire")
 
     def __init__(self) -> None:
         self.is_done = False
         self.leftover = b""
+        self.wire: bytes | None = None
+        """What `encode_chunks` would make of the last pieces, where that is what came; None: it may not be."""
         self._line = b""
         self._remaining = 0
         self._expect_crlf = False
@@ -391,6 +413,13 @@ class ChunkDecoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the body pieces that `data` completes or continues."""
+        self.wire = None
+        if not (self._remaining or self._line or self._expect_crlf or self._trailers):
+            # A read is mostly one whole chunk, spelled as we would spell it.
+            match = _OWN_CHUNK_HEAD.match(data)
+            if match is not None and match.end() + int(match[1], 16) == len(data) - 2 and data.endswith(b"\r\n"):
+                self.wire = data
+                return [data[match.end() : -2]]
         pieces: list[bytes] = []
         position, end = 0, len(data)
         while position < end:
@@ -455,7 +484,7 @@ def _whole_chunks(data: bytes, position: int, pieces: list[bytes]) -> int:
 
 def encode_chunks(pieces: list[bytes]) -> bytes:
     """Apply the chunked transfer coding, a chunk a piece; empty pieces are left out, since they would end the body."""
-    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece)
+    return b"".join([b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece])
 
 
 LAST_CHUNK: Final = b"0\r\n\r\n"

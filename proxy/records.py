@@ -117,21 +117,21 @@ class BeginTemplate:
 
     def fill(self, exchange_id: str, started_at_ms: int, *, is_reserved: bool, mutated: tuple[str, ...]) -> bytes:
         """Return the msgpack encoding of the `Begin` with these fields."""
-        encode = msgspec.msgpack.encode
-        reserved = b"\xc3" if is_reserved else b"\xc2"
+        encode = _ENCODER.encode
         return b"".join(
             (
                 _BEGIN_HEADER,
                 encode(exchange_id),
                 encode(started_at_ms),
                 self._middle,
-                reserved,
-                encode(mutated),
+                b"\xc3" if is_reserved else b"\xc2",
+                encode(mutated) if mutated else b"\x90",
                 self._last,
             )
         )
 
 
+_ENCODER = msgspec.msgpack.Encoder()
 _BEGIN_HEADER = b"\xdc" + len(Begin.__struct_fields__).to_bytes(2, "big")
 """msgpack's head of an array of up to 65,535 elements."""
 

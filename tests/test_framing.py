@@ -88,11 +88,19 @@ def test_http_1_0_closes_unless_it_asks() -> None:
     [
         b"HTTP/1.1 999 Odd\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: a\x01b\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX : a\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n: a\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\rb\r\n\r\n",
+        b"HTTP/1.1 200OK\r\n\r\n",
+        b"HTTP/1.1  200 OK\r\n\r\n",
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/2 200\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 101 + b"\r\n",
@@ -175,6 +183,32 @@ def test_chunks_survive_any_split(pieces: list[bytes], data: st.DataObject) -> N
             break
     assert got == body
     assert b"next".startswith(decoder.leftover)
+
+
+@given(
+    st.lists(
+        st.tuples(st.binary(min_size=1, max_size=40), st.sampled_from((b"%x", b"%X", b"0%x", b"%x;a=b"))), max_size=8
+    ),
+    st.data(),
+)
+def test_chunks_pass_as_they_came_only_where_we_would_write_the_same(
+    chunks: list[tuple[bytes, bytes]], data: st.DataObject
+) -> None:
+    wire = b"".join(size % len(piece) + b"\r\n" + piece + b"\r\n" for piece, size in chunks)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=10)))
+    decoder = ChunkDecoder()
+    for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True):
+        pieces = decoder.feed(wire[start:end])
+        assert decoder.wire in (None, encode_chunks(pieces))
+
+
+def test_a_chunk_as_we_would_write_it_passes_as_it_came() -> None:
+    decoder = ChunkDecoder()
+    for _ in range(2):
+        assert decoder.feed(b"a\r\n0123456789\r\n") == [b"0123456789"]
+        assert decoder.wire == b"a\r\n0123456789\r\n"
+    decoder.feed(b"A\r\n0123456789\r\n")
+    assert decoder.wire is None
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ class _Digest(Protocol):
     def digest(self) -> bytes: ...
 
 
+_HASH_BYTES: Final = 4 * 1024
+"""Bytes that wait to be hashed once a body comes in several pieces: each open stream has them in memory."""
 TAIL_BYTES: Final = 64 * 1024
 """Kept of the end of a body that is longer than the capture limit."""
 
@@ -25,11 +27,12 @@ class Capture:
 
     __slots__ = (
         "_digest",
-        "_first",
         "_journaled",
         "_keeps_tail",
         "_limit",
         "_pending",
+        "_unhashed",
+        "_unhashed_bytes",
         "pending_bytes",
         "size",
         "tail",
@@ -45,7 +48,9 @@ class Capture:
         self._keeps_tail = keeps_tail
         self._pending: list[bytes] = []
         self._journaled = 0
-        self._first = b""
+        self._unhashed: list[bytes] = []
+        """What `take` returned and the digest lacks: most bodies end before a hash of theirs is wanted."""
+        self._unhashed_bytes = 0
         self._digest: _Digest | None = None
 
     def add(self, piece: bytes) -> None:
@@ -55,15 +60,20 @@ class Capture:
         self.pending_bytes += size
         self._pending.append(piece)
 
+    def add_all(self, pieces: list[bytes]) -> None:
+        """Take pieces that came together."""
+        size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+        self.size += size
+        self.pending_bytes += size
+        self._pending += pieces
+
     def gather(self, body: bytes) -> None:
         """Take the whole body in place of its pieces, which all still wait, so that memory holds it once."""
         self._pending = [body]
 
     def lose_rest(self) -> None:
         """Take note that what `take` returned last was lost: the journal gets no more of this body but its end."""
-        if self._digest is None:
-            self._digest = hashlib.sha256(self._first)
-            self._first = b""
+        self._hash()
         self._limit = self._journaled = 0
 
     def take(self) -> bytes:
@@ -73,23 +83,30 @@ class Capture:
             return b""
         data = pending[0] if len(pending) == 1 else b"".join(pending)
         self._pending = []
+        self._unhashed.append(data)
+        self._unhashed_bytes += self.pending_bytes
+        journaled = self._journaled + self.pending_bytes
         self.pending_bytes = 0
+        if journaled <= self._limit:
+            if self._unhashed_bytes > _HASH_BYTES and self._journaled:
+                self._hash()
+            self._journaled = journaled
+            return data
+        self._hash()
         room = self._limit - self._journaled
-        if self._digest is not None:
+        if self._keeps_tail:
+            self.tail = (self.tail + data)[-TAIL_BYTES:]
+        self._journaled = self._limit
+        return data[:room]
+
+    def _hash(self) -> None:
+        """Bring the digest up to date: the whole may pass the limit, and a hash cannot start in the middle."""
+        if self._digest is None:
+            self._digest = hashlib.sha256()
+        for data in self._unhashed:
             self._digest.update(data)
-        elif self._journaled or len(data) > room:
-            # More than one flush: the whole may pass the limit, and a hash cannot start in the middle.
-            self._digest = hashlib.sha256(self._first)
-            self._digest.update(data)
-            self._first = b""
-        else:
-            self._first = data
-        if len(data) > room:
-            if self._keeps_tail:
-                self.tail = (self.tail + data)[-TAIL_BYTES:]
-            data = data[:room]
-        self._journaled += len(data)
-        return data
+        self._unhashed = []
+        self._unhashed_bytes = 0
 
     @property
     def is_cut(self) -> bool:
@@ -99,5 +116,7 @@ class Capture:
     @property
     def sha256(self) -> bytes:
         """Digest of everything that passed; empty when the journal holds it all and can be hashed there."""
-        is_cut = self.size > self._journaled + self.pending_bytes
-        return self._digest.digest() if self._digest is not None and is_cut else b""
+        if self.size <= self._journaled + self.pending_bytes:
+            return b""
+        self._hash()
+        return self._digest.digest() if self._digest is not None else b""

@@ -72,11 +72,11 @@ class ClientConnection(asyncio.Protocol):
         "_pace_bytes",
         "_pace_since",
         "_remaining",
-        "_request_is_open",
         "deadline",
         "last_read",
         "paused_since",
         "relay",
+        "request_is_open",
         "transport",
         "tunnel",
     )
@@ -101,7 +101,8 @@ class ClientConnection(asyncio.Protocol):
         self._ends_after_answer = False
         self._has_answered = False
         self._has_said_all = False
-        self._request_is_open = False
+        self.request_is_open = False
+        """Body bytes of the current request are still to come."""
         self._is_held = False
         self._is_http_1_0 = False
         self._is_lingering = False
@@ -132,9 +133,9 @@ class ClientConnection(asyncio.Protocol):
             self._give_way()
         if self.tunnel is not None:
             self.tunnel.frames_from_client(data)
-        elif self._request_is_open:
+        elif self.request_is_open:
             self._read_body(data)
-        elif self._is_free and not self._is_next_due:
+        elif self.relay is None and self.paused_since is None and not (self._is_held or self._is_next_due):
             self._buffer = self._buffer + data if self._buffer else data
             self._read_head()
         else:
@@ -144,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def _is_free(self) -> bool:
         """Say whether the next request may be read."""
-        return self.relay is None and not self._request_is_open and not self._is_held and self.paused_since is None
+        return self.relay is None and not self.request_is_open and not self._is_held and self.paused_since is None
 
     def _give_way(self) -> None:
         """Read on in the next turn of the loop only."""
@@ -165,6 +166,10 @@ class ClientConnection(asyncio.Protocol):
     def _read_head(self) -> None:
         buffer = self._buffer.lstrip(b"\r\n") if self._buffer[:1] in (b"\r", b"\n") else self._buffer
         gateway = self._gateway
+        end: int | None = buffer.find(b"\r\n\r\n") + 4
+        if end and (known := gateway.openings.recall(buffer[:end])) is not None:
+            self._open_request(*known, buffer[end:])
+            return
         self.deadline = min(self.deadline, self.last_read + gateway.timeouts.header)
         limits = gateway.limits
         try:
@@ -176,19 +181,19 @@ class ClientConnection(asyncio.Protocol):
         except BadRequest as error:
             gateway.answer_unrecorded(self, error.code, error.status, str(error))
             return
-        self._buffer = b""
-        self.deadline = _FOREVER
         self._open_request(opening, length, buffer[end:])
 
     def _open_request(self, opening: Opening, length: int | None, rest: bytes) -> None:
         head = opening.head
-        self._request_is_open = head.is_chunked or bool(length)
+        self._buffer = b""
+        self.deadline = _FOREVER
         self._decoder = ChunkDecoder() if head.is_chunked else None
-        self._remaining = length or 0
+        remaining = self._remaining = length or 0
+        self.request_is_open = head.is_chunked or remaining > len(rest)
         self._ends_after_answer = not head.keep_alive
         self._is_http_1_0 = head.is_http_1_0
         self._has_answered = False
-        if self._request_is_open:
+        if self.request_is_open:
             self._chunks = self._body_bytes = self._pace_bytes = 0
             self._pace_since = self.last_read
         relay = self._gateway.accept(self, opening, length)
@@ -197,16 +202,16 @@ class ClientConnection(asyncio.Protocol):
             relay.open()
         if relay is None or relay.is_over:
             # Answered from its head alone: what follows is the next request, unless it is a body nobody wants.
-            if rest and not self._is_lingering and not self._ends_after_answer:
-                self._buffer = rest
+            if len(rest) > remaining and not self._is_lingering and not self._ends_after_answer:
+                self._buffer = rest[remaining:]
                 self._next_soon()
             return
-        if head.expects_continue and self._request_is_open and not rest:
+        if head.expects_continue and self.request_is_open and not rest:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._has_answered = False
-        if not self._request_is_open:
-            self._buffer = rest
-            relay.request_ended()
+        if not self.request_is_open:
+            self._buffer = rest[remaining:]
+            relay.request_body(rest[:remaining], is_last=True)
         elif rest:
             self._read_body(rest)
 
@@ -220,7 +225,7 @@ class ClientConnection(asyncio.Protocol):
             if size < self._remaining:
                 self._remaining -= size
                 self._body_bytes += size
-                relay.request_body(data)
+                relay.request_body(data, is_last=False)
                 return
             piece, rest = (data, b"") if size == self._remaining else (data[: self._remaining], data[self._remaining :])
         else:
@@ -235,13 +240,12 @@ class ClientConnection(asyncio.Protocol):
                 relay.refuse_bad_request(BadRequest(f"the chunked coding is broken: {error}"))
                 return
             if not decoder.is_done:
-                relay.request_body(piece)
+                relay.request_body(piece, is_last=False)
                 return
             rest = decoder.leftover
-        self._request_is_open = False
+        self.request_is_open = False
         self._buffer = rest
-        relay.request_body(piece)
-        relay.request_ended()
+        relay.request_body(piece, is_last=True)
 
     def is_too_slow(self, now: float) -> bool:
         """Say whether the body comes slower than it must, over the last stretch in which the client could send."""
@@ -257,11 +261,6 @@ class ClientConnection(asyncio.Protocol):
         least = self._gateway.limits.body_bytes_per_second * (now - self._pace_since)
         self._pace_since = now
         return came < least
-
-    @property
-    def request_is_open(self) -> bool:
-        """Say whether body bytes of the current request are still to come."""
-        return self._request_is_open
 
     @property
     def is_tls(self) -> bool:
@@ -293,15 +292,16 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._is_lingering:
             return
-        if self._request_is_open:
+        if self.request_is_open:
             self._linger()
         elif not keep_alive or (self._has_said_all and not self._buffer):
             self._close(transport)
         else:
             gateway = self._gateway
             patience = gateway.keep_alive_s if self.paused_since is None else gateway.timeouts.write_stall
-            self.deadline = self._gateway.now() + patience
-            self.resume_reading()
+            self.deadline = gateway.now() + patience
+            if self._is_reading_paused:
+                self.resume_reading()
             if self._buffer:
                 self._next_soon()
 
@@ -352,7 +352,7 @@ class ClientConnection(asyncio.Protocol):
     def _linger(self) -> None:
         """Take and drop what the client still sends, so that it can read the answer before the connection goes."""
         self._is_lingering = True
-        self._request_is_open = False
+        self.request_is_open = False
         self._buffer = b""
         self.deadline = self._gateway.now() + _LINGER_S
         self.resume_reading()
@@ -418,7 +418,7 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Say whether the answer under way may still be wanted. TLS knows no half-closed connection."""
         is_waiting = (self.relay is not None or self._is_held) and not self._has_answered
-        if self.transport is None or self._request_is_open or not is_waiting or self.is_tls:
+        if self.transport is None or self.request_is_open or not is_waiting or self.is_tls:
             return False
         if not self._is_http_1_0:
             if not sys.platform.startswith("linux"):  # nothing would tell that it was reset

@@ -66,7 +66,7 @@ class Delivery:
             self._keep_alive = False
         self._pending_head, self._is_chunked = response_head(
             head,
-            method=request.method,
+            has_body=has_body,
             is_http_1_0=request.is_http_1_0 or ends_by_close,  # neither may have chunks
             keeps_length=keeps_length,
             own=own,
@@ -82,11 +82,12 @@ class Delivery:
         """Forget a head that nobody has seen."""
         self._pending_head = None
 
-    def write(self, pieces: list[bytes]) -> None:
-        """Send pieces of the body, behind the head if that still waits."""
+    def write(self, pieces: list[bytes], wire: bytes | None = None) -> None:
+        """Send pieces of the body, behind the head if that still waits. `wire`: how `encode_chunks` would write them."""
         if self.editor is not None and pieces:
             pieces = [self.editor.feed(b"".join(pieces))]
-        self._send(self._framed(pieces))
+            wire = None
+        self._send(wire if wire is not None and self._is_chunked else self._framed(pieces))
 
     def flush_head(self) -> None:
         """Send a head whose body has not begun."""

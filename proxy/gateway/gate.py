@@ -87,16 +87,17 @@ class Gate:
             return Refusal("model_not_allowed", 403, f"the key `{policy.name}` may not use the upstream `{upstream}`")
         return None
 
+    def limits(self, policy: KeyPolicy | None) -> bool:
+        """Say whether a limit may apply to requests of a caller, so that they must be read before they may go."""
+        return self._has_shared_budgets or (policy is not None and policy.is_gated)
+
     def window_for(self, policy: KeyPolicy | None, route: Route, method: bytes) -> int:
         """Return how many body bytes to collect before forwarding; 0: none, let the body flow."""
         if method in _SPENDS_NOTHING:
             return 0
-        if self._is_gated(policy):
+        if self.limits(policy):
             return self._body_bytes if self._needs_body(policy, route, method) else 0
         return self._window_bytes if _is_generation(route) else 0
-
-    def _is_gated(self, policy: KeyPolicy | None) -> bool:
-        return self._has_shared_budgets or (policy is not None and policy.is_gated)
 
     def _needs_body(self, policy: KeyPolicy | None, route: Route, method: bytes) -> bool:
         """Say whether a limit depends on the body. A rate depends on its size alone, which most requests announce."""
@@ -105,8 +106,11 @@ class Gate:
 
     def read(self, policy: KeyPolicy | None, route: Route, head: RequestHead, body: bytes) -> Peek | None:
         """Return what must be known of a body: for a limit, or because it may ask for a stream; None: nothing."""
-        if not self._is_gated(policy):
-            if _speaks_chat(route) and (b'"stream"' in body or b"\\u" in body):
+        if not self.limits(policy):
+            # The first halves are quicker to rule out, and mostly that is the end of it.
+            if _speaks_chat(route) and (
+                (b"stream" in body and b'"stream"' in body) or (b"\\" in body and b"\\u" in body)
+            ):
                 return read_peek(body, route.operation)
             return None
         if (
@@ -120,7 +124,7 @@ class Gate:
         self, policy: KeyPolicy | None, route: Route, head: RequestHead, body: bytes | None, seen: Peek | None
     ) -> Refusal | None:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
-        if not self._is_gated(policy):
+        if not self.limits(policy):
             return None
         if _overrides_method(head):
             return Refusal("bad_request", 400, "a limit of this key needs to know the method: do not override it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.framing import HOP_BY_HOP, PRIVATE_PREFIX, RequestHead, ResponseHead, has_no_body
+from proxy.framing import HOP_BY_HOP, PRIVATE_PREFIX, RequestHead, ResponseHead
 from proxy.gateway.credentials import CREDENTIALS, SIGNATURE, without_credentials, without_our_cookies
 from proxy.gateway.dialects import FAMILIES, OWN_CREDENTIALS
 
@@ -70,17 +70,17 @@ def _stays_here(key: bytes, named_in_connection: frozenset[bytes]) -> bool:
 
 
 def response_head(
-    head: ResponseHead, *, method: bytes, is_http_1_0: bool, keeps_length: bool, own: bytes, connection: bytes
+    head: ResponseHead, *, has_body: bool, is_http_1_0: bool, keeps_length: bool, own: bytes, connection: bytes
 ) -> tuple[bytes, bool]:
     """Return the head to send to the client, and whether its body goes out chunked.
 
-    `keeps_length` is False when the body may come out shorter than the upstream said. `own` and `connection` are
+    `has_body` is False when the body has no bytes, whatever its length (`has_no_body`). `keeps_length` is False when the body may come out shorter than the upstream said. `own` and `connection` are
     header lines of ours.
     """
     chunked = False
     framing = b""
     length = head.content_length
-    if has_no_body(method, head.status):
+    if not has_body:
         # RFC 9110 §8.6: these carry the length that a body would have had, except 204.
         if length is not None and head.status != 204:
             framing = b"content-length: %d\r\n" % length

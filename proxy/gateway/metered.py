@@ -27,10 +27,10 @@ class MeteredRelay(RepeatingRelay):
         if self._allowance is not None and self._held is None:
             self._begin_metering(self._allowance, head)
 
-    def response_body(self, pieces: list[bytes]) -> None:
+    def response_body(self, pieces: list[bytes], wire: bytes | None = None) -> None:
         """Relay as many pieces of the body as are covered."""
         if self._allowance is None or self._held is not None:
-            super().response_body(pieces)
+            super().response_body(pieces, wire)
             return
         self._last_byte_at = self._service.now()
         self._pass_covered(self._allowance, pieces)

@@ -66,6 +66,10 @@ class Opening:
     identity_head: bytes
     """The same, asking for an answer without content coding."""
     template: BeginTemplate | None
+    is_upgrade: bool = False
+    """It asks to become a WebSocket."""
+    is_limited: bool = False
+    """A limit may apply: nothing goes before it has been read and judged."""
     signer: Signer | None = None
     """Signs the request; then its whole body is collected."""
     is_lent: bool = False
@@ -84,21 +88,25 @@ class Openings:
 
     def find(self, head: bytes) -> tuple[Opening, int | None]:
         """Return what `head` means and its Content-Length. Raises BadRequest."""
+        return self.recall(head) or self._learn(head)
+
+    def recall(self, head: bytes) -> tuple[Opening, int | None] | None:
+        """Return what `head` means and its Content-Length; None: it was not read before."""
         match = _LENGTH.search(head)
-        if match is not None:
-            key = head[: match.start()] + head[match.end() :]
-            known = self._known.get(key)
-            # A length beside chunks is for the parser to refuse.
-            if known is not None and not known.head.is_chunked:
-                return known, int(match[1])
-        else:
-            key = head
-            known = self._known.get(key)
-            if known is not None and known.head.content_length is None:
-                return known, None
+        if match is None:
+            known = self._known.get(head)
+            return (known, None) if known is not None and known.head.content_length is None else None
+        start, end = match.span()
+        known = self._known.get(head[:start] + head[end:])
+        # A length beside chunks is for the parser to refuse.
+        return (known, int(match[1])) if known is not None and not known.head.is_chunked else None
+
+    def _learn(self, head: bytes) -> tuple[Opening, int | None]:
+        match = _LENGTH.search(head)
+        key = head if match is None else head[: match.start()] + head[match.end() :]
         opening = self._read(head)
         length = opening.head.content_length
-        if TICKET in head or is_upgrade(opening.head):
+        if TICKET in head or opening.is_upgrade:
             return opening, length  # The one expires, the other has a key that never comes again.
         if len(head) > MAX_REMEMBERED_BYTES:
             return opening, length
@@ -151,6 +159,8 @@ class Openings:
             upstream_head=write_head(),
             identity_head=write_head(identity_encoding=True),
             template=BeginTemplate(_begin(head, route, policy, claims, secret)),
+            is_upgrade=is_upgrade(head),
+            is_limited=self._gate.limits(policy),
             signer=signer,
             is_lent=credential is not None,
         )

@@ -11,6 +11,8 @@ What is sent a second time is the business of `proxy.gateway.retry`, what a budg
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import BadRequest, BadResponse, JournalUnavailable, LedgerUnavailable, UpstreamError
@@ -48,27 +50,35 @@ _NO_LEDGER: Final = Refusal("recorder_unavailable", 503, "the ledger does not an
 class Relay:
     """One exchange between a client connection and an upstream connection."""
 
-    # What most exchanges never change stands here, so that making one costs little.
-    is_over: bool = False
-    """END is in the journal."""
-    request_is_sent: bool = False
-    """Every byte of the request was handed to the upstream's connection."""
-    _window_bytes: int = 0
-    _is_collecting: bool = False
-    _is_admitted: bool = False
-    _peek: Peek | None = None
-    _original: bytes | None = None
-    """The client's own body, when another one is sent."""
-    _is_edited: bool = False
-    """What is sent upstream differs from what the client sent."""
-    _remaining_nano: int | None = None
-    _rewrites_body: bool = False
-    _upstream: UpstreamConnection | None = None
-    _wants_fresh_connection: bool = False
-    _connect_started: float = 0.0
-    _response: ResponseHead | None = None
-    _held: list[bytes] | None = None
-    """Pieces of a response of which the client may never hear; None: it hears of this one."""
+    __slots__ = (
+        "_client",
+        "_connect_started",
+        "_content_length",
+        "_delivery",
+        "_head",
+        "_held",
+        "_is_admitted",
+        "_is_collecting",
+        "_is_edited",
+        "_last_byte_at",
+        "_opening",
+        "_original",
+        "_peek",
+        "_remaining_nano",
+        "_response",
+        "_rewrites_body",
+        "_route",
+        "_service",
+        "_tape",
+        "_total_deadline",
+        "_upstream",
+        "_wants_fresh_connection",
+        "_window",
+        "_window_bytes",
+        "is_over",
+        "method",
+        "request_is_sent",
+    )
 
     def __init__(
         self,
@@ -79,6 +89,10 @@ class Relay:
         tape: Tape,
         content_length: int | None,
     ) -> None:
+        self.is_over = False
+        """END is in the journal."""
+        self.request_is_sent = False
+        """Every byte of the request was handed to the upstream's connection."""
         self.method = opening.head.method
         self._service = service
         self._client = client
@@ -91,8 +105,21 @@ class Relay:
         self._last_byte_at = tape.started
         self._window: list[bytes] = []
         """Request body bytes that were not sent yet."""
-        if route.operation is not None and route.operation.endpoint == "message_batches":
-            self._rewrites_body = True
+        self._window_bytes = 0
+        self._is_collecting = self._is_admitted = False
+        self._peek: Peek | None = None
+        self._original: bytes | None = None
+        """The client's own body, when another one is sent."""
+        self._is_edited = False
+        """What is sent upstream differs from what the client sent."""
+        self._remaining_nano: int | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._wants_fresh_connection = False
+        self._connect_started = 0.0
+        self._response: ResponseHead | None = None
+        self._held: list[bytes] | None = None
+        """Pieces of a response of which the client may never hear; None: it hears of this one."""
+        self._rewrites_body = route.operation is not None and route.operation.endpoint == "message_batches"
         total = opening.claims.timeout_s or route.target.timeouts.total
         self._total_deadline = tape.started + total if total else _FOREVER
 
@@ -114,51 +141,52 @@ class Relay:
             if not self._is_collecting:
                 self._admit(None)
 
-    def request_body(self, piece: bytes) -> None:
-        """Take a piece of the request body."""
-        if self.is_over or not piece:
-            return
-        request = self._tape.request
-        request.add(piece)
-        if request.size > self._service.body_bytes:
-            self.refuse(self._too_large())
-            return
-        upstream = self._upstream
-        if upstream is not None:
-            upstream.write(encode_chunks([piece]) if self._head.is_chunked else piece)
-            self._last_byte_at = self._service.now()
-            if request.pending_bytes >= FLUSH_BYTES:
-                self._tape.flush_request()
-            return
-        self._window.append(piece)
-        self._window_bytes += len(piece)
-        if not self._service.hold(len(piece)):
-            self.refuse(OVERLOADED)
-            return
-        if self._is_collecting:
-            if self._window_bytes > self._opening.window_bytes:
-                self._is_collecting = False
-                self._admit(None)
-        elif self._window_bytes > FLUSH_BYTES:
-            self._client.pause_reading()
-
-    def request_ended(self) -> None:
-        """Take note that the request is complete."""
+    def request_body(self, piece: bytes, *, is_last: bool) -> None:
+        """Take a piece of the request body, b"" perhaps when it is the last."""
         if self.is_over:
             return
-        self._tape.request_complete_us = self._tape.elapsed_us()
+        tape, service = self._tape, self._service
+        if piece:
+            tape.request.add(piece)
+            if tape.request.size > service.body_bytes:
+                self.refuse(self._too_large())
+                return
+        if is_last:
+            tape.request_complete_us = int((service.now() - tape.started) * 1e6)
         if self._upstream is not None:
-            if self._head.is_chunked:
-                self._upstream.write(LAST_CHUNK)
-            self.request_is_sent = True
-            self._last_byte_at = self._service.now()
-        elif not self._is_admitted:
+            self._send_on(self._upstream, piece, is_last=is_last)
+        elif piece and not self._await(piece):
+            self.refuse(OVERLOADED)
+        elif self._is_collecting and self._window_bytes > self._opening.window_bytes:
+            self._is_collecting = False
+            self._admit(None)
+        elif is_last and not self._is_admitted:
             self._is_collecting = False
             if len(self._window) > 1:
                 self._window = [b"".join(self._window)]
-                self._tape.request.gather(self._window[0])
-            body = self._window[0] if self._window else b""
-            self._admit(body)
+                tape.request.gather(self._window[0])
+            self._admit(self._window[0] if self._window else b"")
+        elif self._window_bytes > FLUSH_BYTES and not self._is_collecting and not is_last:
+            self._client.pause_reading()
+
+    def _send_on(self, upstream: UpstreamConnection, piece: bytes, *, is_last: bool) -> None:
+        is_chunked = self._head.is_chunked
+        if piece:
+            upstream.write(encode_chunks([piece]) if is_chunked else piece)
+        if is_last:
+            if is_chunked:
+                upstream.write(LAST_CHUNK)
+            self.request_is_sent = True
+        self._last_byte_at = self._service.now()
+        if self._tape.request.pending_bytes >= FLUSH_BYTES:
+            self._tape.flush_request()
+
+    def _await(self, piece: bytes) -> bool:
+        """Keep a piece until the request may go; False: there is no memory for it."""
+        self._window.append(piece)
+        size = len(piece)
+        self._window_bytes += size
+        return self._service.hold(size)
 
     @property
     def held_bytes(self) -> int:
@@ -173,10 +201,11 @@ class Relay:
         self._is_admitted = True
         gate, route, policy = self._service.gate, self._route, self._opening.policy
         peek = self._peek = gate.read(policy, route, self._head, body) if body else None
-        refusal = gate.judge_request(policy, route, self._head, body, peek)
-        if refusal is not None:
-            self.refuse(refusal)
-            return
+        if self._opening.is_limited:
+            refusal = gate.judge_request(policy, route, self._head, body, peek)
+            if refusal is not None:
+                self.refuse(refusal)
+                return
         if body and peek is not None and gate.wants_usage(route, self._head, peek):
             edited = insert_option(body)
             if edited is not None:
@@ -193,6 +222,8 @@ class Relay:
 
     def _reservation(self, tape: Tape, body: bytes | None) -> Reserve | None:
         """Return what to ask of the ledger for the exchange on `tape`; None: nothing."""
+        if not self._opening.is_limited:
+            return None
         return self._service.gate.reservation(
             tape.id,
             self._opening.policy,
@@ -229,9 +260,12 @@ class Relay:
     # --- dispatch ----------------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        try:
-            self._tape.begin()
-        except JournalUnavailable as error:
+        self._tape.begin(self._begun)
+
+    def _begun(self, error: JournalUnavailable | None) -> None:
+        if self.is_over:
+            return
+        if error is not None:
             self.refuse(Refusal("recorder_unavailable", 503, str(error)))
             return
         failpoint("gateway.after_begin")
@@ -357,8 +391,11 @@ class Relay:
             self._rewrite(head)
         self._delivery.begin(head, self._own_headers(), is_last=self._service.is_draining)
 
-    def response_body(self, pieces: list[bytes]) -> None:
-        """Relay pieces of the body. Called once for each read from the upstream, perhaps with none."""
+    def response_body(self, pieces: list[bytes], wire: bytes | None = None) -> None:
+        """Relay pieces of the body. Called once for each read from the upstream, perhaps with none.
+
+        `wire`: the same in chunks, where it came so.
+        """
         if self._held is not None:
             self._hold(self._held, pieces)
             return
@@ -367,9 +404,9 @@ class Relay:
             # The client may take this for the end: what it has seen must survive us from now on.
             self._tape.tap(pieces, now)
             self._tape.flush_response()
-            self._delivery.write(pieces)
+            self._delivery.write(pieces, wire)
             return
-        self._delivery.write(pieces)
+        self._delivery.write(pieces, wire)
         failpoint("gateway.mid_stream")
         self._tape.tap(pieces, now)
 
@@ -412,11 +449,14 @@ class Relay:
     def _end(self, pieces: list[bytes]) -> None:
         """Record the exchange and relay its last pieces, which are tapped already."""
         failpoint("gateway.last_byte")
-        self._last_byte_at = self._service.now()
         delivery = self._delivery
         last = delivery.last(pieces)
-        self._record("client_closed" if delivery.is_gone else "completed")
+        self._record("client_closed" if delivery.is_gone else "completed", ended=partial(self._finish, last))
+
+    def _finish(self, last: bytes) -> None:
+        """Send the last bytes: END is written."""
         failpoint("gateway.after_end")
+        delivery = self._delivery
         if self._service.is_strict:
             # A client that got everything may count on the record: without one it does not get everything.
             self._service.scribe.when_durable(
@@ -564,26 +604,28 @@ class Relay:
 
     def flush(self) -> None:
         """Hand what was tapped to the journal. Called with the clock tick."""
-        self._tape.flush_request()
-        self._tape.flush_response()
+        self._tape.flush_soon()
 
-    def _record(self, outcome: Outcome, refusal: Refusal | None = None) -> None:
-        """Append END, once, and free the place in the ledger."""
+    def _record(
+        self, outcome: Outcome, refusal: Refusal | None = None, ended: Callable[[], None] | None = None
+    ) -> None:
+        """Append END, once, and free the place in the ledger. At once, or soon, and then call `ended`."""
         if self.is_over:
             return
         self.is_over = True
-        self._service.relays.discard(self)
-        self._service.let_go(self.held_bytes)
+        service = self._service
+        service.relays.discard(self)
+        service.let_go(self.held_bytes)
         if self._delivery.is_gone:
-            self._service.drained.discard(self)
-        self._end_tape(outcome, refusal)
+            service.drained.discard(self)
+        self._end_tape(outcome, refusal, ended)
 
-    def _end_tape(self, outcome: Outcome, refusal: Refusal | None) -> None:
+    def _end_tape(self, outcome: Outcome, refusal: Refusal | None, ended: Callable[[], None] | None = None) -> None:
         tape, editor = self._tape, self._delivery.editor
         if isinstance(editor, ResultsRewriter) and editor.edits:
             tape.end_mutated += ("results_url",)
         was_dispatched = tape.number is not None
-        tape.end(outcome, self._response, refusal)
+        tape.end(outcome, self._response, refusal, ended)
         if tape.is_reserved:
             if was_dispatched:
                 self._service.ledger.finish(tape.id)
@@ -606,7 +648,7 @@ class Relay:
 
 def looks_like_the_end(pieces: list[bytes]) -> bool:
     """Say whether a client may take these pieces for the end of a stream."""
-    return bool(pieces) and pieces[-1][-16:].rstrip().endswith(_DONE)
+    return bool(pieces) and _DONE in pieces[-1][-16:]
 
 
 def _header_safe(text: str) -> bytes:

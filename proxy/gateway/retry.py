@@ -12,7 +12,6 @@ Three reasons, each before a byte has gone to the client, and only while the who
 from __future__ import annotations
 
 import random
-from asyncio import TimerHandle
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
@@ -53,12 +52,13 @@ class RepeatingRelay(Relay):
     """Of the first attempt; '': this is it."""
     _failure: _Failure | None = None
     """Of the attempt that may be followed by another; None: one is under way."""
-    _timer: TimerHandle | None = None
     _was_resent: bool = False
 
     # --- the same exchange again -------------------------------------------------------------------------------
 
     def _is_provisional(self, head: ResponseHead) -> bool:
+        if head.status < 400:  # what is no error is never asked for again
+            return False
         if self._is_edited and head.status in (400, 422):
             return True
         return self._pause_before_another(head.status, head) is not None
@@ -144,7 +144,7 @@ class RepeatingRelay(Relay):
 
     def _rest(self, pause_s: float, failure: _Failure) -> None:
         self._failure = failure
-        self._timer = self._service.loop.call_later(pause_s, self._try_again)
+        self._service.loop.call_later(pause_s, self._try_again)
 
     def _try_again(self) -> None:
         """Ask for what another attempt needs."""
@@ -202,11 +202,6 @@ class RepeatingRelay(Relay):
         """End the exchange if it waited too long for somebody; a pause of ours is no such wait."""
         if self._failure is None or now > self._total_deadline:
             super().check_deadlines(now)
-
-    def _record(self, outcome: Outcome, refusal: Refusal | None = None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        super()._record(outcome, refusal)
 
 
 def pause_before(

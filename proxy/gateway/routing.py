@@ -59,9 +59,9 @@ class Origin:
         return self.scheme == "https"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """An upstream as the data path sees it."""
+    """An upstream as the data path sees it. Each is itself alone, so it serves as a key that costs nothing to hash."""
 
     name: str
     origin: Origin

@@ -5,6 +5,9 @@ nearly full or has failed a sync. What began before goes on: its frames wait in 
 order when there is room again. What is new goes by `record.when_full`: it is refused (`block`), recorded without
 long bodies (`metadata_only`), or served without a record (`drop`). What is not recorded is counted, and the count is the
 first thing that the journal gets when there is room. Under a budget nothing goes unrecorded: it is refused.
+
+Frames that come in one turn of the event loop go to the journal by one write at its end (`soon`), and what must not
+happen before they are there waits for it: a small write costs three times its share of a long one.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from proxy.records import End
 WhenFull = Literal["block", "metadata_only", "drop"]
 DROPPED: Final = 0
 """Stands for the number of an exchange that is served without a record."""
+_BATCH_BYTES: Final = 256 * 1024
+"""Frames that would come to more are written apart."""
 LOOK_EVERY_S: Final = 1.0
 """Between two looks at the journal's directory; recovery takes no longer."""
 _SHORT_BYTES: Final = 16 * 1024
@@ -50,6 +55,9 @@ class Scribe:
         self._lost: Lost | None = None
         self._syncing: list[Callable[[bool], None]] = []
         self._sync_task: asyncio.Future[None] | None = None
+        self._frames: list[bytes] = []
+        self._written: list[Callable[[bool], None]] = []
+        self._frame_bytes = 0
 
     def configure(self, when_full: WhenFull, journal_max_gb: float) -> None:
         """Use another policy for what is to come."""
@@ -59,7 +67,7 @@ class Scribe:
     @property
     def presses(self) -> bool:
         """Say whether records cannot be kept as they should be."""
-        return self._is_short or bool(self._spill)
+        return self._is_short or bool(self._spill.waiting)
 
     @property
     def is_ready(self) -> bool:
@@ -76,8 +84,8 @@ class Scribe:
 
     @property
     def is_syncing(self) -> bool:
-        """Say whether somebody waits for the disk."""
-        return self._sync_task is not None
+        """Say whether somebody waits for the journal or the disk."""
+        return self._sync_task is not None or bool(self._written)
 
     @property
     def lost_records(self) -> int:
@@ -89,12 +97,72 @@ class Scribe:
         """Bytes that wait in memory."""
         return self._spill.size
 
+    def begin_soon(self, header: bytes, body: bytes, written: Callable[[bool], None]) -> int | None:
+        """Append BEGIN at the end of this turn, then call `written` with whether that was possible.
+
+        Return the number of the exchange; None: nothing will come of it now, so `begin` must decide.
+        """
+        if self._is_short or self._spill.waiting:
+            return None
+        number, frame = self._journal.begin_frame(header, body)
+        self._soon(frame, written)
+        return number
+
+    def end_soon(self, number: int, end: End, body: bytes, written: Callable[[bool], None]) -> None:
+        """Append END with the last body bytes at the end of this turn, then call `written`; where not, use `keep_end`."""
+        if number == DROPPED or self._spill.waiting:
+            written(False)
+        else:
+            self._soon(self._journal.end_frame(number, end, body), written)
+
+    def keep_soon(self, kind: FrameKind, number: int, data: bytes, written: Callable[[bool], None]) -> None:
+        """Append body bytes at the end of this turn, then call `written`; where not, use `keep`."""
+        if number == DROPPED or self._sheds or self._spill.waiting:
+            written(False)
+        else:
+            self._soon(self._journal.chunk_frame(kind, number, data), written)
+
+    def _soon(self, frame: bytes, written: Callable[[bool], None]) -> None:
+        size = self._frame_bytes + len(frame)
+        if size > _BATCH_BYTES:
+            self.write()  # what is long goes alone, so that it is not copied once more
+            size = len(frame)
+        frames = self._frames
+        if not frames:
+            self._loop.call_soon(self.write)
+        frames.append(frame)
+        self._written.append(written)
+        self._frame_bytes = size
+
+    def write(self) -> None:
+        """Append what came in this turn, and tell those who wait for it."""
+        frames, written = self._frames, self._written
+        if not frames:
+            return
+        self._frames, self._written, self._frame_bytes = [], [], 0
+        try:
+            self._journal.append(frames[0] if len(frames) == 1 else b"".join(frames))
+        except JournalUnavailable:
+            self._tell(written, is_written=False)
+        else:
+            self._tell(written, is_written=True)
+
+    def _tell(self, written: list[Callable[[bool], None]], *, is_written: bool) -> None:
+        told = 0
+        try:
+            for call in written:
+                told += 1
+                call(is_written)
+        finally:
+            if told < len(written):  # whatever went wrong for one, the others go on
+                self._loop.call_soon(partial(self._tell, written[told:], is_written=is_written))
+
     def begin(self, header: bytes, body: bytes, *, is_reserved: bool) -> int | None:
         """Append BEGIN and return the number of the exchange; None: it is to be recorded when it is over.
 
         Raises JournalUnavailable: it must not be served.
         """
-        if not self._is_short and not self._spill:
+        if not self._is_short and not self._spill.waiting:
             try:
                 return self._journal.begin_encoded(header, body)
             except JournalUnavailable:
@@ -153,9 +221,9 @@ class Scribe:
 
     def tick(self, now: float) -> None:
         """Append what waits, look around; ten times a second."""
-        if self._spill:
+        if self._spill.waiting:
             self._spill.retry()
-            if not self._spill:
+            if not self._spill.waiting:
                 self._look_at = now
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
@@ -179,7 +247,8 @@ class Scribe:
             self._lost = None
 
     def _append(self, append: Callable[[], None]) -> bool:
-        if not self._spill:
+        self.write()
+        if not self._spill.waiting:
             try:
                 append()
             except JournalUnavailable:
@@ -201,7 +270,7 @@ class Scribe:
     def _start_sync(self) -> None:
         waiting, self._syncing = self._syncing, []
         try:
-            if self._spill:
+            if self._spill.waiting:
                 raise OSError("records wait for the disk")
             task = self._sync_task = self._loop.run_in_executor(None, self._journal.prepare_sync())
         except OSError:

@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -27,9 +28,9 @@ from proxy.gateway.metered import MeteredRelay
 from proxy.gateway.opening import Opening, Openings
 from proxy.gateway.refusal import Refusal, body_of, headers_of, spelled
 from proxy.gateway.relay import Relay
+from proxy.gateway.retry import RepeatingRelay
 from proxy.gateway.routing import Router, Target
 from proxy.gateway.scribe import Scribe
-from proxy.gateway.socket.handshake import is_upgrade
 from proxy.gateway.socket.relay import SocketRelay
 from proxy.gateway.tape import Tape
 from proxy.gateway.upstream import Pool
@@ -44,8 +45,15 @@ if TYPE_CHECKING:
 TICK_S: Final = 0.1
 LAST_REQUEST_S: Final = 1.0
 """How long an idle connection of a draining gateway may still send a request: longer than one is ever on its way."""
+_RELAYS_PER_TURN: Final = 32
+_MOST_TURNS: Final = 25
+"""Exchanges that are tended to at once, and how often that may be between two ticks."""
 _DEADLINE_TICKS: Final = 2
 """Deadlines are checked every 0.2 s: they are seconds long."""
+_PROBES: Final = frozenset((b"/healthz", b"/readyz"))
+_UUID_VERSION: Final = 0x7000_8000_0000_0000_0000
+"""Version 7 and the variant, where RFC 9562 §5.7 wants them."""
+_UUID_CHANCE: Final = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 _MOST_TURNED_AWAY: Final = 256
 """Connections over a limit that are told so at the same time; any more are closed without a word."""
 _TOO_MANY: Final[dict[TooMany, str]] = {
@@ -89,6 +97,8 @@ class Gateway:
         self._failures = Failures(config.limits.failed_auth_per_minute)
         self._held_bytes = 0
         self._pools: dict[object, Pool] = {}
+        self._pool_of: dict[Target, Pool] = {}
+        """The same by the targets of the configuration in force."""
         self._retired: set[object] = set()
         """Pools of an earlier configuration that nobody asked for since."""
         self._ticks = 0
@@ -108,23 +118,30 @@ class Gateway:
         self.crowd.limit(config.limits.connections, config.limits.connections_per_ip, config.listen.trusted_proxies)
         self._most_held_bytes = int(config.limits.memory_mb * 1024 * 1024)
         self.timeouts = config.timeouts
+        if not self.is_draining:
+            self.keep_alive_s = self.timeouts.keep_alive
+            """How long a connection may wait for its next request."""
         self.body_bytes = int(config.limits.body_mb * 1024 * 1024)
         self.capture_bytes = self._capture_bytes = int(config.record.max_body_mb * 1024 * 1024)
         self.is_strict = self._journal.keeps_rotated = config.durability == "strict"
         self.scribe.configure(config.record.when_full, config.record.journal_max_gb)
         self._retired = set(self._pools)
+        self._pool_of.clear()
 
     def wall_ms(self) -> int:
         """Return Unix milliseconds."""
         return time.time_ns() // 1_000_000
 
-    def new_id(self) -> str:
+    def new_id(self, now_ms: int) -> str:
         """Return a UUID of version 7: its text sorts by time. Unique, not secret: its chance is a seeded generator's."""
-        text = f"{time.time_ns() // 1_000_000:012x}{self._random(78):020x}"
-        return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{'89ab'[int(text[16], 16) & 3]}{text[17:20]}-{text[20:]}"
+        text = (now_ms << 80 | self._random(80) & _UUID_CHANCE | _UUID_VERSION).to_bytes(16, "big").hex()
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def pool(self, target: Target) -> Pool:
         """Return the connections to the origin of `target`."""
+        known = self._pool_of.get(target)
+        if known is not None:
+            return known
         timeouts, most = target.timeouts, self.limits.connections_per_upstream
         settings = (target.origin, timeouts.connect, timeouts.upstream_keep_alive, most)
         pool = self._pools.get(settings)
@@ -136,8 +153,8 @@ class Gateway:
                 keep_alive=timeouts.upstream_keep_alive,
                 max_connections=most,
             )
-        if self._retired:
-            self._retired.discard(settings)
+        self._retired.discard(settings)
+        self._pool_of[target] = pool
         return pool
 
     def _tend_pools(self) -> None:
@@ -152,7 +169,7 @@ class Gateway:
     def accept(self, client: ClientConnection, opening: Opening, length: int | None) -> Relay | None:
         """Return the relay of a new request; None: it was answered here."""
         route, template, head = opening.route, opening.template, opening.head
-        if head.target in (b"/healthz", b"/readyz"):
+        if head.target in _PROBES:
             self._answer_probe(client, head)
         elif head.target == b"/-/me":
             refusal = self.gate.judge_caller(None, "") if opening.policy is None else None
@@ -162,10 +179,11 @@ class Gateway:
                 self._refuse(client, self.judge_failure(client, head, refusal))
         elif route is None or template is None:
             self.answer_unrecorded(client, "not_found", 404, "the path names no upstream; use /v1/… or /<upstream>/…")
-        elif is_upgrade(head):
+        elif opening.is_upgrade:
             return SocketRelay(self, client, opening, route, Tape(self, template), length)
         else:
-            return MeteredRelay(self, client, opening, route, Tape(self, template), length)
+            layers = MeteredRelay if opening.is_limited else RepeatingRelay
+            return layers(self, client, opening, route, Tape(self, template), length)
         return None
 
     def answer_unrecorded(self, client: ClientConnection, code: str, status: int, message: str) -> None:
@@ -206,7 +224,10 @@ class Gateway:
 
     def has_room(self) -> bool:
         """Say whether there is memory for the body of one more request; a request that finds none is counted."""
-        return self.hold(0)
+        if self._held_bytes <= self._most_held_bytes:
+            return True
+        self._shed += 1
+        return False
 
     def hold(self, size: int) -> bool:
         """Take note that so many bytes of a body stay in memory; False: that is too much, and they must go."""
@@ -258,13 +279,9 @@ class Gateway:
     def drain(self) -> None:
         """Close each connection after its next answer; one on which nothing comes, after a moment."""
         self.is_draining = True
+        self.keep_alive_s = LAST_REQUEST_S
         for client in self.clients:
             client.hurry()
-
-    @property
-    def keep_alive_s(self) -> float:
-        """How long a connection may wait for its next request."""
-        return LAST_REQUEST_S if self.is_draining else self.timeouts.keep_alive
 
     @property
     def is_idle(self) -> bool:
@@ -293,21 +310,37 @@ class Gateway:
     def _do_chores(self, now: float) -> None:
         self.scribe.tick(now)
         self.capture_bytes = self.scribe.capture_bytes(self._capture_bytes)
-        for relay in self.relays:
-            relay.flush()
-        if self._ticks % _DEADLINE_TICKS == 0:
-            self._check_deadlines(now)
+        is_due = self._ticks % _DEADLINE_TICKS == 0
+        if is_due:
+            self._expire_clients(now)
+            self._tend_pools()
             self._weigh()
             self.publish()
+        self._share_out(tuple(self.relays), is_due=is_due)
         for call in self.on_tick:
             call()
 
-    def _check_deadlines(self, now: float) -> None:
+    def _share_out(self, relays: tuple[Relay, ...], *, is_due: bool) -> None:
+        """Tend to the exchanges: a thousand at once would keep every stream waiting, so in turns until the next tick."""
+        turns = min(_MOST_TURNS, 1 + len(relays) // _RELAYS_PER_TURN)
+        self._tend(relays[::turns], is_due=is_due)
+        for turn in range(1, turns):
+            share = relays[turn::turns]
+            self.loop.call_later(turn * TICK_S / turns, partial(self._tend, share, is_due=is_due))
+
+    def _tend(self, relays: tuple[Relay, ...], *, is_due: bool) -> None:
+        """Flush taps, and check deadlines where that is due."""
+        for relay in relays:
+            relay.flush()
+        if is_due:
+            now = self.now()
+            for relay in relays:
+                if not relay.is_over:
+                    relay.check_deadlines(now)
+
+    def _expire_clients(self, now: float) -> None:
         for client in [client for client in self.clients if client.deadline < now]:
             client.expire()
-        for relay in tuple(self.relays):
-            relay.check_deadlines(now)
-        self._tend_pools()
 
     def publish(self) -> None:
         """Write the live numbers."""

@@ -20,13 +20,11 @@ class Spill:
     def __init__(self, body_bytes: int = _BODY_BYTES, all_bytes: int = _ALL_BYTES) -> None:
         self.lost_records = 0
         """Ends for which there was no room: their exchanges will be recorded as interrupted, or not at all."""
-        self._appends: deque[tuple[int, Callable[[], None]]] = deque()
+        self.waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        """Size and call of each, in order."""
         self._bytes = 0
         self._body_bytes = body_bytes
         self._all_bytes = all_bytes
-
-    def __len__(self) -> int:
-        return len(self._appends)
 
     @property
     def size(self) -> int:
@@ -46,17 +44,17 @@ class Spill:
     def _add(self, size: int, append: Callable[[], None], limit: int) -> bool:
         if self._bytes + size > limit:
             return False
-        self._appends.append((size, append))
+        self.waiting.append((size, append))
         self._bytes += size
         return True
 
     def retry(self) -> None:
         """Append in order until the disk refuses again."""
-        while self._appends:
-            size, append = self._appends[0]
+        while self.waiting:
+            size, append = self.waiting[0]
             try:
                 append()
             except JournalUnavailable:
                 return
-            self._appends.popleft()
+            self.waiting.popleft()
             self._bytes -= size

@@ -7,8 +7,12 @@ BEGIN is written by `begin`, before dispatch; END by `end`, before the last byte
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from functools import partial
+from time import time_ns
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from proxy.errors import JournalUnavailable
 from proxy.gateway.capture import Capture
 from proxy.gateway.credentials import mask_headers
 from proxy.journal import CHUNK_REQUEST, CHUNK_RESPONSE, NOTE, FrameKind
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 FLUSH_BYTES: Final = 64 * 1024
 """Captured bytes that wait in memory before they go to the journal."""
 
+Begun: TypeAlias = Callable[[JournalUnavailable | None], None]
+"""Hears that BEGIN is written, or why the request must not be served."""
 _MOST_TIMES: Final = 2 * 65_536
 """Offsets and clocks: 1 MB. A stream may come in a read for each byte, for hours."""
 
@@ -29,21 +35,42 @@ _MOST_TIMES: Final = 2 * 65_536
 class Tape:
     """What is known of one exchange so far. Durations are µs since its head was complete, on the monotonic clock."""
 
-    connect_us: int | None = None
-    dispatched_us: int | None = None
-    request_complete_us: int | None = None
-    response_head_us: int | None = None
-    overhead_us: int = 0
-    is_reserved: bool = False
-    mutated: tuple[str, ...] = ()
-    end_mutated: tuple[str, ...] = ()
-    number: int | None = None
-    """Number of the exchange in the journal; None: BEGIN was not written."""
+    __slots__ = (
+        "_is_ended",
+        "_service",
+        "_template",
+        "_times",
+        "connect_us",
+        "dispatched_us",
+        "end_mutated",
+        "id",
+        "is_reserved",
+        "mutated",
+        "number",
+        "overhead_us",
+        "request",
+        "request_complete_us",
+        "response",
+        "response_head_us",
+        "started",
+        "started_ms",
+    )
 
     def __init__(self, service: Gateway, template: BeginTemplate) -> None:
-        self.id = service.new_id()
         self.started = service.now()
-        self.started_ms = service.wall_ms()
+        self.started_ms = started_ms = time_ns() // 1_000_000
+        self.id = service.new_id(started_ms)
+        self.connect_us: int | None = None
+        self.dispatched_us: int | None = None
+        self.request_complete_us: int | None = None
+        self.response_head_us: int | None = None
+        self.overhead_us = 0
+        self.is_reserved = False
+        self.mutated: tuple[str, ...] = ()
+        self.end_mutated: tuple[str, ...] = ()
+        self._is_ended = False
+        self.number: int | None = None
+        """Number of the exchange in the journal; None: BEGIN was not written."""
         self.request = Capture(service.capture_bytes)
         self.response = Capture(service.capture_bytes)
         self._times = array("Q")
@@ -58,21 +85,36 @@ class Tape:
         tape.request_complete_us = 0
         return tape
 
-    def elapsed_us(self) -> int:
-        """Return the µs since the head was complete."""
-        return int((self._service.now() - self.started) * 1e6)
+    def begin(self, begun: Begun) -> None:
+        """Write BEGIN with the request bytes so far and call `begun`, mostly at the end of this turn of the loop."""
+        body = self.request.take()
+        written = partial(self._begin_written, body, begun)
+        self.number = self._service.scribe.begin_soon(self._fill(), body, written)
+        if self.number is None:
+            written(False)
 
-    def begin(self) -> None:
-        """Write BEGIN with the request bytes so far. Raises JournalUnavailable."""
-        self.number = self._service.scribe.begin(self._fill(), self.request.take(), is_reserved=self.is_reserved)
+    def _begin_written(self, body: bytes, begun: Begun, is_written: bool) -> None:
+        if is_written:
+            begun(None)
+            return
+        self.number = None
+        if self._is_ended:
+            return
+        try:
+            self.number = self._service.scribe.begin(self._fill(), body, is_reserved=self.is_reserved)
+        except JournalUnavailable as error:
+            begun(error)
+        else:
+            begun(None)
 
     def tap(self, pieces: list[bytes], arrived: float) -> None:
         """Take pieces of the response that arrived together."""
         if pieces:
             response = self.response
-            for piece in pieces:
-                response.add(piece)
-            self._times.extend((response.size, int((arrived - self.started) * 1e6)))
+            response.add_all(pieces)
+            times = self._times
+            times.append(response.size)
+            times.append(int((arrived - self.started) * 1e6))
             if response.pending_bytes >= FLUSH_BYTES:
                 self.flush_response()
 
@@ -87,6 +129,22 @@ class Tape:
             self._keep(CHUNK_RESPONSE, self.response, data)
         if len(self._times) > _MOST_TIMES:
             self._times = _thinned(self._times)
+
+    def flush_soon(self) -> None:
+        """Hand over what waits, at the end of this turn of the loop."""
+        number = self.number
+        if number is None:
+            return
+        for kind, capture in ((CHUNK_REQUEST, self.request), (CHUNK_RESPONSE, self.response)):
+            if capture.pending_bytes and (data := capture.take()):
+                written = partial(self._chunk_written, kind, capture, data)
+                self._service.scribe.keep_soon(kind, number, data, written)
+        if len(self._times) > _MOST_TIMES:
+            self._times = _thinned(self._times)
+
+    def _chunk_written(self, kind: FrameKind, capture: Capture, data: bytes, is_written: bool) -> None:
+        if not is_written:
+            self._keep(kind, capture, data)
 
     def switch(self) -> None:
         """Take frames of a WebSocket from now on: `note` says which of them count when not all are kept."""
@@ -110,18 +168,45 @@ class Tape:
         if self.number is not None and not self._service.scribe.keep(kind, self.number, data):
             capture.lose_rest()
 
-    def end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> None:
-        """Write END; and BEGIN, if it never came to that."""
-        keeps = self.number is not None or refusal is None or refusal.code != "invalid_key"
-        request, answer = self.request.take(), self.response.take()
-        if request and self.number is not None:
+    def end(
+        self,
+        outcome: Outcome,
+        response: ResponseHead | None,
+        refusal: Refusal | None,
+        ended: Callable[[], None] | None = None,
+    ) -> None:
+        """Write END; and BEGIN, if it never came to that. At once, or at the end of this turn, and then call `ended`."""
+        self._is_ended = True
+        number = self.number
+        request = self.request.take() if self.request.pending_bytes else b""
+        answer = self.response.take()
+        if number is None:
+            # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
+            keeps = refusal is None or refusal.code != "invalid_key"
+            end = self._end(outcome, response, refusal)
+            self._service.scribe.keep_whole(self._fill(), end, request if keeps else b"", answer)
+            if ended is not None:
+                ended()
+            return
+        if request:
             self._keep(CHUNK_REQUEST, self.request, request)
         end = self._end(outcome, response, refusal)
-        if self.number is None:
-            # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
-            self._service.scribe.keep_whole(self._fill(), end, request if keeps else b"", answer)
-            return
-        self._service.scribe.keep_end(self.number, end, answer)
+        if ended is None:
+            self._service.scribe.keep_end(number, end, answer)
+        else:
+            self._service.scribe.end_soon(number, end, answer, partial(self._end_written, number, end, answer, ended))
+
+    def _end_written(
+        self,
+        number: int,
+        end: End,
+        answer: bytes,
+        ended: Callable[[], None],
+        is_written: bool,
+    ) -> None:
+        if not is_written:
+            self._service.scribe.keep_end(number, end, answer)
+        ended()
 
     def _fill(self) -> bytes:
         return self._template.fill(self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated)
@@ -154,7 +239,7 @@ class Tape:
             self.dispatched_us,
             self.connect_us,
             self.response_head_us,
-            self.elapsed_us(),
+            int((self._service.now() - self.started) * 1e6),
             self.overhead_us,
             self.end_mutated,
         )

@@ -48,6 +48,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_buffer",
         "_decoder",
         "_informational",
+        "_is_bodiless",
         "_is_giving_way",
         "_is_paused",
         "_poll",
@@ -77,7 +78,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._buffer = b""
         self._decoder: ChunkDecoder | None = None
         self._remaining = 0
-        self._until_close = False
+        self._until_close = self._is_bodiless = False
         self._informational = 0
         self._backlog = b""
         """Bytes of the body that wait for the next turn of the loop."""
@@ -151,15 +152,11 @@ class UpstreamConnection(asyncio.Protocol):
             return
         try:
             if self.head is None:
-                rest = self._read_head(relay, data)
-                if rest is None:
-                    return
-                data = rest
-            if self._decoder is not None and len(data) > _STRIDE:
+                self._begin(relay, data)
+            elif self._decoder is not None and len(data) > _STRIDE:
                 self._read_in_turns(relay, self._decoder, data)
             else:
                 self._read_body(relay, data)
-            relay.flush_head()
             if len(data) >= _LONG_READ:
                 self._give_way()
         except BadResponse as error:
@@ -168,6 +165,18 @@ class UpstreamConnection(asyncio.Protocol):
         except ValueError as error:
             self.detach()
             relay.upstream_broke(f"its chunked coding is broken: {error}", is_clean=False)
+
+    def _begin(self, relay: Relay, data: bytes) -> None:
+        """Read the head and what there is of the body behind it."""
+        rest = self._read_head(relay, data)
+        if rest is None:
+            return
+        if self._decoder is not None and len(rest) > _STRIDE:
+            self._read_in_turns(relay, self._decoder, rest)
+        else:
+            self._read_body(relay, rest)
+        if self.relay is not None:
+            relay.flush_head()
 
     def _read_head(self, relay: Relay, data: bytes) -> bytes | None:
         """Return the bytes behind the head; None: the head is not complete or the response is over."""
@@ -182,8 +191,6 @@ class UpstreamConnection(asyncio.Protocol):
             if end > MAX_HEAD_BYTES:
                 raise BadResponse("its head is larger than 32 KB")
             head = read_response_head(buffer[: end + 4])
-            if head.is_chunked and head.content_length is not None:
-                raise BadResponse("it names a length and sends chunks")
             buffer = buffer[end + 4 :]
             if head.status >= 200 or head.status == 101:
                 break
@@ -197,6 +204,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.tunnel.frames_from_upstream(buffer)
             return None
         if has_no_body(relay.method, head.status):
+            self._is_bodiless = True
             relay.response_began(head)
             self._complete(relay, [], leftover=buffer)
             return None
@@ -207,8 +215,11 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self._until_close = True
         relay.response_began(head)
-        if not head.is_chunked and head.content_length == 0:
+        if head.content_length == 0:
             self._complete(relay, [], leftover=buffer)
+            return None
+        if head.content_length == len(buffer):
+            self._complete(relay, [buffer], leftover=b"")
             return None
         return buffer
 
@@ -250,7 +261,7 @@ class UpstreamConnection(asyncio.Protocol):
             if decoder.is_done:
                 self._complete(relay, pieces, leftover=decoder.leftover)
             else:
-                relay.response_body(pieces)
+                relay.response_body(pieces, decoder.wire)
         elif self._until_close:
             relay.response_body([data] if data else [])
         else:
@@ -268,8 +279,7 @@ class UpstreamConnection(asyncio.Protocol):
         head = self.head
         self.relay = None
         # Behind an answer without a body there has been a body, now and then: who comes next must not get it.
-        is_bodiless = head is not None and has_no_body(relay.method, head.status)
-        is_clean = head is not None and head.keep_alive and not (leftover or is_bodiless or self._is_paused)
+        is_clean = head is not None and head.keep_alive and not (leftover or self._is_bodiless or self._is_paused)
         reusable = is_clean and relay.request_is_sent
         if reusable:
             self._pool.release(self)
@@ -418,7 +428,8 @@ class Pool:
         """Take back a connection whose response is over."""
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
-        self._serve_waiting()
+        if self._waiting:
+            self._serve_waiting()
 
     def forget(self, connection: UpstreamConnection) -> None:
         """Drop a connection that is closed."""

@@ -80,6 +80,16 @@ def frame(kind: int, exchange: int, payload: bytes, cipher: FrameCipher | None =
     return b"".join((prefix, CRC.pack(crc32(payload, crc32(prefix))), payload))
 
 
+def message(kind: int, exchange: int, header: bytes, body: bytes, cipher: FrameCipher | None = None) -> bytes:
+    """Return the frame of a BEGIN or END: the body, which may be long, is copied once."""
+    if cipher is not None:
+        return frame(kind, exchange, join_payload(header, body), cipher)
+    size = LENGTH.pack(len(header))
+    prefix = PREFIX.pack(MAGIC, kind, VERSION, LENGTH.size + len(header) + len(body), exchange)
+    checksum = crc32(body, crc32(header, crc32(size, crc32(prefix))))
+    return b"".join((prefix, CRC.pack(checksum), size, header, body))
+
+
 def join_payload(header: bytes, body: bytes) -> bytes:
     """Return a BEGIN or END payload: the msgpack header, its length before it, and the raw body."""
     return b"".join((LENGTH.pack(len(header)), header, body))

@@ -1,5 +1,7 @@
 """The writing half of the journal: one process, segment files of its own, one `write(2)` for each call.
 
+Who has several frames to append makes them first (`begin_frame`, `chunk_frame`, `end_frame`) and appends them together.
+
 Invariant: whatever a call returned from is in the kernel and survives `kill -9`. A short write is cut off again, so the
 file never holds half a frame while the writer lives. Nothing here waits for a disk; `sync` does, and is called from a
 thread by those who promised to.
@@ -23,7 +25,7 @@ from proxy.disk import sync_directory
 from proxy.encryption import vault
 from proxy.errors import EnvironmentUnusable, JournalUnavailable
 from proxy.failpoints import failpoint
-from proxy.journal.frames import HEADER_SIZE, FrameKind, Lost, frame, join_payload
+from proxy.journal.frames import HEADER_SIZE, FrameKind, Lost, frame, message
 from proxy.journal.unsafe import Surroundings, mark_unsafe, survey, unsafe_marker
 from proxy.locks import take_lock
 from proxy.records import Begin, End
@@ -33,6 +35,9 @@ _LITTLE_BYTES: Final = 4096
 """More than the first frame of a segment."""
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 """Size at which a new segment starts: large enough to be rare, small enough to be deleted soon."""
+_BEGIN: Final = int(FrameKind.BEGIN)
+_END: Final = int(FrameKind.END)
+"""As plain numbers: an enum is looked up anew for each frame."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -85,17 +90,30 @@ class JournalWriter:
 
     def begin_encoded(self, header: bytes, body: bytes = b"") -> int:
         """Do the same with a `Begin` that is encoded already, see `records.BeginTemplate`."""
+        number, frame = self.begin_frame(header, body)
+        self.append(frame)
+        return number
+
+    def begin_frame(self, header: bytes, body: bytes) -> tuple[int, bytes]:
+        """Return the number of a new exchange and the frame of its BEGIN, for `append`."""
         self._exchange += 1
-        self._write(frame(FrameKind.BEGIN, self._exchange, join_payload(header, body), self._cipher))
-        return self._exchange
+        return self._exchange, message(_BEGIN, self._exchange, header, body, self._cipher)
+
+    def chunk_frame(self, kind: FrameKind, exchange: int, data: bytes) -> bytes:
+        """Return the frame of more body bytes, for `append`."""
+        return frame(kind, exchange, data, self._cipher)
+
+    def end_frame(self, exchange: int, end: End, body: bytes) -> bytes:
+        """Return the frame of an END, for `append`."""
+        return message(_END, exchange, _ENCODER.encode(end), body, self._cipher)
 
     def chunk(self, kind: FrameKind, exchange: int, data: bytes) -> None:
         """Append more bytes of a request or response body."""
-        self._write(frame(kind, exchange, data, self._cipher))
+        self.append(self.chunk_frame(kind, exchange, data))
 
     def end(self, exchange: int, end: End, body: bytes = b"") -> None:
         """Append the second half of an exchange with the last bytes of the response body."""
-        self._write(frame(FrameKind.END, exchange, join_payload(_ENCODER.encode(end), body), self._cipher))
+        self.append(self.end_frame(exchange, end, body))
 
     def whole(self, begin: Begin, end: End, request: bytes = b"", response: bytes = b"") -> None:
         """Append an exchange that is over when it begins, such as a refusal."""
@@ -104,13 +122,13 @@ class JournalWriter:
     def whole_encoded(self, header: bytes, end: End, request: bytes = b"", response: bytes = b"") -> None:
         """Do the same with a `Begin` that is encoded already."""
         self._exchange += 1
-        first = frame(FrameKind.BEGIN, self._exchange, join_payload(header, request), self._cipher)
-        second = frame(FrameKind.END, self._exchange, join_payload(_ENCODER.encode(end), response), self._cipher)
-        self._write(first + second)
+        first = message(_BEGIN, self._exchange, header, request, self._cipher)
+        second = message(_END, self._exchange, _ENCODER.encode(end), response, self._cipher)
+        self.append(first + second)
 
     def lost(self, lost: Lost) -> None:
         """Append that records were lost, so that they are counted where the others are."""
-        self._write(frame(FrameKind.LOST, 0, _ENCODER.encode(lost), self._cipher))
+        self.append(frame(FrameKind.LOST, 0, _ENCODER.encode(lost), self._cipher))
 
     def prepare_sync(self) -> Callable[[], None]:
         """Return what forces all that was appended so far to the disk: it blocks, and raises OSError.
@@ -160,15 +178,16 @@ class JournalWriter:
         if self._file < 0:
             return
         with contextlib.suppress(JournalUnavailable):
-            self._write(frame(FrameKind.CLOSE, 0, b"", self._cipher))
+            self.append(frame(FrameKind.CLOSE, 0, b"", self._cipher))
         self._close_rotated()
         os.close(self._file)
         os.close(self._lock)
         self._file = self._lock = -1
 
-    def _write(self, data: bytes) -> None:
+    def append(self, data: bytes) -> None:
+        """Append whole frames, all or none."""
         size = len(data)
-        if self._offset > HEADER_SIZE and (self._is_spoilt or self._offset + size > self._segment_bytes):
+        if (self._is_spoilt or self._offset + size > self._segment_bytes) and self._offset > HEADER_SIZE:
             self._open_segment()
         try:
             failpoint("journal.write")
@@ -216,7 +235,7 @@ class JournalWriter:
         self._is_spoilt = False
         self._segment_number += 1
         header = _ENCODER.encode({"writer": self.name, "pid": os.getpid(), "format": 1})
-        self._write(frame(FrameKind.OPEN, 0, join_payload(header, b""), self._cipher))
+        self.append(message(FrameKind.OPEN, 0, header, b"", self._cipher))
 
 
 def _lock(path: Path) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -13,7 +15,7 @@ from tests.conftest import StartGlassline
 from tests.harness.client import RawClient, exchange, post
 from tests.harness.kernel import established
 from tests.harness.process import wait_until
-from tests.harness.upstream import CHAT, Connection, ScriptedUpstream, answer_chat, with_length
+from tests.harness.upstream import CHAT, STREAM_HEAD, Connection, ScriptedUpstream, answer_chat, event, with_length
 
 BODY = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}).encode()
 PROBE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -168,3 +170,31 @@ def test_an_answer_that_is_never_read_does_not_keep_its_connection(start_glassli
             wait_until(lambda: established(glassline.port) == 1, "the connection")
             glassline.wait_for_rows(1)
             wait_until(lambda: established(glassline.port) == 0, "the end of the connection")
+
+
+def test_what_every_stream_sent_is_in_the_journal_after_a_moment_however_many_there_are(
+    start_glassline: StartGlassline,
+) -> None:
+    count, may_end = 80, threading.Event()
+
+    def script(connection: Connection) -> None:
+        connection.send(STREAM_HEAD + event("so-far"))
+        may_end.wait(30)
+
+    def journaled() -> bool:
+        segments = (glassline.data_dir / "journal").glob("*.journal")
+        return sum(segment.read_bytes().count(b"so-far") for segment in segments) >= count
+
+    with ScriptedUpstream(script) as upstream, contextlib.ExitStack() as clients:
+        glassline = start_glassline(upstream.url)
+        for _ in range(count):
+            client = clients.enter_context(RawClient(glassline.port))
+            client.send(post("/v1/chat/completions", BODY))
+            client.read_until(b"so-far")
+        wait_until(journaled, "every stream in the journal")
+        [gateway] = glassline.pids_of("gateway")
+        os.kill(gateway, signal.SIGKILL)
+        rows = glassline.wait_for_rows(count)
+        may_end.set()
+    assert {row["outcome"] for row in rows} == {"interrupted"}
+    assert all(row["response_bytes"] > len("so-far") for row in rows)

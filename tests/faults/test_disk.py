@@ -150,9 +150,9 @@ def test_ends_find_room_where_bodies_find_none_and_what_is_lost_is_counted() -> 
     assert not spill.add_body(20, lambda: appended.append("too much"))
     assert spill.add_end(40, lambda: appended.append("end"))
     assert not spill.add_end(40, lambda: appended.append("too much"))
-    assert (len(spill), spill.lost_records) == (2, 1)
+    assert (len(spill.waiting), spill.lost_records) == (2, 1)
     spill.retry()
-    assert (appended, len(spill)) == (["body", "end"], 0)
+    assert (appended, len(spill.waiting)) == (["body", "end"], 0)
 
 
 def test_a_body_that_lost_a_piece_keeps_its_hash_its_size_and_what_came_before() -> None:

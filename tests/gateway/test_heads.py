@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.config import Config
 from proxy.errors import BadRequest
-from proxy.framing import read_request_head, read_response_head
+from proxy.framing import has_no_body, read_request_head, read_response_head
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyRing
 from proxy.gateway.capture import Capture
@@ -92,7 +96,7 @@ def test_a_response_head_loses_only_what_belongs_to_the_hop() -> None:
         b"Strict-Transport-Security: max-age=1\r\nContent-Length: 5\r\nx-glassline-request-id: forged\r\n\r\n"
     )
     sent, chunked = response_head(
-        head, method=b"GET", is_http_1_0=False, keeps_length=True, own=b"x-own: 1\r\n", connection=b""
+        head, has_body=True, is_http_1_0=False, keeps_length=True, own=b"x-own: 1\r\n", connection=b""
     )
     assert sent == b"HTTP/1.1 200 Fine\r\nX-Request-Id: r\r\nx-own: 1\r\ncontent-length: 5\r\n\r\n"
     assert not chunked
@@ -100,11 +104,15 @@ def test_a_response_head_loses_only_what_belongs_to_the_hop() -> None:
 
 def test_a_response_to_head_keeps_its_length_and_304_has_no_chunks() -> None:
     head = read_response_head(b"HTTP/1.1 304 Not Modified\r\n\r\n")
-    sent, chunked = response_head(head, method=b"GET", is_http_1_0=False, keeps_length=True, own=b"", connection=b"")
+    sent, chunked = response_head(
+        head, has_body=not has_no_body(b"GET", 304), is_http_1_0=False, keeps_length=True, own=b"", connection=b""
+    )
     assert b"transfer-encoding" not in sent
     assert not chunked
     head = read_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
-    sent, _ = response_head(head, method=b"HEAD", is_http_1_0=False, keeps_length=True, own=b"", connection=b"")
+    sent, _ = response_head(
+        head, has_body=not has_no_body(b"HEAD", 200), is_http_1_0=False, keeps_length=True, own=b"", connection=b""
+    )
     assert b"content-length: 5" in sent
 
 
@@ -124,7 +132,6 @@ def test_headers_meant_for_other_gateways_never_leave() -> None:
 
 
 def test_a_capture_keeps_the_head_the_tail_and_the_hash_of_a_long_body() -> None:
-    import hashlib
 
     capture = Capture(10)
     taken = b""
@@ -134,6 +141,19 @@ def test_a_capture_keeps_the_head_the_tail_and_the_hash_of_a_long_body() -> None
     assert taken == b"1234567890"
     assert (capture.size, capture.tail) == (15, b"abcde")
     assert capture.sha256 == hashlib.sha256(b"1234567890abcde").digest()
+
+
+@given(st.lists(st.binary(max_size=9000), max_size=12), st.integers(0, 60_000), st.data())
+def test_a_capture_that_was_cut_has_the_hash_of_the_whole(pieces: list[bytes], limit: int, data: st.DataObject) -> None:
+    capture, taken = Capture(limit), b""
+    for piece in pieces:
+        capture.add(piece)
+        if data.draw(st.booleans()):
+            taken += capture.take()
+    taken += capture.take()
+    body = b"".join(pieces)
+    assert taken == body[:limit]
+    assert capture.sha256 == (hashlib.sha256(body).digest() if len(body) > limit else b"")
 
 
 def test_a_capture_within_the_limit_leaves_hashing_to_others() -> None:
