@@ -16,15 +16,29 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
+import msgspec
+
 from proxy.encryption import FrameCipher, vault
-from proxy.journal.frames import CRC, HEADER_SIZE, MAGIC, MAX_PAYLOAD, PREFIX, SEALED_VERSION, VERSION, FrameKind
+from proxy.journal.frames import (
+    CRC,
+    HEADER,
+    HEADER_SIZE,
+    MAGIC,
+    MAX_PAYLOAD,
+    PREFIX,
+    SEALED_VERSION,
+    VERSION,
+    FrameKind,
+)
 from proxy.journal.quarantine import Quarantine
 from proxy.journal.unsafe import unsafe_marker
 from proxy.locks import is_held
 
+SCAN_EVERY_S: Final = 0.02
+"""Between two looks at the directory of a journal that has something to read: a new segment waits no longer."""
 CHUNK_BYTES: Final = 256 * 1024
 """One read: about a hundred small exchanges."""
 PATIENCE_S: Final = 1.0
@@ -38,8 +52,7 @@ _KINDS: Final = {int(kind): kind for kind in FrameKind}
 _VERSIONS: Final = (VERSION, SEALED_VERSION)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
+class Segment(NamedTuple):
     """The name of one segment file."""
 
     writer: str
@@ -65,8 +78,7 @@ class Segment:
         return cls(writer, int(number))
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame whose checksum fits."""
 
     writer: str
@@ -151,6 +163,7 @@ class JournalReader:
         self._monotonic = monotonic
         self._writers: dict[str, _Writer] = {}
         self._turn = -1
+        self._scanned_at = -SCAN_EVERY_S
 
     @property
     def writers(self) -> list[str]:
@@ -158,22 +171,16 @@ class JournalReader:
         return sorted(self._writers)
 
     def poll(self, max_bytes: int) -> list[Frame]:
-        """Return the next frames, about `max_bytes` of them; an empty list: nothing new."""
+        """Return the next frames, about `max_bytes` of them; an empty list: nothing new.
+
+        The directory is looked at only now and then while there is something to read in the segments that are known.
+        """
+        now = self._monotonic()
+        if now - self._scanned_at < SCAN_EVERY_S and (frames := self._next_frames(max_bytes)):
+            return frames
+        self._scanned_at = now
         self.scan()
-        frames: list[Frame] = []
-        names = self.writers
-        # Another one goes first each time, so that a backlog of one cannot starve the others.
-        self._turn += 1
-        first = self._turn % max(1, len(names))
-        for name in names[first:] + names[:first]:
-            writer = self._writers[name]
-            for number in sorted(writer.segments):
-                max_bytes -= self._read(writer, writer.segments[number], frames, max_bytes)
-                if max_bytes <= 0:
-                    return frames
-                if not writer.segments[number].is_read:
-                    break
-        return frames
+        return self._next_frames(max_bytes)
 
     def scan(self) -> None:
         """Look for new segments and dead writers."""
@@ -257,6 +264,22 @@ class JournalReader:
             for opened in writer.segments.values():
                 os.close(opened.file)
         self._writers.clear()
+
+    def _next_frames(self, max_bytes: int) -> list[Frame]:
+        frames: list[Frame] = []
+        names = self.writers
+        # Another one goes first each time, so that a backlog of one cannot starve the others.
+        self._turn += 1
+        first = self._turn % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            writer = self._writers[name]
+            for number in sorted(writer.segments):
+                max_bytes -= self._read(writer, writer.segments[number], frames, max_bytes)
+                if max_bytes <= 0:
+                    return frames
+                if not writer.segments[number].is_read:
+                    break
+        return frames
 
     def _found(self) -> list[tuple[Segment, int]]:
         """List the segments with their inodes."""
@@ -390,15 +413,20 @@ def _parse(opened: _Open, data: bytes, frames: list[Frame], cipher: FrameCipher 
     at, size = 0, len(data)
     segment, base = opened.segment, opened.offset
     while size - at >= HEADER_SIZE:
-        length = _length_at(data, at)
-        if length is None or at + HEADER_SIZE + length > size or not _is_sound(data, at, length):
+        magic, kind, version, length, exchange, checksum = HEADER.unpack_from(data, at)
+        body = at + HEADER_SIZE
+        end = body + length
+        if magic != MAGIC or version not in _VERSIONS or kind not in _KINDS or length > MAX_PAYLOAD or end > size:
             break
-        payload = _payload(data, at, length, cipher)
+        sealed = data[body:end]
+        if crc32(sealed, crc32(data[at : at + PREFIX.size])) != checksum:
+            break
+        is_plain = cipher is None and version == VERSION and kind != FrameKind.ERASED
+        payload = sealed if is_plain else _payload(data, at, length, cipher)
         if payload is None:
             break
-        exchange = PREFIX.unpack_from(data, at)[4]
-        frames.append(Frame(segment.writer, segment, base + at, _KINDS[data[at + 2]], exchange, payload))
-        at += HEADER_SIZE + length
+        frames.append(Frame(segment.writer, segment, base + at, _KINDS[kind], exchange, payload))
+        at = end
     return at
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, ParamSpec
 
@@ -29,8 +28,7 @@ class Output(IntEnum):
     """What a person or a program gets to see: text, a tool call, audio, a picture."""
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """What was understood so far. The fields are those of `Reading`."""
 
     model_requested: str | None = None
@@ -58,7 +56,7 @@ class Draft:
     reasoning_text: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     user: str | None = None
-    problems: set[str] = field(default_factory=set)
+    problems: set[str] = msgspec.field(default_factory=set)
 
     def attempt(self, problem: str, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Run one step of reading; if it fails, note the problem and keep what the other steps give."""
@@ -88,14 +86,14 @@ class Draft:
             is_streaming=self.is_streaming,
             usage=self.usage,
             usage_raw=self.usage_raw,
-            charges=tuple(_storable_charge(charge) for charge in self.charges),
+            charges=tuple([_storable_charge(charge) for charge in self.charges]),
             billing_id=_name(self.billing_id),
             is_pending=self.is_pending,
             service_tier=_name(self.service_tier),
             speed=_name(self.speed),
             processing=self.processing,
             region=_name(self.region),
-            finish_reasons=tuple(_name(reason) for reason in self.finish_reasons),
+            finish_reasons=tuple([_name(reason) for reason in self.finish_reasons]),
             response_id=_name(self.response_id),
             error_type=_name(self.error_type),
             error_message=_storable(self.error_message, _MESSAGE_LIMIT),
@@ -106,7 +104,7 @@ class Draft:
             input_text=_storable(self.input_text),
             output_text=_storable(self.output_text),
             reasoning_text=_storable(self.reasoning_text),
-            tool_calls=tuple(_storable_call(call) for call in self.tool_calls),
+            tool_calls=tuple([_storable_call(call) for call in self.tool_calls]),
             user=_name(self.user),
             problems=tuple(sorted(self.problems)),
         )
@@ -118,7 +116,7 @@ def joined(texts: list[str]) -> str | None:
 
 
 def _name(text: str | None) -> str | None:
-    return _storable(text, _NAME_LIMIT)
+    return _storable(text, _NAME_LIMIT) if text else text
 
 
 def _storable(text: str | None, limit: int | None = None) -> str | None:
@@ -129,6 +127,8 @@ def _storable(text: str | None, limit: int | None = None) -> str | None:
     if text is None:
         return None
     text = text[:limit]
+    if text.isascii() and "\0" not in text:
+        return text
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     try:

@@ -177,9 +177,11 @@ class _Answer(Assembly[_Completion]):
             read_usage(bytes(each.usage), part, self.provider)
             if part.usage is not None:
                 charges.append(Charge(usage=part.usage, model=each.model))
+        if not charges:
+            return
         parts = Usage.total(charge.usage for charge in charges)
         # Parts that make up less lack one, and the whole must not be priced as the others.
-        if charges and _covers(parts, self.draft.usage):
+        if _covers(parts, self.draft.usage):
             self.draft.charges, self.draft.usage = tuple(charges), parts
 
     def _take_choice(self, position: int, choice: _Choice) -> Output:

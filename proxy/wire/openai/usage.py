@@ -102,6 +102,8 @@ class _Usage(msgspec.Struct):
 
 
 _USAGE: Final = LenientDecoder(_Usage)
+_NO_INPUT_DETAILS: Final = _InputDetails()
+_NO_OUTPUT_DETAILS: Final = _OutputDetails()
 
 
 def read_usage(
@@ -116,7 +118,9 @@ def read_usage(
     lost: set[str] = set()
     reported = _USAGE.decode(raw, lost)
     draft.service_tier = draft.service_tier or reported.service_tier
-    parts = _input_parts(reported) | {bucket: count for bucket, count in (units or {}).items() if count}
+    parts = _input_parts(reported)
+    if units:
+        parts |= {bucket: count for bucket, count in units.items() if count}
     output: int | None = None
     if has_output:
         output, output_parts = _output(reported, provider)
@@ -142,7 +146,7 @@ def _input(reported: _Usage, has_output: bool) -> int | None:
 
 
 def _input_parts(reported: _Usage) -> dict[str, Any]:
-    details = reported.prompt_tokens_details or reported.input_tokens_details or _InputDetails()
+    details = reported.prompt_tokens_details or reported.input_tokens_details or _NO_INPUT_DETAILS
     cached = details.cached_tokens if details.cached_tokens is not None else reported.prompt_cache_hit_tokens
     searches = reported.server_tool_use_details and reported.server_tool_use_details.web_search_requests
     optional = {
@@ -170,7 +174,7 @@ def _cache_writes(details: _InputDetails) -> dict[str, int]:
 
 def _output(reported: _Usage, provider: str | None) -> tuple[int | None, dict[str, Any]]:
     """Return all output tokens, and the parts of them."""
-    details = reported.completion_tokens_details or reported.output_tokens_details or _OutputDetails()
+    details = reported.completion_tokens_details or reported.output_tokens_details or _NO_OUTPUT_DETAILS
     visible = reported.completion_tokens if reported.completion_tokens is not None else reported.output_tokens
     reasoning = details.reasoning_tokens
     apart = reported.citation_tokens or 0
