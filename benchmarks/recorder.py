@@ -11,6 +11,7 @@ backlog, 32 KB one that keeps up with a thousand requests a second.
 
 import argparse
 import cProfile
+import gc
 import json
 import os
 import pstats
@@ -77,6 +78,9 @@ def fold(directory: Path, batch_kb: int, profile: str | None = None) -> dict[str
     meaning = Interpreter(price_book(config.pricing), config, Bills(store.bills), secret=b"benchmark")
     ledger = SyncLedgerClient(directory / "no-ledger.sock")
     recorder = module.Recorder(directory / "journal", store, meaning, ledger, config, stop=threading.Event())
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as in the recorder's process
     profiler = cProfile.Profile() if profile else None
     if profiler:
         profiler.enable()

@@ -37,8 +37,6 @@ from proxy.journal.quarantine import Quarantine
 from proxy.journal.unsafe import unsafe_marker
 from proxy.locks import is_held
 
-SCAN_EVERY_S: Final = 0.02
-"""Between two looks at the directory of a journal that has something to read: a new segment waits no longer."""
 CHUNK_BYTES: Final = 256 * 1024
 """One read: about a hundred small exchanges."""
 PATIENCE_S: Final = 1.0
@@ -157,13 +155,14 @@ class JournalReader:
     ) -> None:
         """Start at `positions`, by file name; what is not named there is read from its beginning."""
         self.damage = Damage()
+        self.has_more = False
+        """The last poll ended because it had enough."""
         self.quarantine = Quarantine(directory / "bad")
         self._directory = directory
         self._positions = dict(positions or {})
         self._monotonic = monotonic
         self._writers: dict[str, _Writer] = {}
         self._turn = -1
-        self._scanned_at = -SCAN_EVERY_S
 
     @property
     def writers(self) -> list[str]:
@@ -171,16 +170,24 @@ class JournalReader:
         return sorted(self._writers)
 
     def poll(self, max_bytes: int) -> list[Frame]:
-        """Return the next frames, about `max_bytes` of them; an empty list: nothing new.
-
-        The directory is looked at only now and then while there is something to read in the segments that are known.
-        """
-        now = self._monotonic()
-        if now - self._scanned_at < SCAN_EVERY_S and (frames := self._next_frames(max_bytes)):
-            return frames
-        self._scanned_at = now
+        """Return the next frames, about `max_bytes` of them; an empty list: nothing new."""
         self.scan()
-        return self._next_frames(max_bytes)
+        self.has_more = False
+        frames: list[Frame] = []
+        names = self.writers
+        # Another one goes first each time, so that a backlog of one cannot starve the others.
+        self._turn += 1
+        first = self._turn % max(1, len(names))
+        for name in names[first:] + names[:first]:
+            writer = self._writers[name]
+            for number in sorted(writer.segments):
+                max_bytes -= self._read(writer, writer.segments[number], frames, max_bytes)
+                if max_bytes <= 0:
+                    self.has_more = True
+                    return frames
+                if not writer.segments[number].is_read:
+                    break
+        return frames
 
     def scan(self) -> None:
         """Look for new segments and dead writers."""
@@ -264,22 +271,6 @@ class JournalReader:
             for opened in writer.segments.values():
                 os.close(opened.file)
         self._writers.clear()
-
-    def _next_frames(self, max_bytes: int) -> list[Frame]:
-        frames: list[Frame] = []
-        names = self.writers
-        # Another one goes first each time, so that a backlog of one cannot starve the others.
-        self._turn += 1
-        first = self._turn % max(1, len(names))
-        for name in names[first:] + names[:first]:
-            writer = self._writers[name]
-            for number in sorted(writer.segments):
-                max_bytes -= self._read(writer, writer.segments[number], frames, max_bytes)
-                if max_bytes <= 0:
-                    return frames
-                if not writer.segments[number].is_read:
-                    break
-        return frames
 
     def _found(self) -> list[tuple[Segment, int]]:
         """List the segments with their inodes."""

@@ -39,9 +39,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 POLL_BYTES: Final = 256 * 1024
-"""One batch: about a hundred exchanges of a kilobyte each way, which are visible some 40 ms later."""
-IDLE_S: Final = 0.02
-"""Between two looks at a journal that had nothing new."""
+"""One batch: about a hundred exchanges of a kilobyte each way."""
+PAUSE_S: Final = 0.04
+"""Between two looks at a journal that was read to its end. A transaction costs as much as two or three exchanges, so
+what comes meanwhile is stored together; and it is visible soon enough."""
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 """Bodies held at once; large ones are written before the batch is complete."""
 _FIRST_PAUSE_S: Final = 0.05
@@ -142,8 +143,9 @@ class Recorder:
         try:
             self._forget_gone()
             while not self._stop.is_set():
-                if not self.step() and not (self._jobs and self._jobs.is_busy):
-                    self._stop.wait(IDLE_S)
+                self.step()
+                if not self._reader.has_more and not (self._jobs and self._jobs.is_busy):
+                    self._stop.wait(PAUSE_S)
             while self.step() > (_CAUGHT_UP if self._reader.has_live_writers else 0):
                 pass
             self._finish()
@@ -321,8 +323,9 @@ class Recorder:
         return offset if earlier is None else max(offset, earlier.seen)
 
     def _forget_finished(self) -> None:
-        needed = self._fold.oldest_needed()
-        done = [segment for segment in self._reader.finished() if segment not in needed and self._may_forget(segment)]
+        finished = self._reader.finished()
+        needed = self._fold.oldest_needed() if finished else {}
+        done = [segment for segment in finished if segment not in needed and self._may_forget(segment)]
         if not done:
             return
         try:
