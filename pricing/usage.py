@@ -149,6 +149,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     )
     """What is billed by another unit than the token."""
     _PARTS: ClassVar[frozenset[str]] = frozenset((*INPUT[1:], *OUTPUT[1:]))
+    _INPUT: ClassVar[frozenset[str]] = frozenset(INPUT)
+    _OUTPUT: ClassVar[frozenset[str]] = frozenset(OUTPUT)
     _CACHE_READS: ClassVar[frozenset[str]] = frozenset(name for name in INPUT if name.startswith("cache_read"))
     _CACHE_WRITES: ClassVar[frozenset[str]] = frozenset(name for name in INPUT if name.startswith("cache_write"))
     _BILLED: ClassVar[frozenset[str]] = frozenset((*INPUT, *OUTPUT, *UNITS))
@@ -168,9 +170,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         fields = parts  # a dictionary of our own
         for name, count in fields.items():
-            fields[name] = _plausible(count)
-        _fill_remainder(fields, _plausible(input_tokens), cls.INPUT)
-        _fill_remainder(fields, _plausible(output_tokens), cls.OUTPUT)
+            if isinstance(count, int) and count < 0:
+                fields[name] = None
+        _fill_remainder(fields, _plausible(input_tokens), "input_uncached", cls._INPUT)
+        _fill_remainder(fields, _plausible(output_tokens), "output_text", cls._OUTPUT)
         # mypy cannot see that the one field that is no Count is never among them.
         return cls(**fields)  # type: ignore[arg-type]
 
@@ -197,12 +200,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def input_tokens(self) -> int | None:
         """All input tokens, cached included. None: unknown or not applicable."""
-        return _total(self.counts(), self.INPUT)
+        return _total(self.counts(), "input_uncached", self._INPUT)
 
     @property
     def output_tokens(self) -> int | None:
         """All output tokens, reasoning included. None: unknown or not applicable."""
-        return _total(self.counts(), self.OUTPUT)
+        return _total(self.counts(), "output_text", self._OUTPUT)
 
     @property
     def cached_input_tokens(self) -> int | None:
@@ -223,10 +226,10 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Add up the tokens, all at once."""
         counts = self.counts()
         return Totals(
-            input=_total(counts, self.INPUT),
+            input=_total(counts, "input_uncached", self._INPUT),
             cached_input=_sum(counts, self._CACHE_READS),
             cache_write=_sum(counts, self._CACHE_WRITES),
-            output=_total(counts, self.OUTPUT),
+            output=_total(counts, "output_text", self._OUTPUT),
             reasoning=counts.get("output_reasoning"),
         )
 
@@ -256,12 +259,10 @@ class Totals(msgspec.Struct, frozen=True):
     reasoning: int | None = None
 
 
-def _total(counts: dict[str, int | None], buckets: tuple[str, ...]) -> int | None:
+def _total(counts: dict[str, int | None], remainder: str, buckets: frozenset[str]) -> int | None:
     """Add up what is known of a total; None when its remainder is not."""
-    if buckets[0] in counts and counts[buckets[0]] is None:
-        return None
     known = [count for bucket, count in counts.items() if count is not None and bucket in buckets]
-    return sum(known) if known else None
+    return sum(known) if known and counts.get(remainder, 0) is not None else None
 
 
 def _sum(counts: dict[str, int | None], buckets: frozenset[str]) -> int | None:
@@ -275,14 +276,17 @@ def _plausible(count: Count) -> Count:
     return None if isinstance(count, int) and count < 0 else count
 
 
-def _fill_remainder(fields: dict[str, Count], total: Count, buckets: tuple[str, ...]) -> None:
+def _fill_remainder(fields: dict[str, Count], total: Count, remainder: str, buckets: frozenset[str]) -> None:
     """Add to the parts of a total what remains of it; drop the parts when they cannot be right."""
-    remainder = buckets[0]
     if not isinstance(total, int):
         fields[remainder] = total
         return
-    parts = [name for name, count in fields.items() if name in buckets and count is not UNSET]
-    rest = total - sum([count for name in parts if isinstance(count := fields[name], int)])
-    fields[remainder] = total if rest < 0 else rest
-    if rest < 0:
-        fields.update(dict.fromkeys(parts))
+    rest = total
+    for name, count in fields.items():
+        if name in buckets and isinstance(count, int):
+            rest -= count
+    if rest >= 0:
+        fields[remainder] = rest
+        return
+    fields.update({name: None for name, count in fields.items() if name in buckets and count is not UNSET})
+    fields[remainder] = total

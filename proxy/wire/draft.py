@@ -78,24 +78,33 @@ class Draft(msgspec.Struct):
 
     def finish(self, reader: str, endpoint: str) -> Reading:
         """Return the reading, its texts safe to store."""
+        names: tuple[str | None, ...] = (
+            *(self.model_requested, self.model, self.billing_id, self.service_tier, self.speed, self.region),
+            *(self.response_id, self.error_type, self.user, *self.finish_reasons),
+        )
+        # One look at all of them: nearly always they can be stored as they are.
+        together = "".join(filter(None, names))
+        if len(together) > _NAME_LIMIT or not together.isascii() or "\0" in together:
+            names = tuple([_name(name) for name in names])
+        model_requested, model, billing_id, service_tier, speed, region, response_id, error_type, user = names[:9]
         return Reading(
             reader=reader,
             endpoint=endpoint,
-            model_requested=_name(self.model_requested),
-            model=_name(self.model),
+            model_requested=model_requested,
+            model=model,
             is_streaming=self.is_streaming,
             usage=self.usage,
             usage_raw=self.usage_raw,
             charges=tuple([_storable_charge(charge) for charge in self.charges]),
-            billing_id=_name(self.billing_id),
+            billing_id=billing_id,
             is_pending=self.is_pending,
-            service_tier=_name(self.service_tier),
-            speed=_name(self.speed),
+            service_tier=service_tier,
+            speed=speed,
             processing=self.processing,
-            region=_name(self.region),
-            finish_reasons=tuple([_name(reason) for reason in self.finish_reasons]),
-            response_id=_name(self.response_id),
-            error_type=_name(self.error_type),
+            region=region,
+            finish_reasons=names[9:],
+            response_id=response_id,
+            error_type=error_type,
             error_message=_storable(self.error_message, _MESSAGE_LIMIT),
             has_ended=self.has_ended,
             first_token_offset=self.first_token_offset,
@@ -105,7 +114,7 @@ class Draft(msgspec.Struct):
             output_text=_storable(self.output_text),
             reasoning_text=_storable(self.reasoning_text),
             tool_calls=tuple([_storable_call(call) for call in self.tool_calls]),
-            user=_name(self.user),
+            user=user,
             problems=tuple(sorted(self.problems)),
         )
 
@@ -116,7 +125,7 @@ def joined(texts: list[str]) -> str | None:
 
 
 def _name(text: str | None) -> str | None:
-    return _storable(text, _NAME_LIMIT) if text else text
+    return _storable(text, _NAME_LIMIT)
 
 
 def _storable(text: str | None, limit: int | None = None) -> str | None:
