@@ -13,7 +13,7 @@ A total is unknown only when its remainder is.
 Field list: the usage objects of OpenAI, Anthropic, Gemini, xAI, Mistral, OpenRouter and Perplexity as of 2026-11-20.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -151,8 +151,6 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     _PARTS: ClassVar[frozenset[str]] = frozenset((*INPUT[1:], *OUTPUT[1:]))
     _INPUT: ClassVar[frozenset[str]] = frozenset(INPUT)
     _OUTPUT: ClassVar[frozenset[str]] = frozenset(OUTPUT)
-    _CACHE_READS: ClassVar[frozenset[str]] = frozenset(name for name in INPUT if name.startswith("cache_read"))
-    _CACHE_WRITES: ClassVar[frozenset[str]] = frozenset(name for name in INPUT if name.startswith("cache_write"))
     _BILLED: ClassVar[frozenset[str]] = frozenset((*INPUT, *OUTPUT, *UNITS))
 
     @classmethod
@@ -200,12 +198,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def input_tokens(self) -> int | None:
         """All input tokens, cached included. None: unknown or not applicable."""
-        return _total(self.counts(), "input_uncached", self._INPUT)
+        return self.totals().input
 
     @property
     def output_tokens(self) -> int | None:
         """All output tokens, reasoning included. None: unknown or not applicable."""
-        return _total(self.counts(), "output_text", self._OUTPUT)
+        return self.totals().output
 
     @property
     def cached_input_tokens(self) -> int | None:
@@ -224,14 +222,17 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def totals(self) -> "Totals":
         """Add up the tokens, all at once."""
-        counts = self.counts()
-        return Totals(
-            input=_total(counts, "input_uncached", self._INPUT),
-            cached_input=_sum(counts, self._CACHE_READS),
-            cache_write=_sum(counts, self._CACHE_WRITES),
-            output=_total(counts, "output_text", self._OUTPUT),
-            reasoning=counts.get("output_reasoning"),
-        )
+        sums: dict[str, int] = {}
+        unknown: list[str] = []
+        for bucket, count in self.counts().items():
+            for total, is_essential in _ADDS_TO.get(bucket, ()):
+                if count is not None:
+                    sums[total] = sums.get(total, 0) + count
+                elif is_essential:
+                    unknown.append(total)
+        for total in unknown:
+            sums.pop(total, None)
+        return Totals(**sums)
 
     def counts(self) -> dict[str, int | None]:
         """Return what is summed or billed and applies, by bucket; None: unknown."""
@@ -259,17 +260,25 @@ class Totals(msgspec.Struct, frozen=True):
     reasoning: int | None = None
 
 
-def _total(counts: dict[str, int | None], remainder: str, buckets: frozenset[str]) -> int | None:
-    """Add up what is known of a total; None when its remainder is not."""
-    known = [count for bucket, count in counts.items() if count is not None and bucket in buckets]
-    return sum(known) if known and counts.get(remainder, 0) is not None else None
+def _adds_to(bucket: str) -> tuple[tuple[str, bool], ...]:
+    totals = {
+        "input": bucket in Usage.INPUT,
+        "output": bucket in Usage.OUTPUT,
+        "cached_input": bucket.startswith("cache_read"),
+        "cache_write": bucket.startswith("cache_write"),
+        "reasoning": bucket == "output_reasoning",
+    }
+    remainders = (Usage.INPUT[0], Usage.OUTPUT[0])
+    # What was not reported of a whole is in its remainder.
+    return tuple(
+        (name, name not in ("input", "output") or bucket in remainders) for name, adds in totals.items() if adds
+    )
 
 
-def _sum(counts: dict[str, int | None], buckets: frozenset[str]) -> int | None:
-    """Add up parts; None when one is unknown, or none applies."""
-    parts = [count for bucket, count in counts.items() if bucket in buckets]
-    known = [count for count in parts if count is not None]
-    return sum(known) if known and len(known) == len(parts) else None
+_ADDS_TO: Mapping[str, tuple[tuple[str, bool], ...]] = {
+    bucket: _adds_to(bucket) for bucket in (*Usage.INPUT, *Usage.OUTPUT)
+}
+"""The totals that a bucket is part of, and whether they are unknown when it is."""
 
 
 def _plausible(count: Count) -> Count:

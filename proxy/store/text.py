@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from array import array
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 Value = str | int | float | bytes | None
-LARGEST: Final = 2**63 - 1
+_LARGEST: Final = 2**63 - 1
 
 
 def storable(value: Value) -> Value:
@@ -20,7 +22,16 @@ def storable(value: Value) -> Value:
 
 def storable_integer(number: int | None) -> int | None:
     """Return `number`; one beyond 64 bits is unknown."""
-    return None if number is None or abs(number) > LARGEST else number
+    return None if number is None or abs(number) > _LARGEST else number
+
+
+def are_storable(numbers: Iterable[int | None]) -> bool:
+    """Say whether all that are known fit into 64 bits."""
+    try:
+        array("q", filter(None, numbers))
+    except OverflowError:
+        return False
+    return True
 
 
 def is_storable(text: str) -> bool:
