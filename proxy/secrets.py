@@ -63,7 +63,10 @@ class Scrubber:
             [each for each in found if each.startswith(start)] for start in {each[:_START_BYTES] for each in found}
         ]
         # The longer what is looked for, the faster it is found to be nowhere.
-        self._by_start = tuple((Secret(commonprefix(each)), tuple(map(Secret, each))) for each in families)
+        self._by_start = tuple(
+            (Secret(commonprefix(each)), tuple(map(Secret, each)))  # noqa: RUF071 (these are no paths)
+            for each in families
+        )
 
     def __bool__(self) -> bool:
         return bool(self._spellings)
