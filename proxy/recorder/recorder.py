@@ -40,9 +40,9 @@ R = TypeVar("R")
 
 POLL_BYTES: Final = 256 * 1024
 """One batch: about a hundred exchanges of a kilobyte each way."""
-PAUSE_S: Final = 0.04
-"""Between two looks at a journal that was read to its end. A transaction costs as much as two or three exchanges, so
-what comes meanwhile is stored together; and it is visible soon enough."""
+PERIOD_S: Final = 0.04
+"""From one look at a journal that is read to its end to the next. A transaction costs as much as five exchanges, so what
+comes meanwhile is stored together; and it is visible soon enough."""
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 """Bodies held at once; large ones are written before the batch is complete."""
 _FIRST_PAUSE_S: Final = 0.05
@@ -143,9 +143,10 @@ class Recorder:
         try:
             self._forget_gone()
             while not self._stop.is_set():
+                due = self._clock.monotonic() + PERIOD_S
                 self.step()
                 if not self._reader.has_more and not (self._jobs and self._jobs.is_busy):
-                    self._stop.wait(PAUSE_S)
+                    self._stop.wait(max(0.0, due - self._clock.monotonic()))
             while self.step() > (_CAUGHT_UP if self._reader.has_live_writers else 0):
                 pass
             self._finish()
