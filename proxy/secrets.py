@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Iterable
-from os.path import commonprefix
 from typing import Final, NoReturn
 from urllib.parse import quote
 
@@ -63,10 +62,7 @@ class Scrubber:
             [each for each in found if each.startswith(start)] for start in {each[:_START_BYTES] for each in found}
         ]
         # The longer what is looked for, the faster it is found to be nowhere.
-        self._by_start = tuple(
-            (Secret(commonprefix(each)), tuple(map(Secret, each)))  # noqa: RUF071 (these are no paths)
-            for each in families
-        )
+        self._by_start = tuple((Secret(_common_start(each)), tuple(map(Secret, each))) for each in families)
 
     def __bool__(self) -> bool:
         return bool(self._spellings)
@@ -93,6 +89,12 @@ class Scrubber:
             if spelling in text:
                 text = text.replace(spelling, MASK)
         return text
+
+
+def _common_start(texts: list[bytes]) -> bytes:
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    return first[: next((at for at, (one, other) in pairs if one != other), len(first))]
 
 
 def _spellings(value: bytes) -> set[bytes]:
