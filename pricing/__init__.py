@@ -9,7 +9,7 @@ from pricing.cost import Cost, CostSource, combined
 from pricing.limits import ModelLimits, limits_of
 from pricing.override import Override
 from pricing.rates import Rates
-from pricing.usage import Count, Usage
+from pricing.usage import Count, Totals, Usage
 
 __all__ = [
     "Cost",
@@ -19,6 +19,7 @@ __all__ = [
     "Override",
     "PriceBook",
     "Rates",
+    "Totals",
     "Usage",
     "combined",
     "limits_of",

@@ -76,7 +76,9 @@ class PriceBook:
         if free:
             return charge(usage, _FREE)
         # No price changes within a minute, and one minute's requests ask for the same few tariffs.
-        minute = _utc(at).replace(second=0, microsecond=0)
+        minute = _utc(at)
+        if minute.second or minute.microsecond:
+            minute = minute.replace(second=0, microsecond=0)
         tariff = self._tariffs(tuple(models), provider, minute, tier, processing, speed, region, variant)
         if isinstance(tariff, str):
             return Cost(nano_usd=None, source="unknown", version=self.version, reason=tariff)
@@ -168,6 +170,8 @@ class PriceBook:
 
 
 def _utc(at: datetime) -> datetime:
+    if at.tzinfo is UTC:
+        return at
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 

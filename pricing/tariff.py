@@ -5,9 +5,9 @@ The arithmetic is `count * price`, in Decimal, rounded once at the end.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import NamedTuple, TypeAlias
 
 from pricing.cost import Cost, CostSource
 from pricing.usage import Usage
@@ -97,6 +97,8 @@ class Tariff:
     """Keys of prices that do not come from the table."""
     filled_version: str = ""
     """Version of the source when one of those was used."""
+    _unit_prices: dict[str, "UnitPrice"] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `unit_price` has worked out already."""
 
     def steps(self, bucket: str) -> Steps | None:
         """Return the price of the bucket with its long-context steps. None: it has no price."""
@@ -111,11 +113,20 @@ class Tariff:
 
     def price_usd(self, bucket: str, input_tokens: int) -> Decimal | None:
         """Return the price of one unit of the bucket in a request of that many input tokens. None: it has no price."""
-        steps = self.steps(bucket)
-        if steps is None:
+        steps = self.unit_price(bucket).steps
+        if not steps:
             return None
-        price = next((price for threshold, price in reversed(steps) if input_tokens > threshold), steps[0][1])
-        return price * self.multiplier / units_per_price(bucket)
+        return next((usd for threshold, usd in reversed(steps) if input_tokens > threshold), steps[0][1])
+
+    def unit_price(self, bucket: str) -> "UnitPrice":
+        """Return the price of one unit of the bucket."""
+        known = self._unit_prices.get(bucket)
+        if known is None:
+            key, units = self.key(bucket), units_per_price(bucket)
+            listed = () if key is None else self.prices[key]
+            steps = tuple((threshold, usd * self.multiplier / units) for threshold, usd in listed)
+            known = self._unit_prices[bucket] = UnitPrice(steps, key in self.filled)
+        return known
 
     @property
     def request_usd(self) -> Decimal:
@@ -123,6 +134,15 @@ class Tariff:
         per_thousand = self.prices.get("requests_kcount")
         fee = per_thousand[0][1] * self.multiplier / 1_000 if per_thousand else Decimal(0)
         return fee + self.per_request_usd
+
+
+class UnitPrice(NamedTuple):
+    """What one unit of a bucket costs."""
+
+    steps: Steps
+    """USD; empty: it has no price."""
+    is_filled: bool
+    """The price does not come from the table."""
 
 
 def units_per_price(bucket: str) -> int:
@@ -138,19 +158,21 @@ def charge(usage: Usage, tariff: Tariff) -> Cost:
     counts = usage.counts()
     reason = _unreadable(counts, tariff)
     amounts: dict[str, Decimal] = {}
-    input_tokens = usage.input_tokens or 0
+    is_filled = False
     for bucket, count in counts.items():
         if not count or not 0 < count <= LARGEST_COUNT:
             continue
-        price = tariff.price_usd(bucket, input_tokens)
+        steps, is_gap = tariff.unit_price(bucket)
+        price = steps[0][1] if len(steps) == 1 else tariff.price_usd(bucket, usage.input_tokens or 0)
         if price is None:
             reason = reason or f"no price for {bucket} of {tariff.model}"
         else:
             amounts[bucket] = price * count
-    if tariff.request_usd:
-        amounts["request"] = tariff.request_usd
+            is_filled = is_filled or is_gap
+    if request_usd := tariff.request_usd:
+        amounts["request"] = request_usd
     total = None if reason else sum(amounts.values(), Decimal(0))
-    return _cost(tariff, total, amounts, reason)
+    return _cost(tariff, total, amounts, reason, is_filled=is_filled)
 
 
 def _unreadable(counts: Mapping[str, int | None], tariff: Tariff) -> str | None:
@@ -163,17 +185,26 @@ def _unreadable(counts: Mapping[str, int | None], tariff: Tariff) -> str | None:
             unknown.append(bucket)
         elif not 0 <= count <= LARGEST_COUNT:
             return f"{bucket} is not plausible: {count}"
+    if not unknown:
+        return None
     for direction, (remainder, *_) in (("input", Usage.INPUT), ("output", Usage.OUTPUT)):
         if remainder in unknown and tariff.steps(remainder) is not None:
             return f"{direction} tokens unknown"
     return next((f"{unit} unknown" for unit in Usage.UNITS if unit in unknown and tariff.steps(unit)), None)
 
 
-def _cost(tariff: Tariff, total: Decimal | None, amounts: Mapping[str, Decimal], reason: str | None = None) -> Cost:
+def _cost(
+    tariff: Tariff,
+    total: Decimal | None,
+    amounts: Mapping[str, Decimal],
+    reason: str | None = None,
+    *,
+    is_filled: bool = False,
+) -> Cost:
     return Cost(
         nano_usd=None if total is None else to_nano(total),
         source="unknown" if total is None else tariff.source,
-        version=_version(tariff, amounts),
+        version=tariff.filled_version if is_filled else tariff.version,
         effective_date=tariff.effective_date,
         model=tariff.model,
         components={bucket: to_nano(usd) for bucket, usd in amounts.items()},
@@ -181,11 +212,6 @@ def _cost(tariff: Tariff, total: Decimal | None, amounts: Mapping[str, Decimal],
     )
 
 
-def _version(tariff: Tariff, amounts: Mapping[str, Decimal]) -> str:
-    used = tariff.filled and any(bucket != "request" and tariff.key(bucket) in tariff.filled for bucket in amounts)
-    return tariff.filled_version if used else tariff.version
-
-
 def to_nano(usd: Decimal) -> int:
     """Round USD half-even to whole nano-USD."""
-    return int((usd * NANO).to_integral_value(ROUND_HALF_EVEN))
+    return round(usd * NANO)

@@ -13,7 +13,7 @@ A total is unknown only when its remainder is.
 Field list: the usage objects of OpenAI, Anthropic, Gemini, xAI, Mistral, OpenRouter and Perplexity as of 2026-11-20.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -149,8 +149,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     )
     """What is billed by another unit than the token."""
     _PARTS: ClassVar[frozenset[str]] = frozenset((*INPUT[1:], *OUTPUT[1:]))
-    _CACHE_WRITES: ClassVar[tuple[str, ...]] = tuple(name for name in INPUT if name.startswith("cache_write"))
-    _BILLED: ClassVar[tuple[str, ...]] = (*INPUT, *OUTPUT, *UNITS)
+    _INPUT: ClassVar[frozenset[str]] = frozenset(INPUT)
+    _OUTPUT: ClassVar[frozenset[str]] = frozenset(OUTPUT)
+    _BILLED: ClassVar[frozenset[str]] = frozenset((*INPUT, *OUTPUT, *UNITS))
 
     @classmethod
     def from_totals(
@@ -165,9 +166,12 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         A total always comes out as given. Negative counts are unknown. Parts that together exceed their total
         cannot all be right: all the parts of that total are then unknown.
         """
-        fields = {name: _plausible(count) for name, count in parts.items()}
-        fields |= _with_remainder(_plausible(input_tokens), cls.INPUT, fields)
-        fields |= _with_remainder(_plausible(output_tokens), cls.OUTPUT, fields)
+        fields = parts  # a dictionary of our own
+        for name, count in fields.items():
+            if isinstance(count, int) and count < 0:
+                fields[name] = None
+        _fill_remainder(fields, _plausible(input_tokens), "input_uncached", cls._INPUT)
+        _fill_remainder(fields, _plausible(output_tokens), "output_text", cls._OUTPUT)
         # mypy cannot see that the one field that is no Count is never among them.
         return cls(**fields)  # type: ignore[arg-type]
 
@@ -194,61 +198,104 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def input_tokens(self) -> int | None:
         """All input tokens, cached included. None: unknown or not applicable."""
-        return self._total(self.INPUT)
+        return self.totals().input
 
     @property
     def output_tokens(self) -> int | None:
         """All output tokens, reasoning included. None: unknown or not applicable."""
-        return self._total(self.OUTPUT)
+        return self.totals().output
 
     @property
     def cached_input_tokens(self) -> int | None:
         """Input tokens read from the cache. None: not reported."""
-        return self._sum_of_parts("cache_read", "cache_read_audio", "cache_read_image", "cache_read_video")
+        return self.totals().cached_input
 
     @property
     def cache_write_tokens(self) -> int | None:
         """Input tokens written to the cache, of every lifetime. None: not reported."""
-        return self._sum_of_parts(*self._CACHE_WRITES)
+        return self.totals().cache_write
 
     @property
     def reasoning_tokens(self) -> int | None:
         """Output tokens spent on reasoning. None: not reported."""
-        return self._sum_of_parts("output_reasoning")
+        return self.totals().reasoning
+
+    def totals(self) -> "Totals":
+        """Add up the tokens, all at once."""
+        sums: dict[str, int] = {}
+        unknown: list[str] = []
+        for bucket, count in self.counts().items():
+            for total, is_essential in _ADDS_TO.get(bucket, ()):
+                if count is not None:
+                    sums[total] = sums.get(total, 0) + count
+                elif is_essential:
+                    unknown.append(total)
+        for total in unknown:
+            sums.pop(total, None)
+        return Totals(**sums)
 
     def counts(self) -> dict[str, int | None]:
         """Return what is summed or billed and applies, by bucket; None: unknown."""
-        return {bucket: count for bucket in self._BILLED if (count := getattr(self, bucket)) is not UNSET}
+        # Everything that is not UNSET: what has its default is left out.
+        fields: dict[str, int | None] = msgspec.to_builtins(self)
+        return {bucket: count for bucket, count in fields.items() if bucket in self._BILLED}
 
     def count(self, bucket: str) -> Count:
         """Return the count in the bucket of that name."""
         count: Count = getattr(self, bucket)
         return count
 
-    def _total(self, buckets: tuple[str, ...]) -> int | None:
-        known: list[int] = [
-            count for bucket in buckets if (count := getattr(self, bucket)) is not UNSET and count is not None
-        ]
-        if not known or getattr(self, buckets[0]) is None:
-            return None
-        return sum(known)
 
-    def _sum_of_parts(self, *buckets: str) -> int | None:
-        counts = [count for bucket in buckets if (count := getattr(self, bucket)) is not UNSET]
-        total: int | None = None if not counts or None in counts else sum(counts)
-        return total
+class Totals(msgspec.Struct, frozen=True):
+    """Token counts of a usage, added up. None: unknown or not applicable."""
+
+    input: int | None = None
+    """Cached included."""
+    cached_input: int | None = None
+    """None also: not reported. Like the two others that are parts."""
+    cache_write: int | None = None
+    """Of every lifetime."""
+    output: int | None = None
+    """Reasoning included."""
+    reasoning: int | None = None
+
+
+def _adds_to(bucket: str) -> tuple[tuple[str, bool], ...]:
+    totals = {
+        "input": bucket in Usage.INPUT,
+        "output": bucket in Usage.OUTPUT,
+        "cached_input": bucket.startswith("cache_read"),
+        "cache_write": bucket.startswith("cache_write"),
+        "reasoning": bucket == "output_reasoning",
+    }
+    remainders = (Usage.INPUT[0], Usage.OUTPUT[0])
+    # What was not reported of a whole is in its remainder.
+    return tuple(
+        (name, name not in ("input", "output") or bucket in remainders) for name, adds in totals.items() if adds
+    )
+
+
+_ADDS_TO: Mapping[str, tuple[tuple[str, bool], ...]] = {
+    bucket: _adds_to(bucket) for bucket in (*Usage.INPUT, *Usage.OUTPUT)
+}
+"""The totals that a bucket is part of, and whether they are unknown when it is."""
 
 
 def _plausible(count: Count) -> Count:
     return None if isinstance(count, int) and count < 0 else count
 
 
-def _with_remainder(total: Count, buckets: tuple[str, ...], fields: dict[str, Count]) -> dict[str, Count]:
-    remainder, *names = buckets
+def _fill_remainder(fields: dict[str, Count], total: Count, remainder: str, buckets: frozenset[str]) -> None:
+    """Add to the parts of a total what remains of it; drop the parts when they cannot be right."""
     if not isinstance(total, int):
-        return {remainder: total}
-    parts = {name: fields[name] for name in names if name in fields}
-    rest = total - sum(count for count in parts.values() if isinstance(count, int))
+        fields[remainder] = total
+        return
+    rest = total
+    for name, count in fields.items():
+        if name in buckets and isinstance(count, int):
+            rest -= count
     if rest >= 0:
-        return {remainder: rest}
-    return {remainder: total} | {name: None if count is not UNSET else UNSET for name, count in parts.items()}
+        fields[remainder] = rest
+        return
+    fields.update({name: None for name, count in fields.items() if name in buckets and count is not UNSET})
+    fields[remainder] = total

@@ -248,8 +248,10 @@ class Exchange(msgspec.Struct, frozen=True):
     @property
     def method(self) -> str:
         """Method of the request; WEBSOCKET for one that asked to become one, for then its path means something else."""
-        is_upgrade = self.asked_for(b"upgrade").lower() == b"websocket"
-        return WEBSOCKET if is_upgrade or self.end.status == SWITCHING_PROTOCOLS else self.begin.method
+        method = self.begin.method
+        # A WebSocket begins with a GET.
+        is_upgrade = method == "GET" and self.asked_for(b"upgrade").lower() == b"websocket"
+        return WEBSOCKET if is_upgrade or self.end.status == SWITCHING_PROTOCOLS else method
 
     def asked_for(self, name: bytes) -> bytes:
         """Return the values of a request header of that lower-case name, joined by commas."""

@@ -29,7 +29,9 @@ VERSION: Final = 1
 SEALED_VERSION: Final = 2
 PREFIX: Final = struct.Struct("<2sBBIQ")
 CRC: Final = struct.Struct("<I")
-HEADER_SIZE: Final = PREFIX.size + CRC.size
+HEADER: Final = struct.Struct("<2sBBIQI")
+"""Both."""
+HEADER_SIZE: Final = HEADER.size
 LENGTH: Final = struct.Struct("<I")
 MAX_PAYLOAD: Final = 128 * 1024 * 1024
 """No frame is longer: twice the default body limit and its header. A longer length is a broken frame."""

@@ -16,11 +16,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 from zlib import crc32
 
+import msgspec
+
 from proxy.encryption import FrameCipher, vault
-from proxy.journal.frames import CRC, HEADER_SIZE, MAGIC, MAX_PAYLOAD, PREFIX, SEALED_VERSION, VERSION, FrameKind
+from proxy.journal.frames import (
+    CRC,
+    HEADER,
+    HEADER_SIZE,
+    MAGIC,
+    MAX_PAYLOAD,
+    PREFIX,
+    SEALED_VERSION,
+    VERSION,
+    FrameKind,
+)
 from proxy.journal.quarantine import Quarantine
 from proxy.journal.unsafe import unsafe_marker
 from proxy.locks import is_held
@@ -38,8 +50,7 @@ _KINDS: Final = {int(kind): kind for kind in FrameKind}
 _VERSIONS: Final = (VERSION, SEALED_VERSION)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Segment:
+class Segment(NamedTuple):
     """The name of one segment file."""
 
     writer: str
@@ -65,8 +76,7 @@ class Segment:
         return cls(writer, int(number))
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame whose checksum fits."""
 
     writer: str
@@ -145,6 +155,8 @@ class JournalReader:
     ) -> None:
         """Start at `positions`, by file name; what is not named there is read from its beginning."""
         self.damage = Damage()
+        self.has_more = False
+        """The last poll ended because it had enough."""
         self.quarantine = Quarantine(directory / "bad")
         self._directory = directory
         self._positions = dict(positions or {})
@@ -160,6 +172,7 @@ class JournalReader:
     def poll(self, max_bytes: int) -> list[Frame]:
         """Return the next frames, about `max_bytes` of them; an empty list: nothing new."""
         self.scan()
+        self.has_more = False
         frames: list[Frame] = []
         names = self.writers
         # Another one goes first each time, so that a backlog of one cannot starve the others.
@@ -170,6 +183,7 @@ class JournalReader:
             for number in sorted(writer.segments):
                 max_bytes -= self._read(writer, writer.segments[number], frames, max_bytes)
                 if max_bytes <= 0:
+                    self.has_more = True
                     return frames
                 if not writer.segments[number].is_read:
                     break
@@ -390,15 +404,20 @@ def _parse(opened: _Open, data: bytes, frames: list[Frame], cipher: FrameCipher 
     at, size = 0, len(data)
     segment, base = opened.segment, opened.offset
     while size - at >= HEADER_SIZE:
-        length = _length_at(data, at)
-        if length is None or at + HEADER_SIZE + length > size or not _is_sound(data, at, length):
+        magic, kind, version, length, exchange, checksum = HEADER.unpack_from(data, at)
+        body = at + HEADER_SIZE
+        end = body + length
+        if magic != MAGIC or version not in _VERSIONS or kind not in _KINDS or length > MAX_PAYLOAD or end > size:
             break
-        payload = _payload(data, at, length, cipher)
+        sealed = data[body:end]
+        if crc32(sealed, crc32(data[at : at + PREFIX.size])) != checksum:
+            break
+        is_plain = cipher is None and version == VERSION and kind != FrameKind.ERASED
+        payload = sealed if is_plain else _payload(data, at, length, cipher)
         if payload is None:
             break
-        exchange = PREFIX.unpack_from(data, at)[4]
-        frames.append(Frame(segment.writer, segment, base + at, _KINDS[data[at + 2]], exchange, payload))
-        at += HEADER_SIZE + length
+        frames.append(Frame(segment.writer, segment, base + at, _KINDS[kind], exchange, payload))
+        at = end
     return at
 
 

@@ -8,6 +8,7 @@ still in the journal, what it had stored is not stored again.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import select
@@ -40,6 +41,8 @@ __all__ = ["Recorder", "run", "take_lock"]
 
 log = logging.getLogger(__name__)
 
+_COLLECT_AT: Final = 50_000
+"""New objects, about those of two full batches."""
 LOCK_PATIENCE_S: Final = 5.0
 """Commands that write records keep the lock for two seconds at a time."""
 
@@ -84,6 +87,7 @@ def _record(
     try:
         recorder = _make_recorder(data_dir, store, config, ledger_socket, stop, sync)
         try:
+            _spare_the_collector()
             ready()
             recorder.run()
         finally:
@@ -94,6 +98,13 @@ def _record(
             store.close()
         return False
     return True
+
+
+def _spare_the_collector() -> None:
+    """Let it look at new objects only, and at those seldom: a batch makes thousands, and none of them is a cycle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AT, 20, 20)
 
 
 def _make_recorder(

@@ -58,18 +58,15 @@ class Echoes:
         return value
 
     def _is_in(self, exchange: Exchange) -> bool:
-        begin, end = exchange.begin, exchange.end
+        begin, end, request, response = exchange.begin, exchange.end, exchange.request, exchange.response
         message = (end.error_message or "").encode("utf-8", "surrogateescape")
+        # Everything in one piece: to look is cheap, to begin to look is not.
+        bodies = (request.head, request.tail, response.head, response.tail)
+        if self._scrubber.finds(b"\n".join((*bodies, end.head, message, *[value for _, value in begin.headers]))):
+            return True
         # Each call takes the head apart, and few answers are encoded.
         answered = end.headers if b"content-encoding" in end.head.lower() else ()
-        return (
-            self._scrubber.finds(b"\n".join((end.head, message, *(value for _, value in begin.headers))))
-            or self._is_in_body(exchange.request, begin.headers)
-            or self._is_in_body(exchange.response, answered)
-        )
-
-    def _is_in_body(self, body: Body, headers: Headers) -> bool:
-        return self._scrubber.finds(body.head) or self._scrubber.finds(body.tail) or self._is_hidden(body, headers)
+        return self._is_hidden(request, begin.headers) or self._is_hidden(response, answered)
 
     def _is_hidden(self, body: Body, headers: Headers) -> bool:
         codings = content_codings(headers) if body.head else ()

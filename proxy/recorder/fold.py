@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -23,6 +22,9 @@ _BEGIN: Final = msgspec.msgpack.Decoder(Begin)
 _END: Final = msgspec.msgpack.Decoder(End)
 _LOST: Final = msgspec.msgpack.Decoder(Lost)
 _PAIR: Final = struct.Struct("<QQ")
+_PIECES: Final = frozenset({FrameKind.CHUNK_REQUEST, FrameKind.CHUNK_RESPONSE, FrameKind.NOTE})
+_Key = tuple[str, int]
+"""A writer, and the number of one of its exchanges."""
 
 
 class _Reference(NamedTuple):
@@ -35,16 +37,15 @@ class _Reference(NamedTuple):
     """Where they begin in its payload; they are the rest of it."""
 
 
-@dataclass(slots=True)
-class _Pending:
+class _Pending(msgspec.Struct):
     """An exchange that has not ended."""
 
     begin: Begin
     first: dict[Segment, int]
     """Where its first frame in each segment is."""
-    request: list[bytes | _Reference] = field(default_factory=list)
-    response: list[bytes | _Reference] = field(default_factory=list)
-    notes: list[bytes | _Reference] = field(default_factory=list)
+    request: list[bytes | _Reference]
+    response: list[bytes | _Reference]
+    notes: list[bytes | _Reference]
     """Of a response that was longer than the capture limit."""
 
     def pieces(self, kind: FrameKind) -> list[bytes | _Reference]:
@@ -66,9 +67,11 @@ class Fold:
     def __init__(self, read: Callable[[Segment, int, int], bytes], positions: Mapping[str, Position]) -> None:
         """`read` returns the end of a frame's payload; `positions` is where an earlier recorder had come to."""
         self._read = read
-        self._positions = positions
-        self._pending: dict[tuple[str, int], _Pending] = {}
-        self._fresh: list[_Pending] = []
+        self._seen = {segment: at.seen for name, at in positions.items() if (segment := Segment.from_file_name(name))}
+        self._pending: dict[_Key, _Pending] = {}
+        self._fresh: list[_Key] = []
+        self._needed: dict[Segment, dict[_Key, int]] = {}
+        """The open exchanges that have a frame in a segment, with the offset of the first, ascending."""
 
     def take(self, frames: Iterable[Frame]) -> Iterator[Exchange | Unreadable | Lost]:
         """Yield the exchanges that end with these frames."""
@@ -76,7 +79,7 @@ class Fold:
             try:
                 exchange = self._take(frame)
             except (msgspec.MsgspecError, struct.error, ValueError):
-                self._pending.pop((frame.writer, frame.exchange), None)
+                self._close((frame.writer, frame.exchange))
                 if self._is_news(frame):
                     yield Unreadable("unreadable", frame)
             else:
@@ -87,7 +90,8 @@ class Fold:
     def interrupt(self, writer: str) -> Iterator[Exchange]:
         """Yield what a dead writer left open; call it when the writer is drained."""
         for key in [key for key in self._pending if key[0] == writer]:
-            pending = self._pending.pop(key)
+            pending = self._pending[key]
+            self._close(key)
             request, response = self._bytes(pending.request), self._bytes(pending.response)
             notes = self._bytes(pending.notes)
             end = End(
@@ -112,62 +116,67 @@ class Fold:
 
     def oldest_needed(self) -> dict[Segment, int]:
         """Return the offset of the first frame of an open exchange in each segment that has one."""
-        needed: dict[Segment, int] = {}
-        for pending in self._pending.values():
-            for segment, offset in pending.first.items():
-                needed[segment] = min(offset, needed.get(segment, offset))
-        return needed
+        return {segment: next(iter(offsets.values())) for segment, offsets in self._needed.items()}
 
     def _take(self, frame: Frame) -> Exchange | Unreadable | Lost | None:
-        match frame.kind:
-            case FrameKind.BEGIN:
-                self._begin(frame)
-            case FrameKind.CHUNK_REQUEST | FrameKind.CHUNK_RESPONSE | FrameKind.NOTE:
-                self._add(frame)
-            case FrameKind.END:
-                return self._end(frame)
-            case FrameKind.LOST:
-                return _LOST.decode(frame.payload) if self._is_news(frame) else None
-            case _:
-                pass
+        kind = frame.kind
+        if kind is FrameKind.END:
+            return self._end(frame)
+        if kind is FrameKind.BEGIN:
+            self._begin(frame)
+        elif kind in _PIECES:
+            self._add(frame)
+        elif kind is FrameKind.LOST and self._is_news(frame):
+            return _LOST.decode(frame.payload)
         return None
 
     def _begin(self, frame: Frame) -> None:
         header, body = split_payload(frame.payload)
-        pending = _Pending(_BEGIN.decode(header), {frame.segment: frame.offset})
+        key, segment, offset = (frame.writer, frame.exchange), frame.segment, frame.offset
+        request: list[bytes | _Reference] = []
         if body:
-            pending.request.append(_Reference(frame.segment, frame.offset, LENGTH.size + len(header)))
-            pending.request.append(body)
-        self._pending[frame.writer, frame.exchange] = pending
-        self._fresh.append(pending)
+            request = [_Reference(segment, offset, LENGTH.size + len(header)), body]
+        self._pending[key] = _Pending(_BEGIN.decode(header), {segment: offset}, request, [], [])
+        self._needed.setdefault(segment, {})[key] = offset
+        self._fresh.append(key)
 
     def _add(self, frame: Frame) -> None:
-        pending = self._pending.get((frame.writer, frame.exchange))
+        key, segment, offset = (frame.writer, frame.exchange), frame.segment, frame.offset
+        pending = self._pending.get(key)
         if pending is None or not frame.payload:
             return
-        pending.first.setdefault(frame.segment, frame.offset)
-        pieces = pending.pieces(frame.kind)
-        pieces.append(_Reference(frame.segment, frame.offset, 0))
-        pieces.append(frame.payload)
-        self._fresh.append(pending)
+        if segment not in pending.first:
+            pending.first[segment] = offset
+            self._needed.setdefault(segment, {})[key] = offset
+        pending.pieces(frame.kind).extend((_Reference(segment, offset, 0), frame.payload))
+        self._fresh.append(key)
 
     def _end(self, frame: Frame) -> Exchange | Unreadable | None:
-        pending = self._pending.pop((frame.writer, frame.exchange), None)
+        pending = self._close((frame.writer, frame.exchange))
         if not self._is_news(frame):
             return None
         header, body = split_payload(frame.payload)
         end = _END.decode(header)
-        if pending is not None and pending.notes:
-            end = msgspec.structs.replace(end, response_tail=self._bytes(pending.notes))
         if pending is None:
             return Unreadable("no_begin", frame)
-        request, response = self._bytes(pending.request), self._bytes(pending.response) + body
-        return _exchange(pending.begin, end, request, response)
+        if pending.notes:
+            end = msgspec.structs.replace(end, response_tail=self._bytes(pending.notes))
+        response = self._bytes(pending.response) + body if pending.response else body
+        return _exchange(pending.begin, end, self._bytes(pending.request), response)
+
+    def _close(self, key: _Key) -> _Pending | None:
+        """Forget an exchange that has ended."""
+        pending = self._pending.pop(key, None)
+        for segment in pending.first if pending is not None else ():
+            offsets = self._needed[segment]
+            del offsets[key]
+            if not offsets:
+                del self._needed[segment]
+        return pending
 
     def _is_news(self, frame: Frame) -> bool:
         """Say whether an earlier recorder did not see the frame. If it did, it stored the exchange with that position."""
-        position = self._positions.get(frame.segment.file_name)
-        return position is None or frame.offset >= position.seen
+        return frame.offset >= self._seen.get(frame.segment, 0)
 
     def _bytes(self, pieces: list[bytes | _Reference]) -> bytes:
         """Join pieces: each is a reference, followed by its bytes as long as they are at hand."""
@@ -180,9 +189,11 @@ class Fold:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _let_go_of_bytes(self) -> None:
-        for pending in self._fresh:
-            for pieces in (pending.request, pending.response, pending.notes):
-                pieces[:] = [piece for piece in pieces if not isinstance(piece, bytes)]
+        for key in self._fresh:
+            pending = self._pending.get(key)
+            if pending is not None:
+                for pieces in (pending.request, pending.response, pending.notes):
+                    pieces[:] = [piece for piece in pieces if not isinstance(piece, bytes)]
         self._fresh.clear()
 
 
@@ -193,11 +204,13 @@ def _exchange(begin: Begin, end: End, request: bytes, response: bytes) -> Exchan
         end=end,
         request=_body(request, end.request_size, end.request_sha256, end.request_tail),
         response=_body(response, end.response_size, end.response_sha256, end.response_tail),
-        timeline=Timeline(tuple((offset, us) for offset, us in _PAIR.iter_unpack(times))),
+        timeline=Timeline(tuple(_PAIR.iter_unpack(times))),
     )
 
 
 def _body(head: bytes, size: int, digest: bytes, tail: bytes) -> Body:
+    if len(head) == size and not digest and not tail:
+        return Body(head, size, sha256(head).digest())
     if not digest and not tail and len(head) < size:
         # The writer appended it all, and a piece was in a part of the journal that cannot be read. Where the gap is
         # nobody knows, so nothing of it can be shown as what was said.

@@ -64,8 +64,9 @@ class Keeper:
     def keep(self, exchange: Exchange, reading: Reading, verdict: Verdict, *, is_error: bool) -> Kept:
         """Return what may be stored of an exchange."""
         is_left_out = not is_chosen(exchange.begin.id, exchange.end.ended_us, self._policy.sample, is_error=is_error)
-        wanted = self._wanted(exchange.begin.no_store, is_error=is_error) - (_BOTH if is_left_out else frozenset())
-        reading = _without_content(reading, wanted)
+        wanted = _NEITHER if is_left_out else self._wanted(exchange.begin.no_store, is_error=is_error)
+        if wanted is not _BOTH:
+            reading = _without_content(reading, wanted)
         kept = self._kept(exchange, reading, verdict, wanted)
         if is_left_out:
             privacy, tallies = (*kept.privacy, "sampled_out"), (*kept.tallies, _LEFT_OUT)
@@ -78,8 +79,8 @@ class Keeper:
 
     def _wanted(self, no_store: str, *, is_error: bool) -> frozenset[Side]:
         if self._policy.bodies == "none" or (self._policy.bodies == "errors" and not is_error):
-            return frozenset()
-        return _BOTH - _FORBIDDEN.get(no_store, frozenset())
+            return _NEITHER
+        return _BOTH - _FORBIDDEN[no_store] if no_store in _FORBIDDEN else _BOTH
 
     def _kept(self, exchange: Exchange, reading: Reading, verdict: Verdict, wanted: frozenset[Side]) -> Kept:
         if self._redactor is not None:
@@ -89,7 +90,8 @@ class Keeper:
                 # Whatever goes wrong, nothing that had to be looked at is stored.
                 log.warning("exchange %s is kept without its texts: %s", exchange.begin.id, type(error).__name__)
                 return _bare(exchange, reading, verdict)
-        request, response = (self._body(exchange, reading, side, wanted) for side in _SIDES)
+        request = self._body(exchange, reading, "request", wanted)
+        response = self._body(exchange, reading, "response", wanted)
         return Kept(exchange, reading, verdict.cost, verdict.charges, request, response)
 
     def _body(self, exchange: Exchange, reading: Reading, side: Side, wanted: frozenset[Side]) -> KeptBody:
@@ -107,6 +109,7 @@ def naming_secret(data_dir: Path) -> bytes:
 
 _SIDES: Final[tuple[Side, Side]] = ("request", "response")
 _BOTH: Final[frozenset[Side]] = frozenset(_SIDES)
+_NEITHER: Final[frozenset[Side]] = frozenset()
 _FORBIDDEN: Final[dict[str, frozenset[Side]]] = {
     "request": frozenset(("request",)),
     "response": frozenset(("response",)),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from proxy.clock import SYSTEM, Clock
 from proxy.config import Config, Retention
@@ -35,11 +35,14 @@ from proxy.store import JournalPosition, Record, Settlement, SqliteStore, Tally
 from proxy.store.retention import Purged
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
 
 POLL_BYTES: Final = 256 * 1024
-"""One batch: about a hundred exchanges of a kilobyte each way, which are visible some 40 ms later."""
-IDLE_S: Final = 0.02
-"""Between two looks at a journal that had nothing new."""
+"""One batch: about a hundred exchanges of a kilobyte each way."""
+PERIOD_S: Final = 0.04
+"""From one look at a journal that is read to its end to the next. A transaction costs as much as five exchanges, so what
+comes meanwhile is stored together; and it is visible soon enough."""
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 """Bodies held at once; large ones are written before the batch is complete."""
 _FIRST_PAUSE_S: Final = 0.05
@@ -140,8 +143,10 @@ class Recorder:
         try:
             self._forget_gone()
             while not self._stop.is_set():
-                if not self.step() and not (self._jobs and self._jobs.is_busy):
-                    self._stop.wait(IDLE_S)
+                due = self._clock.monotonic() + PERIOD_S
+                self.step()
+                if not self._reader.has_more and not (self._jobs and self._jobs.is_busy):
+                    self._stop.wait(max(0.0, due - self._clock.monotonic()))
             while self.step() > (_CAUGHT_UP if self._reader.has_live_writers else 0):
                 pass
             self._finish()
@@ -181,47 +186,62 @@ class Recorder:
 
     def _store_all(self, exchanges: Iterable[Exchange | Unreadable | Lost]) -> None:
         """Store exchanges in batches of bounded size, the position in the journal with the last of them."""
-        records: list[Record] = []
+        batch: list[Exchange] = []
         lost: list[Tally] = []
         size = 0
         for exchange in exchanges:
             if isinstance(exchange, Lost):
                 lost.append(_note_lost(exchange))
-                continue
-            if isinstance(exchange, Unreadable):
+            elif isinstance(exchange, Unreadable):
                 lost.append(self._lose(exchange.reason, exchange.frame.segment.file_name, exchange.frame.payload))
-                continue
+            else:
+                batch.append(exchange)
+                failpoint("recorder.mid_batch")
+                size += len(exchange.request.head) + len(exchange.response.head)
+            if size > _BATCH_BYTES:
+                self._store_batch(batch, {}, [])
+                batch, size = [], 0
+        self._store_batch(batch, self._positions(), lost)
+
+    def _store_batch(
+        self, exchanges: Sequence[Exchange], positions: dict[str, JournalPosition], lost: list[Tally]
+    ) -> None:
+        records = []
+        for exchange, record in zip(exchanges, self._interpreted(exchanges), strict=True):
             self._note_end(exchange)
-            record = self._interpreted(exchange)
             if exchange.begin.no_store or (record is not None and record.has_echo):
                 self._want_erasing()
             if record is None:
                 lost.append(self._lose("record", exchange.begin.id, _bytes_of(exchange)))
-                continue
-            records.append(record)
-            failpoint("recorder.mid_batch")
-            size += len(exchange.request.head) + len(exchange.response.head)
-            if size > _BATCH_BYTES:
-                self._write(records, {}, ())
-                records, size = [], 0
-        self._write(records, self._positions(), lost)
+            else:
+                records.append(record)
+        self._write(records, positions, lost)
 
-    def _interpreted(self, exchange: Exchange) -> Record | None:
+    def _interpreted(self, exchanges: Sequence[Exchange]) -> Sequence[Record | None]:
+        try:
+            return self._patiently(self._interpreter.records, exchanges)
+        except _GaveUp:
+            raise
+        except Exception:
+            # The border at which one bad exchange must not take the others along.
+            log.exception("a batch cannot be interpreted, its exchanges are interpreted one by one")
+        return [self._interpreted_alone(exchange) for exchange in exchanges]
+
+    def _interpreted_alone(self, exchange: Exchange) -> Record | None:
         for interpretation in (self._interpreter.record, self._interpreter.facts):
             try:
                 return self._patiently(interpretation, exchange)
             except _GaveUp:
                 raise
             except Exception:
-                # The border at which one bad exchange must not take the others along.
                 log.exception("exchange %s cannot be interpreted", exchange.begin.id)
         return None
 
-    def _patiently(self, interpretation: Callable[[Exchange], Record], exchange: Exchange) -> Record:
+    def _patiently(self, interpretation: Callable[[T], R], exchanges: T) -> R:
         """Interpret, as soon as the store can be asked. Raises _GaveUp when told to stop meanwhile."""
         while True:
             try:
-                return interpretation(exchange)
+                return interpretation(exchanges)
             except StoreDamaged:
                 raise
             except StoreError as error:
@@ -304,8 +324,9 @@ class Recorder:
         return offset if earlier is None else max(offset, earlier.seen)
 
     def _forget_finished(self) -> None:
-        needed = self._fold.oldest_needed()
-        done = [segment for segment in self._reader.finished() if segment not in needed and self._may_forget(segment)]
+        finished = self._reader.finished()
+        needed = self._fold.oldest_needed() if finished else {}
+        done = [segment for segment in finished if segment not in needed and self._may_forget(segment)]
         if not done:
             return
         try:

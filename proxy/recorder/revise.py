@@ -22,7 +22,7 @@ from proxy.recorder.verdict import Pricer, Terms
 from proxy.records import Begin, Body, Charge, End, Exchange, Timeline, join_headers
 from proxy.store.deletion import ERASED
 from proxy.store.jobs import JobReader, Kind, Revision
-from proxy.store.row import StoredBody, exchange_row
+from proxy.store.row import EXCHANGE_COLUMNS, StoredBody, exchange_row
 from proxy.store.text import Value, json_text
 
 _PRICED: Final = (
@@ -102,7 +102,7 @@ class Reviser:
         if row["usage_source"] == "estimated" and any(body.edit for body in bodies):
             return unchanged(row, is_skipped=True)  # what was said is no longer there to be counted
         record = self._interpreter.record(self._exchange(row, *bodies))
-        made = exchange_row(record)
+        made = dict(zip(EXCHANGE_COLUMNS, exchange_row(record), strict=True))
         columns = {name: made[name] for name in _READ}
         begin = record.exchange.begin
         return msgspec.structs.replace(

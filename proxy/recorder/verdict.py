@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
-from pricing import Cost, PriceBook, Usage, combined
+from pricing import Cost, PriceBook, Totals, Usage, combined
 from proxy.operations import Operation, find_operation
 from proxy.recorder.estimate import estimated_usage
 from proxy.records import SWITCHING_PROTOCOLS, Charge, Exchange, Outcome, Reading
-from proxy.store import Settlement, Totals, UsageSource
+from proxy.store import Settlement, UsageSource
 from proxy.wire.session import UNFINISHED
 
 NOT_BILLED: Final = Cost(nano_usd=0, source="table")
@@ -127,7 +128,7 @@ def _priced(
     is_unfinished = UNFINISHED in reading.problems
     if is_unfinished or (source != "provider" and _may_hide_more(exchange, reading, book)):
         nano_usd = None  # What was under way is billed, too, and nobody said how much it was.
-    totals = Totals.of(usage)
+    totals = Totals() if usage is None else usage.totals()
     return Verdict(
         outcome,
         usage,
@@ -149,7 +150,10 @@ def operation_of(exchange: Exchange) -> Operation | None:
 
 def billing_ids(reading: Reading) -> tuple[str, ...]:
     """Return the ids under which the provider bills what was read, each once."""
-    return () if reading.is_pending else _ids(due_charges(reading, NOTHING_PAID))
+    if reading.charges:
+        return () if reading.is_pending else _ids(due_charges(reading, NOTHING_PAID))
+    is_billed = reading.billing_id is not None and reading.usage is not None and not reading.is_pending
+    return (reading.billing_id,) if is_billed and reading.billing_id else ()
 
 
 def shown_ids(reading: Reading) -> tuple[str, ...]:
@@ -162,9 +166,11 @@ def due_charges(reading: Reading, paid: Mapping[str, str]) -> tuple[Charge, ...]
     """Return what an exchange has to pay: each part, or the whole, that nobody paid yet."""
     if reading.usage is None:
         return ()
-    parts = reading.charges or (Charge(usage=reading.usage),)
-    named = [part if part.id else msgspec.structs.replace(part, id=reading.billing_id) for part in parts]
-    return tuple(part for part in named if part.id is None or part.id not in paid)
+    if reading.charges:
+        named = [part if part.id else msgspec.structs.replace(part, id=reading.billing_id) for part in reading.charges]
+    else:
+        named = [Charge(usage=reading.usage, id=reading.billing_id)]
+    return tuple([part for part in named if part.id is None or part.id not in paid])
 
 
 def _paid_with(usage: Usage | None, due: Sequence[Charge], reading: Reading) -> tuple[str, ...]:
@@ -186,18 +192,16 @@ def final_outcome(exchange: Exchange, reading: Reading) -> Outcome:
     if reading.is_streaming:
         lacks_end = reading.has_ended is False
     else:
-        lacks_end = _ended_by_close(exchange) and ("response_json" in reading.problems or _lacks_json(exchange))
+        lacks_end = ("response_json" in reading.problems or _lacks_json(exchange)) and _ended_by_close(exchange)
     is_cut = lacks_end and exchange.response.is_whole
     return "truncated" if outcome == "completed" and is_cut and _is_success(exchange) else outcome
 
 
 def _lacks_json(exchange: Exchange) -> bool:
     """Say whether JSON was announced and not one byte came."""
-    announced = any(
-        name.lower() == b"content-type" and b"json" in value.lower() for name, value in exchange.end.headers
-    )
-    may_be_empty = exchange.begin.method == "HEAD" or exchange.end.status in (204, 205)
-    return announced and not exchange.response.size and not may_be_empty
+    if exchange.response.size or exchange.begin.method == "HEAD" or exchange.end.status in (204, 205):
+        return False
+    return any(name.lower() == b"content-type" and b"json" in value.lower() for name, value in exchange.end.headers)
 
 
 def _ended_by_close(exchange: Exchange) -> bool:
@@ -254,7 +258,7 @@ class Pricer:
     def __init__(self, book: PriceBook, provider: str | None, started_at_ms: int, *, is_free: bool) -> None:
         self._book = book
         self._provider = provider
-        self._at = datetime.fromtimestamp(started_at_ms / 1000, UTC)
+        self._at = _minute(started_at_ms // 60_000)
         self._is_free = is_free
 
     def cost(self, terms: Terms, usage: Usage | None, charges: Sequence[Charge]) -> Cost:
@@ -282,6 +286,12 @@ class Pricer:
             variant=charge.variant,
             free=self._is_free,
         )
+
+
+@lru_cache(maxsize=16)
+def _minute(number: int) -> datetime:
+    """Return the start of a minute since 1970: no price changes within one."""
+    return datetime.fromtimestamp(number * 60, UTC)
 
 
 def _is_free_by_rule(exchange: Exchange, reading: Reading, operation: Operation | None) -> bool:
@@ -331,8 +341,8 @@ def _with_what_was_seen(exchange: Exchange, reading: Reading, usage: Usage) -> t
     leaves early must not get the rest for nothing.
     """
     is_open = reading.is_streaming and (reading.has_ended is False or reading.error_type is not None)
-    made = usage.output_tokens
-    seen = estimated_usage(exchange, reading) if is_open and made is not None and not exchange.begin.is_free else None
+    made = usage.output_tokens if is_open and not exchange.begin.is_free else None
+    seen = None if made is None else estimated_usage(exchange, reading)
     if seen is None or made is None or not isinstance(usage.output_text, int):
         return usage, "provider"
     if 0 < (seen.output_tokens or 0) <= made * _SURELY_BEHIND:

@@ -5,7 +5,7 @@ public interface.
 """
 
 from proxy.store.reading import AsyncStoreReader, StoreReader
-from proxy.store.record import Edit, JournalPosition, KeptBody, Record, Settlement, Totals, UsageSource
+from proxy.store.record import Edit, JournalPosition, KeptBody, Record, Settlement, UsageSource
 from proxy.store.row import StoredBody
 from proxy.store.series import Tally
 from proxy.store.sqlite import SqliteStore, Store
@@ -22,6 +22,5 @@ __all__ = [
     "StoreReader",
     "StoredBody",
     "Tally",
-    "Totals",
     "UsageSource",
 ]

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from pricing import Cost, Usage
+from pricing import Cost, Totals, Usage
 from proxy.records import Charge, Exchange, Headers, Outcome, Reading, TokenTimes
 from proxy.store.series import Tally
 
@@ -41,31 +41,6 @@ class Settlement(msgspec.Struct, frozen=True):
     input_tokens: int | None
     output_tokens: int | None
     is_estimate: bool
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """Token counts of a usage, added up once. None: unknown or not applicable."""
-
-    input: int | None = None
-    """Cached included."""
-    cached_input: int | None = None
-    cache_write: int | None = None
-    output: int | None = None
-    """Reasoning included."""
-    reasoning: int | None = None
-
-    @classmethod
-    def of(cls, usage: Usage | None) -> Totals:
-        """Add up a usage; all unknown when there is none."""
-        if usage is None:
-            return cls()
-        return cls(
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.cache_write_tokens,
-            usage.output_tokens,
-            usage.reasoning_tokens,
-        )
 
 
 class JournalPosition(msgspec.Struct, frozen=True):

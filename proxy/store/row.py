@@ -8,7 +8,7 @@ import msgspec
 import zstandard
 
 from proxy.store.record import KeptBody, Record
-from proxy.store.text import Value, json_text, storable
+from proxy.store.text import Value, are_storable, is_storable, json_text, storable_integer, storable_text
 
 COMPRESSION_LEVEL: Final = 3
 """Zstandard's own default: 133 µs for 50 KB; level 9 takes four times as long for a tenth less."""
@@ -18,10 +18,34 @@ _SMALL: Final = 128
 """Bytes below which a compressed frame is rarely shorter."""
 
 
-def exchange_row(record: Record) -> dict[str, Value]:
-    """Return the row of `exchanges`, all columns but `seq`."""
-    row = _facts(record) | _understanding(record) | _money(record)
-    return {name: value if value is None else storable(value) for name, value in row.items()}
+TEXT_COLUMNS: Final = (
+    *("id", "key", "user", "session", "trace_id", "parent_id", "environment", "tags", "upstream", "provider", "wire"),
+    *("method", "path", "prompt_name", "prompt_version", "mutated", "retry_of", "no_store", "outcome", "error_code"),
+    *("error_message", "reader", "endpoint", "model_requested", "model", "response_id", "service_tier", "speed"),
+    *("processing", "region", "finish_reason", "finish_reasons", "tool_calls", "problems", "usage", "usage_buckets"),
+    *("usage_source", "charges", "cost_source", "cost_model", "cost_reason", "cost_components", "price_version"),
+    *("price_date", "pending_id", "privacy"),
+)
+NUMBER_COLUMNS: Final = (
+    *("started_at", "attempt", "status", "request_bytes", "response_bytes", "request_complete_us", "dispatched_us"),
+    *("connect_us", "response_head_us", "first_token_us", "first_visible_us", "last_token_us", "duration_us"),
+    *("overhead_us", "streaming", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens"),
+    *("reasoning_tokens", "cost_nano_usd", "is_unpriced", "is_free", "is_reserved", "settled_nano_usd"),
+    *("settled_estimate", "bodies_kept"),
+)
+EXCHANGE_COLUMNS: Final = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
+"""All columns of `exchanges` but `seq`, in the order of `exchange_row`."""
+
+
+def exchange_row(record: Record) -> tuple[Value, ...]:
+    """Return the row of `exchanges`, see `EXCHANGE_COLUMNS`."""
+    texts, numbers = _texts(record), _numbers(record)
+    # One look at all of them: nearly every row can be stored as it is.
+    if not is_storable("".join(filter(None, texts))):
+        texts = tuple(None if text is None else storable_text(text) for text in texts)
+    if not are_storable(numbers):
+        numbers = tuple(storable_integer(number) for number in numbers)
+    return texts + numbers
 
 
 def body_row(seq: int, side: int, body: KeptBody, compressor: zstandard.ZstdCompressor) -> tuple[Value, ...]:
@@ -34,7 +58,18 @@ def body_row(seq: int, side: int, body: KeptBody, compressor: zstandard.ZstdComp
             codec, head = ZSTD, packed
     headers = json_text([(name.decode("latin-1"), value.decode("latin-1")) for name, value in body.headers])
     head_size = 0 if body.head is None else len(body.head)
-    return seq, side, storable(headers), body.size, body.sha256, codec, head, head_size, body.tail or None, body.edit
+    return (
+        seq,
+        side,
+        storable_text(headers),
+        body.size,
+        body.sha256,
+        codec,
+        head,
+        head_size,
+        body.tail or None,
+        body.edit,
+    )
 
 
 def keeps_bytes(record: Record) -> bool:
@@ -42,103 +77,99 @@ def keeps_bytes(record: Record) -> bool:
     return any(body.head or body.tail for body in (record.request, record.response))
 
 
-def _facts(record: Record) -> dict[str, Value]:
+def _texts(record: Record) -> tuple[str | None, ...]:
     begin, end = record.exchange.begin, record.exchange.end
-    reading = record.reading
+    reading, usage, cost = record.reading, record.usage, record.cost
+    raw = reading.usage_raw
+    return (
+        begin.id,
+        begin.key,
+        begin.user if begin.user is not None else reading.user,
+        begin.session,
+        begin.trace_id,
+        begin.parent_id,
+        begin.environment,
+        json_text(begin.tags) if begin.tags else "{}",
+        begin.upstream,
+        begin.provider,
+        begin.wire,
+        begin.method,
+        begin.path,
+        begin.prompt_name,
+        begin.prompt_version,
+        ",".join(begin.mutated + end.mutated),
+        begin.retry_of,
+        begin.no_store,
+        record.outcome,
+        end.error_code or reading.error_type,
+        end.error_message or reading.error_message,
+        reading.reader,
+        reading.endpoint,
+        reading.model_requested,
+        reading.model,
+        reading.response_id,
+        reading.service_tier,
+        reading.speed,
+        reading.processing,
+        reading.region,
+        _joined(reading.finish_reasons),
+        json_text(reading.finish_reasons) if reading.finish_reasons else "[]",
+        json_text(reading.tool_calls) if reading.tool_calls else "[]",
+        ",".join(reading.problems),
+        None if raw is None else raw.decode("utf-8", "replace"),
+        json_text(usage) if usage else None,
+        record.usage_source,
+        json_text(record.charges) if record.charges else None,
+        cost.source,
+        cost.model,
+        cost.reason,
+        json_text(cost.components) if cost.components else "{}",
+        cost.version,
+        cost.effective_date,
+        record.pending_id,
+        ",".join(record.privacy),
+    )
+
+
+def _numbers(record: Record) -> tuple[int | None, ...]:
+    begin, end = record.exchange.begin, record.exchange.end
+    times, totals, settlement = record.times, record.totals, record.settlement
     # Nobody saw the end of an interrupted exchange, so nobody knows when it was.
     is_over = end.outcome != "interrupted"
-    return {
-        "id": begin.id,
-        "started_at": begin.started_at_ms,
-        "key": begin.key,
-        "user": begin.user if begin.user is not None else reading.user,
-        "session": begin.session,
-        "trace_id": begin.trace_id,
-        "parent_id": begin.parent_id,
-        "environment": begin.environment,
-        "tags": json_text(begin.tags),
-        "upstream": begin.upstream,
-        "provider": begin.provider,
-        "wire": begin.wire,
-        "method": begin.method,
-        "path": begin.path,
-        "prompt_name": begin.prompt_name,
-        "prompt_version": begin.prompt_version,
-        "attempt": begin.attempt,
-        "mutated": ",".join(begin.mutated + end.mutated),
-        "retry_of": begin.retry_of,
-        "no_store": begin.no_store,
-        "status": end.status,
-        "outcome": record.outcome,
-        "error_code": end.error_code or reading.error_type,
-        "error_message": end.error_message or reading.error_message,
-        "request_bytes": end.request_size,
-        "response_bytes": end.response_size,
-        "request_complete_us": end.request_complete_us,
-        "dispatched_us": end.dispatched_us,
-        "connect_us": end.connect_us,
-        "response_head_us": end.response_head_us,
-        "first_token_us": record.times.first,
-        "first_visible_us": record.times.first_visible,
-        "last_token_us": record.times.last,
-        "duration_us": end.ended_us if is_over else None,
-        "overhead_us": end.overhead_us if is_over else None,
-    }
-
-
-def _understanding(record: Record) -> dict[str, Value]:
-    reading, usage, totals = record.reading, record.usage, record.totals
-    return {
-        "reader": reading.reader,
-        "endpoint": reading.endpoint,
-        "model_requested": reading.model_requested,
-        "model": reading.model,
-        "streaming": int(reading.is_streaming),
-        "response_id": reading.response_id,
-        "service_tier": reading.service_tier,
-        "speed": reading.speed,
-        "processing": reading.processing,
-        "region": reading.region,
-        "finish_reason": _joined(reading.finish_reasons),
-        "finish_reasons": json_text(reading.finish_reasons),
-        "tool_calls": json_text(reading.tool_calls),
-        "problems": ",".join(reading.problems),
-        "input_tokens": totals.input,
-        "cached_input_tokens": totals.cached_input,
-        "cache_write_tokens": totals.cache_write,
-        "output_tokens": totals.output,
-        "reasoning_tokens": totals.reasoning,
-        "usage": reading.usage_raw.decode("utf-8", "replace") if reading.usage_raw is not None else None,
-        "usage_buckets": json_text(usage) if usage else None,
-        "usage_source": record.usage_source,
-        "charges": json_text(record.charges) if record.charges else None,
-    }
+    return (
+        begin.started_at_ms,
+        begin.attempt,
+        end.status,
+        end.request_size,
+        end.response_size,
+        end.request_complete_us,
+        end.dispatched_us,
+        end.connect_us,
+        end.response_head_us,
+        times.first,
+        times.first_visible,
+        times.last,
+        end.ended_us if is_over else None,
+        end.overhead_us if is_over else None,
+        int(record.reading.is_streaming),
+        totals.input,
+        totals.cached_input,
+        totals.cache_write,
+        totals.output,
+        totals.reasoning,
+        record.cost.nano_usd,
+        int(record.is_unpriced),
+        int(begin.is_free),
+        int(begin.is_reserved),
+        settlement.nano_usd if settlement else None,
+        int(settlement.is_estimate if settlement else record.pending_id is not None),
+        int(keeps_bytes(record)),
+    )
 
 
 def _joined(reasons: tuple[str | None, ...]) -> str | None:
     """Return the reasons of all choices, comma-separated; None: no choice has one."""
     return ",".join(reason or "" for reason in reasons) if any(reasons) else None
-
-
-def _money(record: Record) -> dict[str, Value]:
-    cost, settlement = record.cost, record.settlement
-    return {
-        "cost_nano_usd": cost.nano_usd,
-        "cost_source": cost.source,
-        "cost_model": cost.model,
-        "cost_reason": cost.reason,
-        "cost_components": json_text(cost.components),
-        "price_version": cost.version,
-        "price_date": cost.effective_date,
-        "is_unpriced": int(record.is_unpriced),
-        "is_free": int(record.exchange.begin.is_free),
-        "is_reserved": int(record.exchange.begin.is_reserved),
-        "pending_id": record.pending_id,
-        "settled_nano_usd": settlement.nano_usd if settlement else None,
-        "settled_estimate": int(settlement.is_estimate if settlement else record.pending_id is not None),
-        "bodies_kept": int(keeps_bytes(record)),
-        "privacy": ",".join(record.privacy),
-    }
 
 
 class StoredBody(msgspec.Struct, frozen=True):

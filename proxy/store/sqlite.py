@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Protocol
@@ -30,7 +29,7 @@ from proxy.store.faults import our_errors, sane
 from proxy.store.jobs import JobWriter
 from proxy.store.record import JournalPosition, Record, Settlement
 from proxy.store.retention import Retention
-from proxy.store.row import COMPRESSION_LEVEL, body_row, exchange_row
+from proxy.store.row import COMPRESSION_LEVEL, EXCHANGE_COLUMNS, body_row, exchange_row
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
 from proxy.store.text import Value, storable_text
 
@@ -109,7 +108,9 @@ class SqliteStore:
         """Store a batch in one transaction; see `Store.write`."""
         rows = [exchange_row(record) for record in records]
         with our_errors(), self._transaction():
-            new = [record for record, row in zip(records, rows, strict=True) if self._insert(record, row)]
+            stored = self._insert(records, rows) if rows else []
+            self._insert_bodies(stored)
+            new = [record for _, record in stored]
             self.bills.settle(new)
             change = self._series.fold([*(tally for record in new for tally in record.tallies), *tallies])
             self._write_counters(change.counters)
@@ -224,24 +225,29 @@ class SqliteStore:
         with our_errors(), self._transaction():
             yield
 
-    def _insert(self, record: Record, row: dict[str, Value]) -> bool:
-        self._connection.execute(_insert_sql(tuple(row)), tuple(row.values()))
-        if not self._connection.changes():
-            return False
-        seq = self._connection.last_insert_rowid()
+    def _insert(self, records: Sequence[Record], rows: Sequence[tuple[Value, ...]]) -> list[tuple[int, Record]]:
+        """Insert the rows of records; return the records that are new, each with its `seq`."""
+        newest = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'exchanges'").get or 0
+        self._connection.executemany(_INSERT, rows)
+        added = self._connection.execute("SELECT id, seq FROM exchanges WHERE seq > ?", (newest,))
+        seqs: dict[Value, int] = {id_: int(str(seq)) for id_, seq in added}
+        # Of several records of one exchange the first was stored.
+        found = ((seqs.pop(row[0], None), record) for record, row in zip(records, rows, strict=True))
+        return [(seq, record) for seq, record in found if seq is not None]
+
+    def _insert_bodies(self, stored: Sequence[tuple[int, Record]]) -> None:
         self._connection.executemany(
             "INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                body_row(seq, 0, record.request, self._compressor),
-                body_row(seq, 1, record.response, self._compressor),
-            ),
+            [
+                body_row(seq, side, body, self._compressor)
+                for seq, record in stored
+                for side, body in enumerate((record.request, record.response))
+            ],
         )
-        if record.pseudonyms:
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO pseudonyms (exchange, name, original) VALUES (?, ?, ?)",
-                [(seq, name, storable_text(original)) for name, original in record.pseudonyms],
-            )
-        return True
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO pseudonyms (exchange, name, original) VALUES (?, ?, ?)",
+            [(seq, name, storable_text(original)) for seq, record in stored for name, original in record.pseudonyms],
+        )
 
     def _write_counters(self, counters: Mapping[SeriesKey, int]) -> None:
         self._connection.executemany(
@@ -316,10 +322,10 @@ def _open(path: Path) -> apsw.Connection:
     return connection
 
 
-@cache
-def _insert_sql(columns: tuple[str, ...]) -> str:
-    marks = ", ".join("?" * len(columns))
-    return f"INSERT INTO exchanges ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (column names are ours)
+_INSERT: Final = (
+    f"INSERT INTO exchanges ({', '.join(EXCHANGE_COLUMNS)}) VALUES ({', '.join('?' * len(EXCHANGE_COLUMNS))})"  # noqa: S608 (column names are ours)
+    " ON CONFLICT (id) DO NOTHING"
+)
 
 
 def _json(values: Sequence[str] | Sequence[int]) -> str:

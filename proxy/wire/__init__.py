@@ -129,7 +129,7 @@ def read(exchange: Exchange) -> Reading:
 
 def _location(path: str) -> str | None:
     """Return the place that a path of Google's names: what runs there may have a price of its own."""
-    match = _LOCATION.search(path)
+    match = _LOCATION.search(path) if "/locations/" in path else None
     return match[1].lower() if match else None
 
 

@@ -52,6 +52,10 @@ class OffsetMap(msgspec.Struct, frozen=True):
         return self.points[-1][1] if self.points else 0
 
 
+_AS_RELAYED: Final = OffsetMap()
+_NAME_SIZE: Final = len(b"content-encoding")
+
+
 class Decoded(msgspec.Struct, frozen=True):
     """A body without its content codings."""
 
@@ -120,7 +124,7 @@ class ContentDecoder:
 def decode(body: bytes, codings: Sequence[bytes], *, ends: Sequence[int] = (), limit: int = OUTPUT_LIMIT) -> Decoded:
     """Decode a body in one go; `ends` are the offsets in it between which the offset map shall distinguish."""
     if not codings:
-        return Decoded(body, None, OffsetMap())
+        return Decoded(body, None, _AS_RELAYED)
     decoder = ContentDecoder(codings, limit=limit)
     output: list[bytes] = []
     start = 0
@@ -134,7 +138,9 @@ def decode(body: bytes, codings: Sequence[bytes], *, ends: Sequence[int] = (), l
 
 def content_codings(headers: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
     """Return the content codings of a message in the order in which they were applied, without `identity`."""
-    values = [value for name, value in headers if name.lower() == b"content-encoding"]
+    values = [value for name, value in headers if len(name) == _NAME_SIZE and name.lower() == b"content-encoding"]
+    if not values:
+        return ()
     names = (name.strip().lower() for value in values for name in value.split(b","))
     return tuple(name for name in names if name not in (b"", b"identity"))
 

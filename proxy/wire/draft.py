@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final, ParamSpec
 
@@ -29,8 +28,7 @@ class Output(IntEnum):
     """What a person or a program gets to see: text, a tool call, audio, a picture."""
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct):
     """What was understood so far. The fields are those of `Reading`."""
 
     model_requested: str | None = None
@@ -58,7 +56,7 @@ class Draft:
     reasoning_text: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     user: str | None = None
-    problems: set[str] = field(default_factory=set)
+    problems: set[str] = msgspec.field(default_factory=set)
 
     def attempt(self, problem: str, step: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Run one step of reading; if it fails, note the problem and keep what the other steps give."""
@@ -80,24 +78,33 @@ class Draft:
 
     def finish(self, reader: str, endpoint: str) -> Reading:
         """Return the reading, its texts safe to store."""
+        names: tuple[str | None, ...] = (
+            *(self.model_requested, self.model, self.billing_id, self.service_tier, self.speed, self.region),
+            *(self.response_id, self.error_type, self.user, *self.finish_reasons),
+        )
+        # One look at all of them: nearly always they can be stored as they are.
+        together = "".join(filter(None, names))
+        if len(together) > _NAME_LIMIT or not together.isascii() or "\0" in together:
+            names = tuple([_name(name) for name in names])
+        model_requested, model, billing_id, service_tier, speed, region, response_id, error_type, user = names[:9]
         return Reading(
             reader=reader,
             endpoint=endpoint,
-            model_requested=_name(self.model_requested),
-            model=_name(self.model),
+            model_requested=model_requested,
+            model=model,
             is_streaming=self.is_streaming,
             usage=self.usage,
             usage_raw=self.usage_raw,
-            charges=tuple(_storable_charge(charge) for charge in self.charges),
-            billing_id=_name(self.billing_id),
+            charges=tuple([_storable_charge(charge) for charge in self.charges]),
+            billing_id=billing_id,
             is_pending=self.is_pending,
-            service_tier=_name(self.service_tier),
-            speed=_name(self.speed),
+            service_tier=service_tier,
+            speed=speed,
             processing=self.processing,
-            region=_name(self.region),
-            finish_reasons=tuple(_name(reason) for reason in self.finish_reasons),
-            response_id=_name(self.response_id),
-            error_type=_name(self.error_type),
+            region=region,
+            finish_reasons=names[9:],
+            response_id=response_id,
+            error_type=error_type,
             error_message=_storable(self.error_message, _MESSAGE_LIMIT),
             has_ended=self.has_ended,
             first_token_offset=self.first_token_offset,
@@ -106,8 +113,8 @@ class Draft:
             input_text=_storable(self.input_text),
             output_text=_storable(self.output_text),
             reasoning_text=_storable(self.reasoning_text),
-            tool_calls=tuple(_storable_call(call) for call in self.tool_calls),
-            user=_name(self.user),
+            tool_calls=tuple([_storable_call(call) for call in self.tool_calls]),
+            user=user,
             problems=tuple(sorted(self.problems)),
         )
 
@@ -129,6 +136,8 @@ def _storable(text: str | None, limit: int | None = None) -> str | None:
     if text is None:
         return None
     text = text[:limit]
+    if text.isascii() and "\0" not in text:
+        return text
     if "\0" in text:
         text = text.replace("\0", "\ufffd")
     try:

@@ -8,11 +8,14 @@ Nothing is decoded here: a piece may end in the middle of a character.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
 
 _BOM: Final = b"\xef\xbb\xbf"
+_PLAIN: Final = re.compile(rb"(?::[^\n]*+\n|\n)*+(?:event: ?([^\n]*+)\n)?data: ?([^\n]*+)\n\n")
+"""An event as nearly all are, where no line ends in CR: perhaps a name, one line of data. Comments may stand before."""
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -50,13 +53,31 @@ class SseParser:
             self._partial += data
             self._offset += len(data)
             return []
-        return self._take_lines(data)
+        events = self._take_plain(data)
+        if events:
+            data = data[events[-1].end_offset - self._offset :]
+            self._offset = events[-1].end_offset
+        return events + self._take_lines(data) if data else events
 
     def close(self) -> list[Event]:
         """Say that the body is over; return the event that nothing terminated, if there is one."""
         if self._partial:
             self._take_field(self._whole_line(b""))
         return self._dispatch()
+
+    def _take_plain(self, data: bytes) -> list[Event]:
+        """Return the events at the start of `data` that stand there in plain form, without taking them."""
+        is_between_events = not (self._partial or self._data or self._name or self._is_torn)
+        if not is_between_events or (self._is_first_line and data[:1] == _BOM[:1]) or b"\r" in data:
+            return []
+        events: list[Event] = []
+        match = _PLAIN.match(data)
+        while match is not None:
+            name, content = match.groups()
+            events.append(Event(name or b"", content, self._offset + match.end()))
+            match = _PLAIN.match(data, match.end())
+        self._is_first_line = self._is_first_line and not events
+        return events
 
     def _take_lines(self, data: bytes) -> list[Event]:
         events: list[Event] = []

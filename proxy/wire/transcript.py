@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from proxy.operations import Operation
 from proxy.records import Exchange, Headers
@@ -29,15 +30,13 @@ _SLICE: Final = 1 << 20
 _END: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(msgspec.Struct, frozen=True):
     """The readable side of an exchange."""
 
     operation: Operation
     path: str
     """Path and query below the upstream's base URL, credentials masked."""
-    request_type: bytes
-    """Content-Type of the request as sent, with its parameters; empty: none."""
+    request_headers: Headers
     request: bytes
     """Request body, decoded; its head when it was longer than the capture limit."""
     request_tail: bytes
@@ -52,14 +51,10 @@ class Transcript:
     """Bytes of the response body, decoded as far as they were kept."""
     status: int | None
     """None: the response head is not known."""
-    content_type: bytes
-    """Media type of the response in lower case, without parameters; empty: unknown."""
     headers: Headers
     """Of the response."""
     provider: str | None
     """Provider id of the price table."""
-    socket_extensions: bytes
-    """What the two ends of a WebSocket agreed on; what was offered, where the answer is not known."""
 
     @classmethod
     def of(cls, exchange: Exchange, operation: Operation, draft: Draft) -> Transcript:
@@ -73,16 +68,15 @@ class Transcript:
             draft.problems.add("request_cut")
         if not response.is_whole:
             draft.problems.add("response_cut")
-        draft.problems.update(
-            f"{side}_{decoded.problem}"
-            for side, decoded in (("request", request_head), ("response", response_head))
-            if decoded.problem
-        )
+        if request_head.problem:
+            draft.problems.add(f"request_{request_head.problem}")
+        if response_head.problem:
+            draft.problems.add(f"response_{response_head.problem}")
         has_tail = not response.is_whole and not codings
         return cls(
             operation=operation,
             path=exchange.begin.path,
-            request_type=_header(exchange.begin.headers, b"content-type"),
+            request_headers=exchange.begin.headers,
             request=request_head.data,
             request_tail=b"" if request.is_whole or request_codings else request.tail,
             response=response_head.data,
@@ -90,11 +84,24 @@ class Transcript:
             tail_start=response.size - len(response.tail),
             response_size=len(response_head.data) if codings else response.size,
             status=end.status,
-            content_type=_header(end.headers, b"content-type").partition(b";")[0].strip().lower(),
             headers=end.headers,
             provider=exchange.begin.provider,
-            socket_extensions=_header(end.headers if end.status else exchange.begin.headers, _EXTENSIONS),
         )
+
+    @property
+    def request_type(self) -> bytes:
+        """Content-Type of the request as sent, with its parameters; empty: none."""
+        return _header(self.request_headers, b"content-type")
+
+    @property
+    def content_type(self) -> bytes:
+        """Media type of the response in lower case, without parameters; empty: unknown."""
+        return self.header(b"content-type").partition(b";")[0].strip().lower()
+
+    @property
+    def socket_extensions(self) -> bytes:
+        """What the two ends of a WebSocket agreed on; what was offered, where the answer is not known."""
+        return _header(self.headers if self.status else self.request_headers, _EXTENSIONS)
 
     def header(self, name: bytes) -> bytes:
         """Return the value of a response header, `name` in lower case; empty: there is none."""
@@ -166,11 +173,13 @@ class Transcript:
 
 def note_lost(draft: Draft, side: str, lost: set[str]) -> None:
     """Name what a lenient decoder lost: `request_json` for a broken text, `request.model` for a field."""
-    draft.problems.update(f"{side}_json" if name == "json" else f"{side}.{name}" for name in lost)
+    if lost:
+        draft.problems.update(f"{side}_json" if name == "json" else f"{side}.{name}" for name in lost)
 
 
 def _header(headers: Headers, wanted: bytes) -> bytes:
+    size = len(wanted)
     for name, value in headers:
-        if name.lower() == wanted:
+        if len(name) == size and name.lower() == wanted:
             return value
     return b""

@@ -87,6 +87,18 @@ def test_a_small_budget_delivers_the_same_frames_in_more_calls(tmp_path: Path) -
     assert bit_by_bit == at_once
 
 
+def test_a_poll_says_whether_it_left_something(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path, "gateway")
+    write_some(writer, 50, 1000)
+    reader = JournalReader(tmp_path)
+    polls = [(bool(reader.poll(30_000)), reader.has_more) for _ in range(20)]
+    assert polls[0] == (True, True)
+    assert polls[-1] == (False, False)
+    write_some(writer, 1)
+    assert (len(reader.poll(MUCH)), reader.has_more) == (3, False)
+    writer.close()
+
+
 def test_frames_larger_than_one_read_come_whole(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, "gateway-0")
     number = writer.begin(make_begin(), b"a" * 3_000_000)

@@ -42,7 +42,7 @@ class Desk:
         self.interpreter = Interpreter(_book(), Config(), Bills(self.store.bills))
 
     def record(self, *exchanges: Exchange) -> list[Record]:
-        records = [self.interpreter.record(exchange) for exchange in exchanges]
+        records = self.interpreter.records(exchanges)
         self.store.write(records, {})
         self.interpreter.stored()
         return records
@@ -128,6 +128,18 @@ def test_a_background_response_is_billed_with_the_answer_that_first_shows_its_us
 def test_what_is_accepted_and_answered_in_one_batch_is_matched(desk: Desk) -> None:
     desk.record(created("resp_1", "post", background=True, is_reserved=True), retrieved("resp_1", "seen"))
     assert desk.rows()["post"]["pending_id"] is None
+    assert desk.store.settlements(["post"])["post"].nano_usd == NANO_USD
+
+
+def test_what_was_awaited_is_paid_although_its_batch_cannot_be_interpreted_at_once(desk: Desk) -> None:
+    desk.record(created("resp_1", "post", background=True, is_reserved=True))
+    seen, broken = retrieved("resp_1", "seen"), created("resp_2", "broken")
+    broken = msgspec.structs.replace(broken, begin=make_begin(id="broken", path="/responses", started_at_ms=2**62))
+    with pytest.raises(ValueError, match="year"):
+        desk.interpreter.records([seen, broken])
+    (record,) = desk.record(seen)
+    assert record.resolves == ("post",)
+    assert desk.record(retrieved("resp_1", "again"))[0].resolves == ()
     assert desk.store.settlements(["post"])["post"].nano_usd == NANO_USD
 
 

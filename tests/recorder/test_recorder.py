@@ -228,7 +228,7 @@ def test_one_bad_exchange_never_holds_up_the_others(make: Make, journal: Journal
 class Broken(Interpreter):
     """An interpreter with a bug that hits every exchange."""
 
-    def record(self, *_: object) -> NoReturn:
+    def records(self, *_: object) -> NoReturn:
         raise RuntimeError("a bug in a reader")
 
 
@@ -239,7 +239,7 @@ def test_a_bug_in_a_reader_costs_understanding_and_no_record(
     make(meaning=Broken(interpreter()._book, Config(), Bills())).step()
     stored = rows(tmp_path)
     assert stored.keys() == ids
-    assert {row.status for row in stored.values()} == {200}
+    assert {(row.status, row.endpoint) for row in stored.values()} == {(200, "other")}
     assert counter(tmp_path, "glassline_records_lost_total") == 0
 
 

@@ -12,7 +12,7 @@ from proxy.recorder.jobs import run_slice
 from proxy.recorder.revise import Reviser
 from proxy.store import SqliteStore
 from proxy.store.jobs import Task
-from proxy.store.row import exchange_row
+from proxy.store.row import EXCHANGE_COLUMNS, exchange_row
 from tests.recorder.builders import ANSWER_NANO_USD, interpreter, make_begin, make_record
 
 FIRST = files("proxy.store") / "migrations" / "0001_records.sql"
@@ -26,7 +26,8 @@ def test_records_of_the_first_version_can_be_priced_again(tmp_path: Path) -> Non
     old.execute("INSERT INTO migrations (number, name) VALUES (1, '0001_records.sql')")
     columns = [row[1] for row in old.execute("PRAGMA table_info(exchanges)")]
     for begin in (make_begin(id="priced"), make_begin(id="free", upstream="gone", provider=None, is_free=True)):
-        row = {name: value for name, value in exchange_row(make_record(begin)).items() if name in columns}
+        made = zip(EXCHANGE_COLUMNS, exchange_row(make_record(begin)), strict=True)
+        row = {name: value for name, value in made if name in columns}
         marks = ", ".join("?" * len(row))
         old.execute(f"INSERT INTO exchanges ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))  # noqa: S608
     old.execute("UPDATE exchanges SET cost_nano_usd = 7")

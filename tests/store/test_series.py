@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.store import SqliteStore, StoreReader, Tally, query
-from proxy.store.series import BOUNDARIES, Series, weight_of
+from proxy.store.series import BOUNDARIES, Labels, Series, weight_of
 
 
 def request_tally(model: str, key: str = "k") -> Tally:
@@ -55,6 +55,18 @@ def test_a_series_that_is_known_stays_itself_when_the_cap_is_reached() -> None:
     series.commit(series.fold(request_tally(f"m{index}") for index in range(500)))
     change = series.fold([request_tally("first")])
     assert list(change.counters) == [("glassline_requests_total", request_tally("first").labels)]
+
+
+def test_labels_that_are_equal_are_one_series_whether_they_are_one_object_or_not() -> None:
+    shared: Labels = (("key", "a"), ("upstream", "b"))
+    equal: Labels = tuple((name, value) for name, value in shared)
+    assert equal is not shared
+    name = "gen_ai_client_operation_duration_seconds"
+    tallies = [Tally(name, labels, 0.5) for labels in (shared, equal, shared)]
+    tallies += [Tally("glassline_requests_total", labels, 2) for labels in (shared, equal)]
+    change = Series(2000).fold(tallies)
+    assert {key: state.count for key, state in change.histograms.items()} == {(name, shared): 3}
+    assert change.counters == {("glassline_requests_total", shared): 4}
 
 
 def test_a_change_that_is_not_committed_leaves_no_trace() -> None:

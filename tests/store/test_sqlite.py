@@ -149,6 +149,25 @@ def test_a_record_is_stored_and_counted_once_however_often_it_is_written(store: 
     assert ask(path, "SELECT count(*) FROM bodies") == [(8,)]
 
 
+def test_of_several_records_of_one_exchange_in_a_batch_the_first_is_stored(store: SqliteStore, path: Path) -> None:
+    first, second = make_record(make_begin(id="same", user="first")), make_record(make_begin(id="same", user="second"))
+    other = make_record(make_begin(id="other"))
+    assert store.write([first, second, other], {}) == ["same", "other"]
+    assert ask(path, "SELECT id, user FROM requests ORDER BY id") == [("other", None), ("same", "first")]
+    assert ask(path, "SELECT value FROM counters WHERE name = 'glassline_records_written_total'") == [(2,)]
+    found = ask(
+        path, "SELECT e.id, count(*) FROM bodies b JOIN exchanges e ON e.seq = b.exchange GROUP BY 1 ORDER BY 1"
+    )
+    assert found == [("other", 2), ("same", 2)]
+
+
+def test_numbers_of_rows_are_never_used_twice(store: SqliteStore, path: Path) -> None:
+    store.write([make_record(), make_record()], {})
+    apsw.Connection(str(path)).execute("DELETE FROM exchanges")
+    store.write([make_record()], {})
+    assert ask(path, "SELECT seq FROM exchanges") == [(3,)]
+
+
 def test_a_failing_batch_changes_nothing_at_all(store: SqliteStore, path: Path) -> None:
     good, bad = make_record(), msgspec.structs.replace(make_record(), outcome=None)
     with pytest.raises(apsw.ConstraintError):

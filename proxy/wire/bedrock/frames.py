@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
 from typing import Final
 
 import msgspec
@@ -48,8 +47,7 @@ def frames(transcript: Transcript, draft: Draft) -> Iterator[Frame]:
         draft.problems.add("event_frame")
 
 
-@dataclass(frozen=True, slots=True)
-class Unpacked(Transcript):
+class Unpacked(Transcript, frozen=True):
     """A response stream of the model's own events."""
 
     own_events: tuple[Event, ...]
@@ -59,7 +57,7 @@ class Unpacked(Transcript):
         """Unpack the frames of a response."""
         chunks = (frame for frame in frames(transcript, draft) if frame.kind == "chunk")
         events = tuple(Event(b"", _unpacked(frame, draft), frame.end_offset) for frame in chunks)
-        return cls(**{field.name: getattr(transcript, field.name) for field in fields(transcript)}, own_events=events)
+        return cls(**msgspec.structs.asdict(transcript), own_events=events)
 
     def is_event_stream(self, *, asked: bool) -> bool:
         """Say that it is, whatever the request's body says: the path asked for it."""

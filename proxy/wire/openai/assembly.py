@@ -105,8 +105,10 @@ class Assembly(ABC, Generic[P]):
         draft.response_id = draft.response_id or piece.id
         draft.model = draft.model or piece.model
         draft.service_tier = piece.service_tier or draft.service_tier
-        self.take_extras(piece.usage, piece.error)
-        self._timings = bytes(piece.timings) or self._timings
+        if piece.usage or piece.error:
+            self.take_extras(piece.usage, piece.error)
+        if piece.timings:
+            self._timings = bytes(piece.timings)
         return self.take_choices(piece)
 
     def _finish(self) -> None:

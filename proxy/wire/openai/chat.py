@@ -76,7 +76,7 @@ class _Message(msgspec.Struct):
             return text
         if self.reasoning_details:
             return "".join([detail.text or detail.summary or "" for detail in self.reasoning_details])
-        return "" if self.content is None else thinking_of(self.content)
+        return thinking_of(self.content) if self.content and not isinstance(self.content, str) else ""
 
     def has_data(self) -> bool:
         """Say whether there is audio."""
@@ -156,8 +156,11 @@ class _Answer(Assembly[_Completion]):
         self._breakdown = piece.usage_breakdown or self._breakdown
         output = Output.NONE
         for position, choice in enumerate(piece.choices or ()):
-            self.take_extras(choice.usage, msgspec.Raw())
-            output = max(output, self._take_choice(position, choice))
+            if choice.usage:
+                self.take_extras(choice.usage, msgspec.Raw())
+            taken = self._take_choice(position, choice)
+            if taken > output:
+                output = taken
         return output
 
     def finish_reasons(self) -> dict[int, str | None]:
@@ -177,9 +180,11 @@ class _Answer(Assembly[_Completion]):
             read_usage(bytes(each.usage), part, self.provider)
             if part.usage is not None:
                 charges.append(Charge(usage=part.usage, model=each.model))
+        if not charges:
+            return
         parts = Usage.total(charge.usage for charge in charges)
         # Parts that make up less lack one, and the whole must not be priced as the others.
-        if charges and _covers(parts, self.draft.usage):
+        if _covers(parts, self.draft.usage):
             self.draft.charges, self.draft.usage = tuple(charges), parts
 
     def _take_choice(self, position: int, choice: _Choice) -> Output:
@@ -199,7 +204,7 @@ class _Answer(Assembly[_Completion]):
         if reasoning:
             voice.reasoning.append(reasoning)
         has_calls = self._take_calls(index, message) if message.tool_calls or message.function_call else False
-        if text or has_calls or message.has_data():
+        if text or has_calls or (message.audio is not None and message.has_data()):
             return Output.VISIBLE
         return Output.REASONING if reasoning or message.reasoning_details else Output.NONE
 

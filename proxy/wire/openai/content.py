@@ -72,7 +72,7 @@ class ToolCalls:
 
     def whole(self) -> tuple[ToolCall, ...]:
         """Return the calls by choice, each choice's in the order in which they began."""
+        calls = sorted(self._calls, key=lambda call: call.choice) if self._calls else ()
         return tuple(
-            ToolCall(choice=call.choice, name=call.name, arguments="".join(call.pieces), id=call.id)
-            for call in sorted(self._calls, key=lambda call: call.choice)
+            [ToolCall(choice=call.choice, name=call.name, arguments="".join(call.pieces), id=call.id) for call in calls]
         )

@@ -7,7 +7,7 @@ Sources: types of openai 3.52 (`responses_client_event`, `responses_server_event
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -144,14 +144,14 @@ def finish(lanes: Lanes, transcript: Transcript, draft: Draft, bills: Bills | No
 
 def _read_one(response: _Response, transcript: Transcript) -> Draft:
     """Read one response as if it had been asked for by itself."""
-    alone = replace(
+    alone = msgspec.structs.replace(
         transcript,
         request=response.asked,
         request_tail=b"",
         response=b"".join(b"data: %b\n\n" % text.replace(b"\n", b" ").replace(b"\r", b" ") for text in response.events),
         response_tail=b"",
         status=200,
-        content_type=b"text/event-stream",
+        headers=((b"content-type", b"text/event-stream"), *transcript.headers),
     )
     reading = Draft()
     reading.attempt("response", responses.read, alone, reading)

@@ -102,6 +102,8 @@ class _Usage(msgspec.Struct):
 
 
 _USAGE: Final = LenientDecoder(_Usage)
+_NO_INPUT_DETAILS: Final = _InputDetails()
+_NO_OUTPUT_DETAILS: Final = _OutputDetails()
 
 
 def read_usage(
@@ -116,7 +118,9 @@ def read_usage(
     lost: set[str] = set()
     reported = _USAGE.decode(raw, lost)
     draft.service_tier = draft.service_tier or reported.service_tier
-    parts = _input_parts(reported) | {bucket: count for bucket, count in (units or {}).items() if count}
+    parts = _input_parts(reported)
+    if units:
+        parts |= {bucket: count for bucket, count in units.items() if count}
     output: int | None = None
     if has_output:
         output, output_parts = _output(reported, provider)
@@ -124,7 +128,7 @@ def read_usage(
     input_tokens = _input(reported, has_output)
     usage = Usage.from_totals(input_tokens=input_tokens, output_tokens=output if has_output else UNSET, **parts)
     cost = _reported_nano_usd(reported, provider)
-    if lost or any(usage.count(bucket) != count for bucket, count in parts.items()):
+    if lost or not parts.items() <= msgspec.to_builtins(usage).items():
         draft.problems.add("usage")
     if input_tokens is None and output is None and cost is None:
         draft.problems.add("usage")
@@ -142,19 +146,23 @@ def _input(reported: _Usage, has_output: bool) -> int | None:
 
 
 def _input_parts(reported: _Usage) -> dict[str, Any]:
-    details = reported.prompt_tokens_details or reported.input_tokens_details or _InputDetails()
+    details = reported.prompt_tokens_details or reported.input_tokens_details or _NO_INPUT_DETAILS
     cached = details.cached_tokens if details.cached_tokens is not None else reported.prompt_cache_hit_tokens
     searches = reported.server_tool_use_details and reported.server_tool_use_details.web_search_requests
-    optional = {
-        "input_audio": details.audio_tokens,
-        "input_image": details.image_tokens,
-        "input_video": details.video_tokens,
-        "input_audio_ms": reported.prompt_audio_seconds and reported.prompt_audio_seconds * 1000,
-        "web_searches": searches or reported.num_search_queries,
-        "tool_calls": reported.num_sources_used,
-    }
+    seconds = reported.prompt_audio_seconds
     # Counts of zero are left out of what most requests do not have; a cache that was not hit is worth knowing.
-    return {"cache_read": cached} | {name: n for name, n in optional.items() if n} | _cache_writes(details)
+    optional = (
+        ("input_audio", details.audio_tokens),
+        ("input_image", details.image_tokens),
+        ("input_video", details.video_tokens),
+        ("input_audio_ms", seconds and seconds * 1000),
+        ("web_searches", searches or reported.num_search_queries),
+        ("tool_calls", reported.num_sources_used),
+    )
+    parts = {"cache_read": cached} | {name: count for name, count in optional if count}
+    if details.cache_write_tokens is not None or details.cache_write_tokens_details is not None:
+        parts |= _cache_writes(details)
+    return parts
 
 
 def _cache_writes(details: _InputDetails) -> dict[str, int]:
@@ -170,7 +178,7 @@ def _cache_writes(details: _InputDetails) -> dict[str, int]:
 
 def _output(reported: _Usage, provider: str | None) -> tuple[int | None, dict[str, Any]]:
     """Return all output tokens, and the parts of them."""
-    details = reported.completion_tokens_details or reported.output_tokens_details or _OutputDetails()
+    details = reported.completion_tokens_details or reported.output_tokens_details or _NO_OUTPUT_DETAILS
     visible = reported.completion_tokens if reported.completion_tokens is not None else reported.output_tokens
     reasoning = details.reasoning_tokens
     apart = reported.citation_tokens or 0
