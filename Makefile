@@ -77,7 +77,8 @@ chaos: tools  ## measure every release gate at full size and write docs/reliabil
 bench: tools  ## measure beside nginx, LiteLLM and Portkey on this machine and write docs/performance.md (40 minutes; ARGS=--quick: one)
 	$(BENCH) $(ARGS)
 
-prices: dev  ## compare our prices with a second public list (40 MB) and write docs/price-differences.md
+prices: dev  ## write the prices of the installed genai-prices, compare them with a second public list (40 MB) and write docs/price-differences.md
+	$(BIN)/python -m tests.pricing.catalogue
 	rm -rf .cache/prices
 	$(BIN)/python -m pip download --quiet --no-deps --dest .cache/prices litellm
 	$(BIN)/python -m tests.pricing.crosscheck.compare .cache/prices/litellm-*.whl "$$(date -u +%F)"

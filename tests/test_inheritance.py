@@ -28,4 +28,4 @@ def test_whatever_is_inherited_is_needed_by_two_kinds_of_children_at_least() -> 
 def test_what_is_inherited_starts_no_thread() -> None:
     code = "import threading; from proxy.inheritance import load_inheritance; load_inheritance()"
     check = "; assert threading.active_count() == 1, threading.enumerate()"
-    assert "genai_prices.data" in loaded_by(code + check)
+    assert "pricing.catalogue" in loaded_by(code + check)
