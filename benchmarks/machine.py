@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+ESTABLISHED = "01"
+"the state of an open connection in /proc/net/tcp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,20 @@ def name_of(pid: int) -> str:
         return (PROC / str(pid) / "comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def count_connections(pids: Iterable[int], port: int) -> list[int]:
+    """Count the open connections to a local port that each of these processes serves."""
+    lines = [line.split() for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}") and line[3] == ESTABLISHED}
+    return [sum(_target(link) in sockets for link in (PROC / str(pid) / "fd").iterdir()) for pid in pids]
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""  # it has just been closed
 
 
 def pin(pids: Iterable[int], core: int) -> None:

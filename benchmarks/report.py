@@ -102,7 +102,7 @@ def _scaling(steps: list[Step]) -> str:
     if not steps:
         return "Not measured in this run."
     lines = [
-        "| gateways | requests/s | CPU µs per request, gateways | smallest share of the work | largest | least busy core |",
+        "| gateways | requests/s | CPU µs per request, gateways | connections, fewest | most | least busy core |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for count in sorted({step.gateways for step in steps}):
@@ -110,7 +110,7 @@ def _scaling(steps: list[Step]) -> str:
         lines.append(
             f"| {count} | {median(step.requests_per_second for step in taken):,.0f} "
             f"| {median(step.cpu_us for step in taken):.1f} "
-            f"| {median(min(step.shares) for step in taken):.0%} | {median(max(step.shares) for step in taken):.0%} "
+            f"| {min(min(step.connections) for step in taken)} | {max(max(step.connections) for step in taken)} "
             f"| {median(min(step.busy) for step in taken):.0%} |"
         )
     return "\n".join([*lines, "", SCALING_METHOD])
@@ -132,7 +132,7 @@ def _footprint(results: Results) -> str:
             f"The starts took {', '.join(f'{seconds:.2f}' for seconds in seen.start_seconds)} s, each with a new data "
             "directory, from the start of the command until `/readyz` answered 200."
         ),
-        f"The memory per open stream is that of {seen.streams:,} streams, after a first round of as many.",
+        f"The memory per open stream is that of {seen.streams:,} streams, the first ones; buffers of the kernel are not in it.",
         f"The growth is the slope over {seen.growth_requests:,} recorded requests, extrapolated to a million.",
         (
             f"Of {visible.count:,} requests among 1,000 others per second the record was shown by the API "
@@ -191,6 +191,7 @@ A chunk is an event of about 245 bytes, one `send` each; a stream has {chunks}, 
 SCALING_METHOD = """\
 Each gateway has a core of its own, and everything else shares one more: the load generator, the provider and, at the lowest priority, the other processes of Glassline.
 So this is the relaying alone, into the journal; the recorder catches up afterwards, and then every request is counted.
+The connections are those at one gateway, of 64 for each of them on average: the fewest and the most over all rounds.
 Where the least busy core is not near 100 %, the shared core was the limit and not the gateways."""
 
 CAVEATS = """\

@@ -37,6 +37,7 @@ from benchmarks.results import Circumstances, Profile, Results, read_elsewhere
 from benchmarks.scaling import Step, measure_scaling
 from benchmarks.servers import (
     ROOT,
+    Server,
     SetupError,
     StartError,
     build_programs,
@@ -160,10 +161,11 @@ def run(plan: Plan) -> int:
     load_before = os.getloadavg()[0]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="run-", dir=plan.build)))
-        upstream_port = stack.enter_context(running_upstream([*PROVIDER], plan.build, folder, cores.upstream)).port
-        sender = prepare_sender(plan.build, folder, upstream_port, cores.load)
-        samples, profiles = _measure_proxies(plan, cores, folder, upstream_port, sender)
-        scaling, footprint = _measure_beside(plan, cores, available, folder, upstream_port, sender)
+        upstream = stack.enter_context(running_upstream([*PROVIDER], plan.build, folder, cores.upstream))
+        sender = prepare_sender(plan.build, folder, upstream.port, cores.load)
+        samples, profiles = _measure_proxies(plan, cores, folder, upstream.port, sender)
+        footprint = _measure_footprint(plan, cores, folder, upstream.port, sender)
+        scaling = _measure_scaling(plan, available, folder, upstream, sender)
     about = Circumstances(
         machine=machine,
         commit=describe_commit(ROOT),
@@ -198,22 +200,23 @@ def _measure_proxies(
         return samples, _profile_all(plan, variants, sender, folder)
 
 
-def _measure_beside(
-    plan: Plan, cores: Cores, available: list[int], folder: Path, upstream_port: int, sender: Sender
-) -> tuple[list[Step], Footprint | None]:
-    steps, footprint = [], None
+def _measure_footprint(plan: Plan, cores: Cores, folder: Path, upstream_port: int, sender: Sender) -> Footprint | None:
+    if "footprint" not in plan.beside:
+        return None
+    _progress("footprint")
+    return measure_footprint(
+        sender, upstream_port, folder, cores, growth_requests=GROWTH_REQUESTS, probe_seconds=VISIBLE_SECONDS
+    )
+
+
+def _measure_scaling(plan: Plan, available: list[int], folder: Path, upstream: Server, sender: Sender) -> list[Step]:
+    steps: list[Step] = []
     if "scaling" in plan.beside:
-        for step in measure_scaling(sender, upstream_port, folder, available, plan.rounds, plan.seconds):
+        for step in measure_scaling(sender, upstream, folder, available, plan.rounds, plan.seconds):
             _progress(f"{step.gateways} gateways, round {step.round}")
             steps.append(step)
-    if "footprint" in plan.beside:
-        _progress("footprint")
-        requests = GROWTH_REQUESTS if not plan.is_judged else GROWTH_REQUESTS // 20
-        footprint = measure_footprint(
-            sender, upstream_port, folder, cores, growth_requests=requests, probe_seconds=VISIBLE_SECONDS
-        )
     _progress("")
-    return steps, footprint
+    return steps
 
 
 def start(plan: Plan, cores: Cores, folder: Path, upstream_port: int, stack: ExitStack) -> list[Variant]:

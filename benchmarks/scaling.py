@@ -14,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.machine import Cores, find_children, process_tree, read_cpu_time
+from benchmarks.load import end_load, start_load
+from benchmarks.machine import Cores, count_connections, find_children, pin, process_tree, read_cpu_time
 from benchmarks.measure import Sender, Variant, wait_for_records
-from benchmarks.servers import Glassline, StartError, running_glassline
+from benchmarks.servers import Glassline, Server, StartError, running_glassline
 from benchmarks.workloads import CLOSED_LOOP
 
 CONNECTIONS_PER_GATEWAY = 64
@@ -28,10 +29,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     gateways: int
     round: int
     requests_per_second: float
-    shares: list[float]
-    "of the gateways' CPU time, by gateway; even ones are all alike"
     cpu_us: float
     "of all gateways per request: grows when they get in each other's way"
+    connections: list[int]
+    "open at each gateway while the load lasts"
     busy: list[float]
     "share of its core that each gateway used: well below 1, something else was the limit"
     errors: list[str]
@@ -44,14 +45,15 @@ def plan_gateways(cores: Sequence[int]) -> list[tuple[int, ...]]:
 
 
 def measure_scaling(
-    sender: Sender, upstream_port: int, folder: Path, cores: Sequence[int], rounds: int, seconds: float
+    sender: Sender, upstream: Server, folder: Path, cores: Sequence[int], rounds: int, seconds: float
 ) -> Iterator[Step]:
-    """Run every number of gateways in turn, each round."""
+    """Run every number of gateways in turn, each round. The provider moves to the core of the rest, and stays there."""
     rest = sorted(cores)[0]
+    pin([upstream.pid], rest)
     for round_number in range(1, rounds + 1):
         for gateway_cores in plan_gateways(cores):
             place = folder / f"scaling-{round_number}-{len(gateway_cores)}"
-            with _running(upstream_port, place, rest, gateway_cores) as glassline:
+            with _running(upstream.port, place, rest, gateway_cores) as glassline:
                 yield _measure(glassline, round_number, replace(sender, core=rest), seconds)
 
 
@@ -72,7 +74,11 @@ def _measure(glassline: Glassline, round_number: int, sender: Sender, seconds: f
     variant = Variant("glassline", glassline.server.port, glassline)
     warm = sender.send(workload, variant, 0.5)
     before, started = [read_cpu_time([pid]).run_ns for pid in gateways], time.monotonic()
-    load = sender.send(workload, variant, seconds)
+    options = variant.options(workload, seconds)
+    process = start_load(variant.port, sender.bodies[workload.name], options, sender.build, sender.core)
+    time.sleep(seconds / 2)
+    connections = count_connections(gateways, variant.port)
+    load = end_load(process)
     used = [read_cpu_time([pid]).run_ns - earlier for pid, earlier in zip(gateways, before, strict=True)]
     elapsed_ns = (time.monotonic() - started) * 1e9
     if not load.finished or not sum(used):
@@ -85,8 +91,8 @@ def _measure(glassline: Glassline, round_number: int, sender: Sender, seconds: f
         gateways=len(gateways),
         round=round_number,
         requests_per_second=load.requests_per_second,
-        shares=[ran / sum(used) for ran in used],
         cpu_us=sum(used) / 1e3 / load.finished,
+        connections=connections,
         busy=[ran / elapsed_ns for ran in used],
         errors=[f"{len(gateways)} gateways, round {round_number}: {text}" for text in wrong],
     )

@@ -1,6 +1,7 @@
 """Who runs on which core, and what a process has used of it."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import servers
-from benchmarks.machine import Cores, find_children, pin, plan_cores, process_tree, read_cpu_time, read_memory
+from benchmarks.machine import (
+    Cores,
+    count_connections,
+    find_children,
+    pin,
+    plan_cores,
+    process_tree,
+    read_cpu_time,
+    read_memory,
+)
 from benchmarks.scaling import plan_gateways
 
 PARENT = """
@@ -68,6 +78,17 @@ def test_memory_is_told_by_process() -> None:
     with _family("gl-gateway-0") as (_, child):
         assert read_memory([child]).keys() == {"gl-gateway-0"}
         assert read_memory([child])["gl-gateway-0"] > 1_000_000
+
+
+def test_connections_are_counted_by_the_process_that_serves_them() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, _family("gl-gateway-0") as (_, child):
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+            first, second = listener.accept()[0], listener.accept()[0]
+            assert count_connections([os.getpid(), child], port) == [2, 0]
+            first.close()
+            assert count_connections([os.getpid(), child], port) == [1, 0]
+            second.close()
 
 
 def test_each_gateway_has_a_core_that_nothing_else_of_the_run_has() -> None:

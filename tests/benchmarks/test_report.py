@@ -116,10 +116,9 @@ FOOTPRINT = Footprint(
 
 
 def _step(gateways: int, rate: float, round_number: int = 1, errors: tuple[str, ...] = ()) -> Step:
-    shares = [1 / gateways] * gateways
     return Step(
-        gateways=gateways, round=round_number, requests_per_second=rate, shares=shares, cpu_us=100, busy=shares,
-        errors=list(errors),
+        gateways=gateways, round=round_number, requests_per_second=rate, cpu_us=100, connections=[60, 68][:gateways],
+        busy=[1.0] * gateways, errors=list(errors),
     )  # fmt: skip
 
 
