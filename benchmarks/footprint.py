@@ -74,8 +74,8 @@ def measure_footprint(
         idle = read_memory(process_tree(glassline.server.pid))
         errors: list[str] = []
         visible = _measure_visibility(glassline, sender, probe_seconds, errors)
-        stream_bytes = _measure_streams(glassline, sender, errors)
         growth = _measure_growth(glassline, sender, growth_requests, errors)
+        stream_bytes = _measure_streams(glassline, sender, errors)
     return Footprint(
         start_seconds=starts,
         idle_bytes=idle,

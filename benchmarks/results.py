@@ -1,18 +1,15 @@
 """All that a run found, as it is kept in benchmarks/build/latest.json."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
 import msgspec
 
+from benchmarks.elsewhere import Elsewhere
 from benchmarks.footprint import Footprint
 from benchmarks.hotspots import Share
 from benchmarks.measure import Sample
 from benchmarks.scaling import Step
-
-ELSEWHERE = ("corpus.json", "queries.json")
-"figures of other benchmarks, which these leave beside the samples: an object of names and numbers"
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -44,8 +41,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     "None of it: not measured, or too few cores"
     footprint: Footprint | None = None
     profiles: list[Profile] = []
-    elsewhere: dict[str, float] = {}
-    "figures that other benchmarks left"
+    elsewhere: Elsewhere = Elsewhere()
 
     def speedup(self, gateways: int) -> float | None:
         """Return how much more so many gateways relay than one: the median of the ratios within a round."""
@@ -65,12 +61,3 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
             yield from step.errors
         if self.footprint is not None:
             yield from self.footprint.errors
-
-
-def read_elsewhere(build: Path) -> dict[str, float]:
-    """Read the figures of the other benchmarks; those that have not run are missing."""
-    found: dict[str, float] = {}
-    for name in ELSEWHERE:
-        if (build / name).exists():
-            found |= msgspec.json.decode((build / name).read_bytes(), type=dict[str, float])
-    return found

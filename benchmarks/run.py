@@ -30,10 +30,11 @@ if not __package__:
 import msgspec
 
 from benchmarks import competitors, hotspots, report
+from benchmarks.elsewhere import read_elsewhere
 from benchmarks.footprint import Footprint, measure_footprint
 from benchmarks.machine import Cores, describe_commit, describe_machine, pin, plan_cores
 from benchmarks.measure import Sample, Sender, Variant, glassline_variants, measure, prepare_sender
-from benchmarks.results import Circumstances, Profile, Results, read_elsewhere
+from benchmarks.results import Circumstances, Profile, Results
 from benchmarks.scaling import Step, measure_scaling
 from benchmarks.servers import (
     ROOT,

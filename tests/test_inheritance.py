@@ -10,6 +10,8 @@ from proxy.cli.serve import PROCESSES
 from proxy.inheritance import COMMON
 from tests.harness.process import ROOT
 
+MOST_MODULES = 430
+"""A tenth of a second is about a hundred of them: what a start needs not, is loaded where it is used."""
 LOADED = "import json, sys; {}; json.dump(sorted(sys.modules), sys.stdout)"
 
 
@@ -23,6 +25,11 @@ def test_whatever_is_inherited_is_needed_by_two_kinds_of_children_at_least() -> 
     needs = [loaded_by(f"import {process}") for process in PROCESSES]
     wanted_by = {name: sum(name in need for need in needs) for name in COMMON}
     assert {name: count for name, count in wanted_by.items() if count < 2} == {}
+
+
+def test_a_start_loads_no_more_modules_than_it_did() -> None:
+    loaded = loaded_by("import proxy.supervisor; from proxy.inheritance import load_inheritance; load_inheritance()")
+    assert len(loaded) <= MOST_MODULES
 
 
 def test_what_is_inherited_starts_no_thread() -> None:
