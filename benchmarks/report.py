@@ -147,6 +147,7 @@ def draw_plots(results: Results) -> dict[str, str]:
     """Return the pictures of the page, by file name."""
     plots = (
         ("cpu-requests", "CPU µs per 1 KB request, gateway process", CLOSED_LOOP, _gateway_cpu, None),
+        ("efficiency", "1 KB requests per CPU-second, all processes", CLOSED_LOOP, _per_cpu_second, None),
         ("cpu-chunks", "CPU µs per chunk, 1,000 streams, gateway process", STREAMS_1000, _gateway_cpu, None),
         ("latency", "Added latency at 150 requests/s, p50 in µs", PACED_150, _added_p50, Limit(350, "0.35 ms")),
         ("chunks", "Chunks per second, one core, saturated", SATURATED, _rate, Limit(50_000, "50,000")),
@@ -162,6 +163,10 @@ def draw_plots(results: Results) -> dict[str, str]:
 
 def _gateway_cpu(row: Row) -> float | None:
     return row.gateway_cpu_us if row.variant in (YARDSTICK, "glassline", "glassline+budget") else None
+
+
+def _per_cpu_second(row: Row) -> float | None:
+    return 1e6 / row.all_cpu_us if row.all_cpu_us else None
 
 
 def _added_p50(row: Row) -> float | None:

@@ -89,12 +89,6 @@ def _added(taken: list[Sample], baseline: dict[int, Sample], figure: Callable[[S
     return median_of(figure(sample) - figure(baseline[sample.round]) for sample in taken if sample.round in baseline)
 
 
-def gateway_ratio(samples: Iterable[Sample], variant: str, workload: Workload = CLOSED_LOOP) -> float | None:
-    """What the gateway of this variant costs per request or chunk, in nginxes; None when either was not measured."""
-    rows = summarise(samples, workload)
-    return next((row.gateway_ratio for row in rows if row.variant == variant), None)
-
-
 def efficiency(samples: Iterable[Sample], variant: str, other: str) -> float | None:
     """How many requests one variant serves for each that the other serves with the same CPU time, of all processes."""
     taken: dict[str, list[Sample]] = {variant: [], other: []}

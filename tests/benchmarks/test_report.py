@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from benchmarks.elsewhere import Elsewhere, Kind, Pages, read_elsewhere
@@ -18,7 +19,7 @@ from benchmarks.report import draw_plots, markdown
 from benchmarks.results import Circumstances, Results
 from benchmarks.run import LIMITS, judge, read_plan
 from benchmarks.scaling import Step
-from benchmarks.summary import efficiency, gateway_ratio, summarise
+from benchmarks.summary import efficiency, summarise
 from benchmarks.targets import judge_targets
 from benchmarks.workloads import CLOSED_LOOP, SHORT_STREAMS, Workload
 
@@ -91,9 +92,8 @@ def test_added_latency_is_against_the_same_round_without_a_proxy() -> None:
 
 
 def test_without_nginx_there_is_no_ratio() -> None:
-    alone = [sample for sample in SLOW_SECOND_ROUND if sample.variant == "glassline"]
-    assert gateway_ratio(alone, "glassline") is None
-    assert gateway_ratio(SLOW_SECOND_ROUND, "glassline") == pytest.approx(2.1)
+    (glassline,) = summarise([sample for sample in SLOW_SECOND_ROUND if sample.variant == "glassline"], CLOSED_LOOP)
+    assert (glassline.gateway_ratio, glassline.all_ratio) == (None, None)
 
 
 def test_requests_per_cpu_second_are_compared_over_all_processes() -> None:
@@ -175,7 +175,7 @@ def test_the_page_says_every_target_and_every_record() -> None:
 def test_the_page_shows_every_picture_that_is_drawn() -> None:
     results = _results(SLOW_SECOND_ROUND)
     pictures = draw_plots(results)
-    assert pictures.keys() == {"cpu-requests.svg"}
+    assert pictures.keys() == {"cpu-requests.svg", "efficiency.svg"}
     assert ElementTree.fromstring(pictures["cpu-requests.svg"]).tag.endswith("svg")  # noqa: S314  our own
     assert "](performance/cpu-requests.svg)" in markdown(results)
 
@@ -199,15 +199,14 @@ def test_figures_of_other_benchmarks_are_taken_over_where_they_have_run(tmp_path
     assert read_elsewhere(tmp_path) == ELSEWHERE
 
 
-def _with_ratios(*ratios: float) -> list[Sample]:
-    """One round in which each limited ratio is what is said."""
+def _costing(gateway: float, everything: float = 0) -> list[Sample]:
+    """One round in which each limit is kept but for so much more in what the first variant costs."""
     samples = [_sample("nginx", 1, 10, workload=workload) for workload in (CLOSED_LOOP, SHORT_STREAMS)]
-    for (variant, workload, _), ratio in zip(LIMITS, ratios, strict=True):
-        samples.append(_sample(variant, 1, 10 * ratio, recorded=10, workload=workload))
+    for more, limit in zip([1, 0, 0], LIMITS, strict=True):
+        sample = _sample(limit.variant, 1, 10 * (limit.gateway + gateway * more), recorded=10, workload=limit.workload)
+        all_cpu_us = 20 * (limit.everything + everything * more)
+        samples.append(msgspec.structs.replace(sample, all_cpu_us=all_cpu_us))
     return samples
-
-
-WITHIN = [limit for _, _, limit in LIMITS]
 
 
 @pytest.mark.parametrize(
@@ -215,11 +214,12 @@ WITHIN = [limit for _, _, limit in LIMITS]
     [
         (SLOW_SECOND_ROUND, [], 0),
         (SLOW_SECOND_ROUND, ["--quick"], 1),
-        (_with_ratios(*WITHIN), ["--quick"], 0),
-        (_with_ratios(WITHIN[0] + 0.1, *WITHIN[1:]), ["--quick"], 1),
-        (_with_ratios(WITHIN[0], WITHIN[1] + 0.1, WITHIN[2]), ["--quick"], 1),
-        (_with_ratios(*WITHIN[:2], WITHIN[2] + 0.1), ["--quick"], 1),
-        (_with_ratios(*WITHIN)[2:], ["--quick"], 1),
+        (_costing(0), ["--quick"], 0),
+        (_costing(0.1), ["--quick"], 1),
+        (_costing(0.1), [], 0),
+        (_costing(0, 0.1), ["--quick"], 1),
+        (_costing(0)[2:], ["--quick"], 1),
+        (_costing(0)[:-1], ["--quick"], 1),
         ([_sample("glassline", 1, 100, errors=1, recorded=10)], [], 1),
         ([_sample("glassline", 1, 100, recorded=9)], [], 1),
         ([_sample("glassline", 1, 100, recorded=11)], [], 1),
