@@ -91,7 +91,7 @@ def measure_footprint(
 
 
 def _total(glassline: Glassline) -> int:
-    return sum(read_memory(process_tree(glassline.server.pid)).values())
+    return sum(read_memory(process_tree(glassline.server.pid), "Pss_Anon").values())
 
 
 @contextmanager

@@ -107,14 +107,17 @@ def find_children(serve_pid: int, role: str) -> list[int]:
     return [pid for pid in process_tree(serve_pid)[1:] if role in name_of(pid)]
 
 
-def read_memory(pids: Iterable[int]) -> dict[str, int]:
-    """Return the bytes of memory of each process, by its name; pages that they share are counted once in all."""
-    return {name_of(pid): _proportional_bytes(pid) for pid in pids}
+def read_memory(pids: Iterable[int], kind: str = "Pss") -> dict[str, int]:
+    """Return the bytes of memory of each process, by its name; pages that they share are counted once in all.
+
+    `Pss_Anon` leaves out the pages of files, such as libraries, whose share depends on who else has them open.
+    """
+    return {name_of(pid): _proportional_bytes(pid, kind) for pid in pids}
 
 
-def _proportional_bytes(pid: int) -> int:
+def _proportional_bytes(pid: int, kind: str) -> int:
     lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
 
 
 def name_of(pid: int) -> str:

@@ -127,7 +127,10 @@ def _footprint(results: Results) -> str:
         *(f"| {name} | {size / 1e6:.1f} MB |" for name, size in seen.idle_bytes.items()),
         f"| together | {sum(seen.idle_bytes.values()) / 1e6:.1f} MB |",
         "",
-        "Memory is the proportional set size: pages that several processes share are counted once in all.",
+        (
+            "Memory is the proportional set size: pages that several processes share are counted once in all; where it is "
+            "compared with itself, without the pages of files."
+        ),
         (
             f"The starts took {', '.join(f'{seconds:.2f}' for seconds in seen.start_seconds)} s, each with a new data "
             "directory, from the start of the command until `/readyz` answered 200."
