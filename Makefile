@@ -9,6 +9,7 @@ PYTHON_FILES := proxy pricing tests benchmarks
 # Debian packages that the tests need are unpacked here instead of being installed.
 TOOLS := $(CURDIR)/.cache/debian/usr/bin:$(CURDIR)/.cache/debian/usr/sbin
 PYTEST := PATH="$(TOOLS):$$PATH" $(BIN)/python -m pytest
+BENCH := PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench prices ui docker lock audit sbom dist
@@ -32,7 +33,8 @@ dev:  ## create .venv with what the tests need as well
 tools: dev  ## fetch what the tests need beside Python: promtool, Prometheus, nginx, the SDKs for Python and Node
 	@tests/system/install.sh
 
-test: check tools  ## run every check and the whole test suite
+test: check tools  ## run every check, the whole test suite and the quick form of the benchmark
+	$(BENCH) --quick || [ $$? = 3 ] # 3: this machine has no compiler
 	$(PYTEST) -n auto $(ARGS)
 
 check: lint types imports  ## lint, types and imports
@@ -72,10 +74,11 @@ sdks: tools  ## every SDK, framework and command-line tool, straight and through
 chaos: tools  ## measure every release gate at full size and write docs/reliability.md (HOURS=1)
 	PATH="$(TOOLS):$$PATH" $(BIN)/python -m tests.faults.chaos.report --hours $(HOURS) $(ARGS)
 
-bench: tools  ## measure beside nginx on this machine and write docs/performance.md
-	PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py $(ARGS)
+bench: tools  ## measure beside nginx, LiteLLM and Portkey on this machine and write docs/performance.md (40 minutes; ARGS=--quick: one)
+	$(BENCH) $(ARGS)
 
-prices: dev  ## compare our prices with a second public list (40 MB) and write docs/price-differences.md
+prices: dev  ## write the prices of the installed genai-prices, compare them with a second public list (40 MB) and write docs/price-differences.md
+	$(BIN)/python -m tests.pricing.catalogue
 	rm -rf .cache/prices
 	$(BIN)/python -m pip download --quiet --no-deps --dest .cache/prices litellm
 	$(BIN)/python -m tests.pricing.crosscheck.compare .cache/prices/litellm-*.whl "$$(date -u +%F)"

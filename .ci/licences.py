@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 _SAID_ELSEWHERE = {
-    "httpx2-jsfetch": "BSD-3-Clause",
     "apsw-sqlite3mc": "any OSI approved; SQLite is public domain",
 }
-"""Read in the wheels on 2026-11-21: httpx2-jsfetch 1.0 is for Emscripten and never installed here, and declares it in its
-metadata; apsw-sqlite3mc 3.54.0.0 declares no more than "OSI Approved", and its LICENSE says "any-OSI"."""
+"""Read in the wheel on 2026-11-21: apsw-sqlite3mc 3.54.0.0 declares no more than "OSI Approved", and its LICENSE says
+"any-OSI"."""
 _CLASSIFIER = "License :: OSI Approved :: "
 _HEAD = """# Licences
 

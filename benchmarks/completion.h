@@ -16,6 +16,7 @@
 #define NO_NONCE "0000000000000000"
 #define BODY_LIMIT 2048
 #define EVENT_LIMIT 1024
+#define PACE_MARK "pace-"
 #define LAST_EVENT "data: [DONE]"
 
 /* The nonce inside a body, or zeros. */
@@ -27,6 +28,20 @@ static inline const char *find_nonce(const char *body, size_t size)
     return mark + NONCE_MARK_LEN;
 }
 
+/* The pace that a body asks its stream to have, `pace-CHUNKS-RATE` with the rate in chunks per second; others: as it was. */
+static inline void find_pace(const char *body, size_t size, unsigned *chunks, double *rate)
+{
+    const char *mark = memmem(body, size, PACE_MARK, sizeof PACE_MARK - 1);
+    unsigned asked_chunks, asked_rate;
+    if (mark && sscanf(mark, PACE_MARK "%u-%u", &asked_chunks, &asked_rate) == 2 && asked_rate) {
+        *chunks = asked_chunks;
+        *rate = asked_rate;
+    }
+}
+
+/* The end of the answer's text, which no proxy may lose, however it writes the answer anew. */
+#define ANSWER_END "that either side could notice."
+
 /* A chat completion of about 1 KB, the size of a short answer from a real provider. */
 static inline size_t write_completion(char *out, const char *nonce)
 {
@@ -37,8 +52,7 @@ static inline size_t write_completion(char *out, const char *nonce)
         "\"content\":\"A reverse proxy stands between an application and the service it calls. It accepts the "
         "connection of the application, opens or reuses one of its own towards the service, and passes the bytes of "
         "both directions on as they come. What it adds is a place to look: how long each call took, how large it was, "
-        "what it cost and how it ended. What it must not add is delay, or a difference that either side could "
-        "notice.\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+        "what it cost and how it ended. What it must not add is delay, or a difference " ANSWER_END "\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
         "\"usage\":{\"prompt_tokens\":187,\"completion_tokens\":84,\"total_tokens\":271,"
         "\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},"
         "\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0,"

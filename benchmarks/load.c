@@ -4,6 +4,10 @@
  *   requests   closed loop (the next request as soon as a connection is free), or paced with --rate; paced latency is
  *              counted from the scheduled time, so a stall shows in every request that it delayed.
  *   --stream   N concurrent SSE streams; each chunk carries its send time, the delay per chunk is counted from there.
+ *              --ramp spreads their beginnings, so that they do not end and begin anew all at once; delays and the
+ *              chunks per second are then those of the time between the ramp and the end, when all of them are open.
+ *
+ * --loose is for proxies that write an answer anew: only its status, its text and its nonce are compared.
  *
  * It ends by itself, at the latest --patience seconds after the load, and prints one JSON object. Errors are counted by
  * kind and never stop the run; the first is described.
@@ -18,6 +22,7 @@
 #define EVENTS 256
 #define READ_SIZE 65536
 #define CONNECT_SECONDS 5
+#define KEPT_LIMIT 65536
 
 struct options {
     int port;
@@ -29,7 +34,10 @@ struct options {
     uint64_t requests;
     double rate;
     double patience; /* seconds for answers still open when the load ends */
+    double ramp;     /* seconds over which the connections begin, before --seconds */
     int is_stream;
+    int is_loose;
+    char headers[1024]; /* further ones, each with its line end */
 };
 
 static struct options options = {.path = "/v1/chat/completions", .authorization = "Bearer none", .connections = 32,
@@ -61,7 +69,8 @@ struct connection {
     char *request, *nonce;
     size_t sent;
     struct message reply;
-    size_t expected_size, matched;
+    size_t expected_size, matched; /* loose: matched bytes have been kept */
+    char *kept;
     char expected[BODY_LIMIT];
     size_t line_size;
     char line[EVENT_LIMIT];
@@ -74,7 +83,8 @@ static int poller;
 static char *body;
 static size_t body_size, request_size, nonce_offset;
 static int asks_for_usage;
-static uint64_t issued, finished, chunks, reconnects, next_nonce;
+static uint64_t issued, finished, chunks, reconnects, first_nonce, next_nonce;
+static uint64_t steady_from_ns, steady_to_ns, steady_chunks; /* while every connection is in use */
 static char scratch[READ_SIZE];
 
 static size_t bucket_of(uint64_t ns)
@@ -237,6 +247,22 @@ static size_t first_difference(const char *one, const char *other, size_t size)
     return at;
 }
 
+static void keep_body(void *owner, const char *data, size_t size)
+{
+    struct connection *c = owner;
+    if (c->matched + size > KEPT_LIMIT) {
+        wrong(c, BODY, "body longer than %d bytes: %.*s", KEPT_LIMIT, 80, c->kept);
+        return;
+    }
+    memcpy(c->kept + c->matched, data, size);
+    c->matched += size;
+}
+
+static int has_kept(const struct connection *c, const char *text, size_t size)
+{
+    return memmem(c->kept, c->matched, text, size) != NULL;
+}
+
 static void match_body(void *owner, const char *data, size_t size)
 {
     struct connection *c = owner;
@@ -263,7 +289,10 @@ static int is_next_delta(struct connection *c, uint64_t now)
     uint64_t sent_ns = strtoull(c->line + start, &stop, 10);
     if (stop != c->line + start + 20 || strcmp(stop, DELTA_END))
         return 0;
-    observe(&delay, now > sent_ns ? now - sent_ns : 0);
+    if (now >= steady_from_ns && now < steady_to_ns) {
+        observe(&delay, now > sent_ns ? now - sent_ns : 0);
+        steady_chunks++;
+    }
     chunks++;
     c->chunks++;
     return 1;
@@ -324,7 +353,15 @@ static void check_answer(struct connection *c)
 {
     int status = message_status(&c->reply);
     if (status != 200)
-        wrong(c, STATUS, "status %d", status);
+        wrong(c, STATUS, "status %d: %.*s", status, options.is_loose ? (int)(c->matched < 120 ? c->matched : 120) : 0,
+              options.is_loose ? c->kept : "");
+    else if (options.is_loose && !has_kept(c, ANSWER_END, sizeof ANSWER_END - 1))
+        wrong(c, BODY, "the answer's text is missing: %.*s", (int)(c->matched < 160 ? c->matched : 160), c->kept);
+    else if (options.is_loose && !has_kept(c, c->nonce, NONCE_DIGITS))
+        wrong(c, BODY, "the answer belongs to another request: %.*s", (int)(c->matched < 160 ? c->matched : 160),
+              c->kept);
+    else if (options.is_loose)
+        return;
     else if (!options.is_stream && c->matched != c->expected_size)
         wrong(c, BODY, "body of %zu bytes instead of %zu", c->matched, c->expected_size);
     else if (options.is_stream && !c->has_end)
@@ -361,7 +398,8 @@ static void read_answer(struct connection *c)
         return;
     }
     uint64_t now = now_ns();
-    size_t used = message_feed(&c->reply, scratch, (size_t)size, options.is_stream ? match_events : match_body, c);
+    body_sink sink = options.is_loose ? keep_body : options.is_stream ? match_events : match_body;
+    size_t used = message_feed(&c->reply, scratch, (size_t)size, sink, c);
     if (!c->has_head && c->reply.state != HEAD) {
         c->has_head = 1;
         observe(&first_byte, now - c->due_ns);
@@ -387,7 +425,10 @@ static uint64_t next_start_ns(uint64_t start_ns, uint64_t now)
         return UINT64_MAX;
     if (options.rate > 0)
         return start_ns + (uint64_t)((double)issued * 1e9 / options.rate);
-    return now - start_ns < (uint64_t)(options.seconds * 1e9) ? now : UINT64_MAX;
+    if (now >= steady_to_ns)
+        return UINT64_MAX;
+    uint64_t ramp_ns = (uint64_t)(options.ramp * 1e9 * (double)issued / (double)options.connections);
+    return issued < options.connections && start_ns + ramp_ns > now ? start_ns + ramp_ns : now;
 }
 
 static void count_unfinished(void)
@@ -407,7 +448,9 @@ static void run(void)
 {
     struct epoll_event events[EVENTS];
     uint64_t start_ns = now_ns(), now = start_ns, next_ns;
-    uint64_t end_ns = start_ns + (uint64_t)((options.seconds + options.patience) * 1e9);
+    steady_from_ns = start_ns + (uint64_t)(options.ramp * 1e9);
+    steady_to_ns = steady_from_ns + (uint64_t)(options.seconds * 1e9);
+    uint64_t end_ns = steady_to_ns + (uint64_t)(options.patience * 1e9);
     for (;;) {
         while ((next_ns = next_start_ns(start_ns, now)) <= now && idle_count)
             begin(take_idle(), options.rate > 0 ? next_ns : now);
@@ -442,17 +485,18 @@ static void read_body(void)
 /* Every connection has its own copy of the request, rewritten in place: only the nonce changes. */
 static void prepare(struct connection *c)
 {
-    char head[2048];
+    char head[4096];
     int head_size = snprintf(head, sizeof head,
-                             "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: %s\r\n"
+                             "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: %s\r\n%s"
                              "Accept: application/json\r\nContent-Type: application/json\r\n"
                              "User-Agent: OpenAI/Python 2.8.1\r\nContent-Length: %zu\r\n\r\n",
-                             options.path, options.port, options.authorization, body_size);
+                             options.path, options.port, options.authorization, options.headers, body_size);
     const char *mark = memmem(body, body_size, NONCE_MARK NO_NONCE, NONCE_MARK_LEN + NONCE_DIGITS);
     request_size = (size_t)head_size + body_size;
     c->request = malloc(request_size);
     c->nonce = malloc(NONCE_DIGITS + 1);
-    if (!c->request || !c->nonce)
+    c->kept = options.is_loose ? malloc(KEPT_LIMIT) : NULL;
+    if (!c->request || !c->nonce || (options.is_loose && !c->kept))
         die("malloc");
     memcpy(c->request, head, (size_t)head_size);
     memcpy(c->request + head_size, body, body_size);
@@ -487,7 +531,8 @@ static void print_result(double seconds)
     printf("{\"requests\": %llu, \"finished\": %llu, \"seconds\": %.6f, \"requests_per_second\": %.1f",
            (unsigned long long)issued, (unsigned long long)finished, seconds, (double)finished / seconds);
     printf(", \"chunks\": %llu, \"chunks_per_second\": %.1f, \"reconnects\": %llu", (unsigned long long)chunks,
-           (double)chunks / seconds, (unsigned long long)reconnects);
+           options.is_stream ? (double)steady_chunks / options.seconds : 0.0, (unsigned long long)reconnects);
+    printf(", \"first_nonce\": \"%016llx\"", (unsigned long long)first_nonce);
     print_histogram("latency_us", &latency);
     print_histogram("first_byte_us", &first_byte);
     print_histogram("chunk_delay_us", &delay);
@@ -501,12 +546,25 @@ static void print_result(double seconds)
     printf("\"}\n");
 }
 
+static void add_header(const char *program, const char *header)
+{
+    size_t used = strlen(options.headers), room = sizeof options.headers - used;
+    if ((size_t)snprintf(options.headers + used, room, "%s\r\n", header) >= room) {
+        fprintf(stderr, "%s: too many headers\n", program);
+        exit(2);
+    }
+}
+
 static void read_options(int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i];
         if (!strcmp(name, "--stream")) {
             options.is_stream = 1;
+            continue;
+        }
+        if (!strcmp(name, "--loose")) {
+            options.is_loose = 1;
             continue;
         }
         const char *value = option_value(argc, argv, &i);
@@ -528,6 +586,10 @@ static void read_options(int argc, char **argv)
             options.rate = atof(value);
         else if (!strcmp(name, "--patience"))
             options.patience = atof(value);
+        else if (!strcmp(name, "--ramp"))
+            options.ramp = atof(value);
+        else if (!strcmp(name, "--header"))
+            add_header(argv[0], value);
         else {
             fprintf(stderr, "%s: unknown option %s\n", argv[0], name);
             exit(2);
@@ -545,14 +607,14 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     read_options(argc, argv);
-    settle_process((unsigned)(options.seconds + options.patience) + 60);
+    settle_process((unsigned)(options.ramp + options.seconds + options.patience) + 60);
     read_body();
     poller = epoll_create1(EPOLL_CLOEXEC);
     connections = calloc(options.connections, sizeof *connections);
     idle = calloc(options.connections, sizeof *idle);
     if (!connections || !idle)
         die("calloc");
-    next_nonce = now_ns();
+    first_nonce = next_nonce = now_ns();
     for (size_t i = 0; i < options.connections; i++)
         prepare(&connections[i]);
     uint64_t start_ns = now_ns();

@@ -13,30 +13,43 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+ESTABLISHED = "01"
+"the state of an open connection in /proc/net/tcp"
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Who runs where. With four cores nobody shares; with fewer the proxy under test keeps its core to the last."""
+    """Who runs where. With five cores nobody shares; with fewer the proxy under test keeps its core to the last."""
 
     load: int
     "the load generator, and this program, which sleeps meanwhile"
     proxy: int
     "nginx, or the gateway process of Glassline"
-    aside: int
-    "every other process of Glassline"
+    recorder: int
+    "the recorder of Glassline"
     upstream: int
     "the mock provider"
+    aside: int
+    "every other process of Glassline: the ledger above all"
+
+    def describe(self) -> str:
+        """Say it in a sentence."""
+        return (
+            f"load generator on {self.load}, proxy on {self.proxy}, Glassline's recorder on {self.recorder}, "
+            f"its ledger and the rest of it on {self.aside}, provider on {self.upstream}"
+        )
 
 
 def plan_cores(available: Sequence[int]) -> Cores:
     """Share out the cores this process may use."""
     cores = sorted(available)
-    if len(cores) >= 4:
-        return Cores(*cores[:4])
+    if len(cores) >= 5:
+        return Cores(*cores[:5])
+    if len(cores) == 4:
+        return Cores(cores[0], cores[1], cores[2], cores[3], aside=cores[3])
     if len(cores) == 3:
-        return Cores(cores[0], cores[1], cores[2], cores[0])
-    return Cores(cores[0], cores[-1], cores[0], cores[0])
+        return Cores(cores[0], cores[1], cores[2], upstream=cores[0], aside=cores[2])
+    return Cores(cores[0], cores[-1], recorder=cores[0], upstream=cores[0], aside=cores[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +102,44 @@ def _parents() -> Iterable[tuple[int, int]]:
         yield int(entry.name), int(stat.rpartition(")")[2].split()[1])
 
 
-def find_gateways(serve_pid: int) -> list[int]:
-    """Find the gateways below `glassline serve` by the name they give themselves; the command line is everyone's."""
-    return [pid for pid in process_tree(serve_pid)[1:] if "gateway" in _name(pid)]
+def find_children(serve_pid: int, role: str) -> list[int]:
+    """Find children of `glassline serve` by the name they give themselves; the command line is everyone's."""
+    return [pid for pid in process_tree(serve_pid)[1:] if role in name_of(pid)]
 
 
-def _name(pid: int) -> str:
+def read_memory(pids: Iterable[int], kind: str = "Pss") -> dict[str, int]:
+    """Return the bytes of memory of each process, by its name; pages that they share are counted once in all.
+
+    `Pss_Anon` leaves out the pages of files, such as libraries, whose share depends on who else has them open.
+    """
+    return {name_of(pid): _proportional_bytes(pid, kind) for pid in pids}
+
+
+def _proportional_bytes(pid: int, kind: str) -> int:
+    lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
+
+
+def name_of(pid: int) -> str:
+    """Return the name of a process; empty: it has ended."""
     try:
-        return (PROC / str(pid) / "comm").read_text()
+        return (PROC / str(pid) / "comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def count_connections(pids: Iterable[int], port: int) -> list[int]:
+    """Count the open connections to a local port that each of these processes serves."""
+    lines = [line.split() for line in (PROC / "net" / "tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{line[9]}]" for line in lines if line[1].endswith(f":{port:04X}") and line[3] == ESTABLISHED}
+    return [sum(_target(link) in sockets for link in (PROC / str(pid) / "fd").iterdir()) for pid in pids]
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""  # it has just been closed
 
 
 def pin(pids: Iterable[int], core: int) -> None:

@@ -1,121 +1,14 @@
-"""The figures of a run as tables: for the terminal, and as docs/performance.md.
+"""The figures of a run as tables: for the terminal, and as docs/performance.md with its pictures."""
 
-A figure is the median over the rounds.
-A ratio is the median over the rounds of the ratio within the round, so that a slow minute of the machine, which slows
-both sides, does not count.
-"""
-
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from statistics import median
 
-from benchmarks.hotspots import Share
-from benchmarks.measure import CHUNKS_PER_STREAM, CLOSED_LOOP, WORKLOADS, Sample, Workload
-
-YARDSTICK = "nginx"
-BASELINE = "direct"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One variant under one workload, over all rounds. None: does not apply, or nothing to compare with."""
-
-    variant: str
-    gateway_cpu_us: float | None
-    gateway_ratio: float | None
-    "gateway CPU against nginx"
-    all_cpu_us: float | None
-    all_ratio: float | None
-    rate: float
-    "units per second"
-    p50_us: float
-    added_p50_us: float | None
-    "against the same round without a proxy"
-    p99_us: float
-    added_p99_us: float | None
-    spread: float
-    "widest distance of a round's gateway CPU from the median, as a share of it"
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    variant: str
-    workload: str
-    libraries: list[Share]
-    functions: list[Share]
-
-
-@dataclass(frozen=True, slots=True)
-class Circumstances:
-    """Everything a reader needs in order to judge the figures."""
-
-    machine: dict[str, str]
-    commit: str
-    date: str
-    rounds: int
-    seconds: float
-    nice: int
-    cores: str
-    load_before: float
-    load_after: float
-    versions: dict[str, str]
-
-
-def summarise(samples: Iterable[Sample], workload: Workload) -> list[Row]:
-    """One row per variant, in the order in which they were first measured."""
-    by_variant: dict[str, list[Sample]] = {}
-    for sample in samples:
-        if sample.workload == workload.name:
-            by_variant.setdefault(sample.variant, []).append(sample)
-    return [_summarise(taken, by_variant, workload) for taken in by_variant.values()]
-
-
-def _summarise(taken: list[Sample], by_variant: dict[str, list[Sample]], workload: Workload) -> Row:
-    is_baseline = taken[0].variant == BASELINE
-    nginx = {sample.round: sample for sample in by_variant.get(YARDSTICK, [])}
-    direct = {} if is_baseline else {sample.round: sample for sample in by_variant.get(BASELINE, [])}
-    gateway = _median(sample.gateway_cpu_us for sample in taken)
-    return Row(
-        variant=taken[0].variant,
-        gateway_cpu_us=gateway,
-        gateway_ratio=_ratio(taken, nginx, lambda sample: sample.gateway_cpu_us),
-        all_cpu_us=_median(sample.all_cpu_us for sample in taken),
-        all_ratio=_ratio(taken, nginx, lambda sample: sample.all_cpu_us),
-        rate=median(_rate(sample, workload) for sample in taken),
-        p50_us=median(sample.delay_us.p50 for sample in taken),
-        added_p50_us=_added(taken, direct, lambda sample: sample.delay_us.p50),
-        p99_us=median(sample.delay_us.p99 for sample in taken),
-        added_p99_us=_added(taken, direct, lambda sample: sample.delay_us.p99),
-        spread=max((abs((sample.gateway_cpu_us or 0) / gateway - 1) for sample in taken), default=0) if gateway else 0,
-    )
-
-
-def _rate(sample: Sample, workload: Workload) -> float:
-    return sample.load.chunks_per_second if workload.is_stream else sample.load.requests_per_second
-
-
-def _median(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
-
-
-def _ratio(taken: list[Sample], yardstick: dict[int, Sample], figure: Callable[[Sample], float | None]) -> float | None:
-    ratios = []
-    for sample in taken:
-        mine, theirs = figure(sample), figure(yardstick[sample.round]) if sample.round in yardstick else None
-        if mine is not None and theirs:
-            ratios.append(mine / theirs)
-    return _median(ratios)
-
-
-def _added(taken: list[Sample], baseline: dict[int, Sample], figure: Callable[[Sample], float]) -> float | None:
-    return _median(figure(sample) - figure(baseline[sample.round]) for sample in taken if sample.round in baseline)
-
-
-def gateway_ratio(samples: Iterable[Sample], variant: str) -> float | None:
-    """What the gateway of this variant costs per 1 KB request, in nginxes; None when either was not measured."""
-    rows = summarise(samples, CLOSED_LOOP)
-    return next((row.gateway_ratio for row in rows if row.variant == variant), None)
+from benchmarks.measure import Sample
+from benchmarks.plot import Bar, Limit, draw_bars
+from benchmarks.results import Profile, Results
+from benchmarks.scaling import Step
+from benchmarks.summary import BASELINE, YARDSTICK, Row, median_of, summarise
+from benchmarks.targets import judge_targets
+from benchmarks.workloads import ALL, CLOSED_LOOP, PACED_150, SATURATED, STREAMS_1000, Workload
 
 
 def _number(value: float | None, form: str = ",.1f", sign: str = "") -> str:
@@ -161,17 +54,14 @@ def _markdown_table(rows: list[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _verdict(samples: list[Sample], allowed: float) -> str:
-    lines = []
-    for variant, phrase in (("glassline", "without a budget"), ("glassline+budget", "with a budget on its key")):
-        ratio = gateway_ratio(samples, variant)
-        if ratio is not None:
-            kept = "within" if ratio <= allowed else "beyond"
-            lines.append(
-                f"Per 1 KB request {phrase} the gateway process takes **{ratio:.2f} times** the CPU of nginx, "
-                f"{kept} the {allowed:g} times that we allow ourselves."
-            )
-    return "\n".join(lines) or "Glassline was not part of this run."
+def _targets(results: Results) -> str:
+    words = {True: "yes", False: "**no**", None: "not measured"}
+    lines = [
+        "| work | target | seen | met |",
+        "| --- | --- | --- | --- |",
+        *(f"| {v.work} | {v.target} | {v.seen} | {words[v.is_met]} |" for v in judge_targets(results)),
+    ]
+    return "\n".join(lines)
 
 
 def _records(samples: list[Sample]) -> str:
@@ -186,14 +76,14 @@ def _records(samples: list[Sample]) -> str:
     )
 
 
-def _problems(samples: list[Sample]) -> str:
-    found = [f"- {problem}" for sample in samples for problem in sample.problems()]
+def _problems(results: Results) -> str:
+    found = [f"- {problem}" for problem in results.problems()]
     return "\n".join(["**Not everything went well, so trust none of this:**\n", *found]) if found else ""
 
 
 def disturbance(samples: list[Sample]) -> str:
     """Say how much other programs got in the way of the measured ones."""
-    waited = _median(sample.gateway_waited for sample in samples if sample.gateway_cpu_us is not None)
+    waited = median_of(sample.gateway_waited for sample in samples if sample.gateway_cpu_us is not None)
     return f"in the median measurement the proxy waited for its core {waited or 0:.0%} of the time that it ran on it"
 
 
@@ -208,6 +98,88 @@ def _profiles(profiles: list[Profile]) -> str:
     return "\n\n".join(parts)
 
 
+def _scaling(steps: list[Step]) -> str:
+    if not steps:
+        return "Not measured in this run."
+    lines = [
+        "| gateways | requests/s | CPU µs per request, gateways | connections, fewest | most | least busy core |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for count in sorted({step.gateways for step in steps}):
+        taken = [step for step in steps if step.gateways == count]
+        lines.append(
+            f"| {count} | {median(step.requests_per_second for step in taken):,.0f} "
+            f"| {median(step.cpu_us for step in taken):.1f} "
+            f"| {min(min(step.connections) for step in taken)} | {max(max(step.connections) for step in taken)} "
+            f"| {median(min(step.busy) for step in taken):.0%} |"
+        )
+    return "\n".join([*lines, "", SCALING_METHOD])
+
+
+def _footprint(results: Results) -> str:
+    seen = results.footprint
+    if seen is None:
+        return "Not measured in this run."
+    visible = seen.visible
+    lines = [
+        "| process, idle | memory |",
+        "| --- | ---: |",
+        *(f"| {name} | {size / 1e6:.1f} MB |" for name, size in seen.idle_bytes.items()),
+        f"| together | {sum(seen.idle_bytes.values()) / 1e6:.1f} MB |",
+        "",
+        (
+            "Memory is the proportional set size: pages that several processes share are counted once in all; where it is "
+            "compared with itself, without the pages of files."
+        ),
+        (
+            f"The starts took {', '.join(f'{seconds:.2f}' for seconds in seen.start_seconds)} s, each with a new data "
+            "directory, from the start of the command until `/readyz` answered 200."
+        ),
+        f"The memory per open stream is that of {seen.streams:,} streams, the first ones; buffers of the kernel are not in it.",
+        f"The growth is the slope over {seen.growth_requests:,} recorded requests, extrapolated to a million.",
+        (
+            f"Of {visible.count:,} requests among 1,000 others per second the record was shown by the API "
+            f"{visible.p50 * 1e3:.0f} ms (p50), {visible.p99 * 1e3:.0f} ms (p99) and at most {visible.max * 1e3:.0f} ms "
+            "after the last byte of the answer."
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def draw_plots(results: Results) -> dict[str, str]:
+    """Return the pictures of the page, by file name."""
+    plots = (
+        ("cpu-requests", "CPU µs per 1 KB request, gateway process", CLOSED_LOOP, _gateway_cpu, None),
+        ("efficiency", "1 KB requests per CPU-second, all processes", CLOSED_LOOP, _per_cpu_second, None),
+        ("cpu-chunks", "CPU µs per chunk, 1,000 streams, gateway process", STREAMS_1000, _gateway_cpu, None),
+        ("latency", "Added latency at 150 requests/s, p50 in µs", PACED_150, _added_p50, Limit(350, "0.35 ms")),
+        ("chunks", "Chunks per second, one core, saturated", SATURATED, _rate, Limit(50_000, "50,000")),
+    )
+    pictures = {}
+    for name, title, workload, read, limit in plots:
+        values = [(row.variant, read(row)) for row in summarise(results.samples, workload)]
+        bars = [Bar(variant, value, f"{value:,.0f}") for variant, value in values if value is not None]
+        if bars:
+            pictures[f"{name}.svg"] = draw_bars(title, bars, limit)
+    return pictures
+
+
+def _gateway_cpu(row: Row) -> float | None:
+    return row.gateway_cpu_us if row.variant in (YARDSTICK, "glassline", "glassline+budget") else None
+
+
+def _per_cpu_second(row: Row) -> float | None:
+    return 1e6 / row.all_cpu_us if row.all_cpu_us else None
+
+
+def _added_p50(row: Row) -> float | None:
+    return row.added_p50_us
+
+
+def _rate(row: Row) -> float | None:
+    return row.rate if row.variant != BASELINE else None
+
+
 METHOD = """\
 `make bench` compiles a load generator and a mock provider (`benchmarks/*.c`, epoll, no library) and puts one proxy at a time between them, over loopback, without TLS.
 Every process has its core, at nice {nice}: {cores}.
@@ -216,11 +188,19 @@ A figure is the median of the rounds, a ratio the median of the ratios within a 
 CPU is run time from `/proc/PID/task/*/schedstat`, divided by requests or chunks.
 *Gateway* is the gateway process, for nginx master and worker; *all* is every process of the proxy, until the last request stands in the database.
 nginx has one worker, pooled upstream connections, `proxy_buffering off` and no access log: it records nothing.
+LiteLLM and Portkey run with their defaults as one process, without a database: they record nothing either.
 Glassline records everything: request and response bodies, usage, cost.
-Latency at a given rate counts from the scheduled time of the request, the delay of a chunk from the clock reading inside it.
-Every answer is compared with what the provider sent, byte for byte, and every request carries a number that its answer must repeat.
+Latency at a given rate counts from the scheduled time of the request, the delay of a chunk from the clock reading inside it, while all streams are open.
+Every answer is compared with what the provider sent, byte for byte, and every request carries a number that its answer must repeat; of LiteLLM and Portkey, which write answers anew, status, text and number are compared.
+After each measurement the recorded requests are counted, and the recorded bodies of some are compared with what was sent and answered, byte for byte.
 Each request body is different; the system prompt in it is not, as with real applications.
-A stream has {chunks} chunks of about 245 bytes, one `send` each; its share of the request around it is in the figure per chunk."""
+A chunk is an event of about 245 bytes, one `send` each; a stream has {chunks}, and its share of the request around it is in the figure per chunk."""
+
+SCALING_METHOD = """\
+Each gateway has a core of its own, and everything else shares one more: the load generator, the provider and, at the lowest priority, the other processes of Glassline.
+So this is the relaying alone, into the journal; the recorder catches up afterwards, and then every request is counted.
+The connections are those at one gateway, of 64 for each of them on average: the fewest and the most over all rounds.
+Where the least busy core is not near 100 %, the shared core was the limit and not the gateways."""
 
 CAVEATS = """\
 - The load average was {before:.1f} before and {after:.1f} after the run; with anything above about 1 before, read the ratios and not the single figures, and no p99.
@@ -229,32 +209,39 @@ CAVEATS = """\
 - At low rates every proxy, nginx included, costs several times more per request than at saturation: caches are cold and each wake-up serves one request. A figure without its rate is half a figure.
 - The mock provider answers at once. The added delay is what the proxy costs, not a share of a real answer, which takes seconds.
 - *All* includes what the processes of Glassline do when nobody asks for anything, which weighs most at the lowest rate.
+- In a saturated run more is offered than passes, and latencies say only how much more.
 - TLS is not measured, neither towards the client nor towards the provider."""
 
 
-def markdown(samples: list[Sample], profiles: list[Profile], about: Circumstances, allowed_ratio: float) -> str:
+def markdown(results: Results) -> str:
     """The page docs/performance.md."""
+    samples, about = results.samples, results.about
     tables = []
-    for workload in WORKLOADS:
+    for workload in ALL:
         rows = summarise(samples, workload)
         if rows:
             tables.append(f"### {workload.title}\n\nCPU in µs per {workload.unit}.\n\n{_markdown_table(rows)}")
     facts = {"commit": about.commit, "date": about.date} | about.machine | about.versions
     machine = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    streams = (f"{workload.chunks} ({workload.title})" for workload in ALL if workload.is_stream)
     method = METHOD.format(
-        cores=about.cores, nice=about.nice, rounds=about.rounds, seconds=about.seconds, chunks=CHUNKS_PER_STREAM
+        cores=about.cores, nice=about.nice, rounds=about.rounds, seconds=about.seconds, chunks=", ".join(streams)
     )
     caveats = CAVEATS.format(
         before=about.load_before, after=about.load_after, waited=disturbance(samples), seconds=about.seconds
     )
+    plots = "\n\n".join(f"![{name.removesuffix('.svg')}](performance/{name})" for name in draw_plots(results))
     sections = [
         "# Performance\n\nWritten by `make bench`; run it to get the figures of your machine.",
-        _verdict(samples, allowed_ratio),
+        _problems(results),
+        f"## Targets\n\n{_targets(results)}",
         _records(samples),
-        _problems(samples),
+        plots,
         "## Figures",
         *tables,
-        f"## What dominates\n\n{_profiles(profiles)}",
+        f"## Several gateways\n\n{_scaling(results.scaling)}",
+        f"## Footprint\n\n{_footprint(results)}",
+        f"## What dominates\n\n{_profiles(results.profiles)}",
         f"## Method\n\n{method}",
         f"## Machine\n\n| | |\n| --- | --- |\n{machine}",
         f"## Caveats\n\n{caveats}",

@@ -13,18 +13,18 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.machine import find_gateways, pin, process_tree
+from benchmarks.machine import Cores, find_children, pin, process_tree
 
 SOURCES = Path(__file__).resolve().parent
 ROOT = SOURCES.parent
 
-START_SECONDS = 30
+START_SECONDS = 120
 STOP_SECONDS = 20
 BUDGET_KEY = "sk-bench-budget-0000000000000000"
 "a key with a budget so large that no run reaches it"
@@ -89,8 +89,8 @@ def free_port() -> int:
 def running_upstream(options: list[str], build: Path, folder: Path, core: int | None = None) -> Iterator[Server]:
     """Run the mock provider; `options` as its source lists them."""
     log = folder / "upstream.log"
-    with _running([str(build / "upstream"), *options], log, core) as process:
-        _wait_until(lambda: log.read_text().startswith("listening "), process, log)
+    with running([str(build / "upstream"), *options], log, core) as process:
+        wait_until(lambda: log.read_text().startswith("listening "), process, log)
         yield Server("upstream", int(log.read_text().removeprefix("listening ")), process.pid)
 
 
@@ -134,12 +134,13 @@ def running_nginx(upstream_port: int, folder: Path, core: int) -> Iterator[Serve
     config = NGINX_CONFIG.format(port=port, upstream_port=upstream_port)
     (folder / "nginx.conf").write_text(config if os.geteuid() == 0 else config.replace("user root;\n", ""))
     log = folder / "nginx.log"
-    with _running(["nginx", "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"], log, core) as process:
-        _wait_until(partial(_accepts, port), process, log)
+    with running(["nginx", "-p", str(folder), "-e", "stderr", "-c", "nginx.conf"], log, core) as process:
+        wait_until(partial(accepts, port), process, log)
         yield Server("nginx", port, process.pid)
 
 
 GLASSLINE_CONFIG = """
+workers: {workers}
 default_upstream: openai
 upstreams:
   openai: {{base_url: "http://127.0.0.1:{upstream_port}/v1", wire: openai, allow_private: true}}
@@ -155,16 +156,26 @@ keys:
 @dataclass(frozen=True, slots=True)
 class Glassline:
     server: Server
-    records: Path
-    "records.db, which may not exist before the first record"
-    gateway_core: int
+    admin_port: int
+    data_dir: Path
+    cores: Cores
+    gateway_cores: Sequence[int]
+    ready_seconds: float
+    "from the start of the first process until it said that it is ready"
+
+    @property
+    def records(self) -> Path:
+        """Return records.db, which may not exist before the first record."""
+        return self.data_dir / "records.db"
 
     def gateways(self) -> list[int]:
-        """The gateway processes, on their core: a restarted one has the core of its parent until we look."""
-        pids = find_gateways(self.server.pid)
-        if not pids:
-            raise StartError("no gateway process below glassline serve: see find_gateways")
-        pin(pids, self.gateway_core)
+        """The gateway processes, each on its core: a restarted one has the core of its parent until we look."""
+        pids = find_children(self.server.pid, "gateway")
+        if len(pids) != len(self.gateway_cores):
+            raise StartError(f"{len(pids)} gateways below glassline serve, {len(self.gateway_cores)} expected")
+        pin(find_children(self.server.pid, "recorder"), self.cores.recorder)
+        for pid, core in zip(pids, self.gateway_cores, strict=True):
+            pin([pid], core)
         return pids
 
     def count_records(self) -> int:
@@ -176,23 +187,47 @@ class Glassline:
         except sqlite3.OperationalError:
             return 0
 
+    def read_body(self, name: str, side: str) -> bytes:
+        """Fetch the body of a request, or of its `response`, as it was recorded."""
+        status, body = self.ask(f"/api/requests/{name}/{side}_body")
+        return body if status == 200 else b"status %d: %b" % (status, body)
+
+    def ask(self, path: str) -> tuple[int, bytes]:
+        """Ask the admin port; returns the status and the body."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
 
 @contextmanager
-def running_glassline(upstream_port: int, folder: Path, gateway_core: int, aside_core: int) -> Iterator[Glassline]:
-    """Run `glassline serve` from this tree with full recording, the gateway on a core of its own."""
-    port, data = free_port(), folder / "data"
+def running_glassline(
+    upstream_port: int, folder: Path, cores: Cores, gateway_cores: Sequence[int] = ()
+) -> Iterator[Glassline]:
+    """Run `glassline serve` from this tree with full recording, each gateway on a core of its own."""
+    folder.mkdir(exist_ok=True)
+    gateway_cores = gateway_cores or (cores.proxy,)
+    port, admin_port = free_port(), free_port()
     config, log = folder / "glassline.yaml", folder / "glassline.log"
-    config.write_text(GLASSLINE_CONFIG.format(upstream_port=upstream_port, budget_key=BUDGET_KEY))
-    options = ["-c", str(config), "--port", str(port), "--admin-port", str(free_port()), "--data-dir", str(data)]
-    with _running([sys.executable, "-m", "proxy", "serve", *options], log, aside_core) as process:
-        _wait_until(partial(_is_ready, port), process, log)
-        glassline = Glassline(Server("glassline", port, process.pid), data / "records.db", gateway_core)
+    text = GLASSLINE_CONFIG.format(upstream_port=upstream_port, budget_key=BUDGET_KEY, workers=len(gateway_cores))
+    config.write_text(text)
+    options = ["-c", str(config), "--port", str(port), "--admin-port", str(admin_port)]
+    options += ["--data-dir", str(folder / "data")]
+    started = time.monotonic()
+    with running([sys.executable, "-m", "proxy", "serve", *options], log, cores.aside) as process:
+        wait_until(partial(_is_ready, port), process, log)
+        ready_seconds = time.monotonic() - started
+        server = Server("glassline", port, process.pid)
+        glassline = Glassline(server, admin_port, folder / "data", cores, gateway_cores, ready_seconds)
         glassline.gateways()
         yield glassline
 
 
 @contextmanager
-def _running(command: list[str], log: Path, core: int | None) -> Iterator["subprocess.Popen[str]"]:
+def running(
+    command: list[str], log: Path, core: int | None, environment: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run a program on a core of its own, in a process group that ends with the context."""
     pinning = None if core is None else partial(os.sched_setaffinity, 0, {core})
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -202,6 +237,7 @@ def _running(command: list[str], log: Path, core: int | None) -> Iterator["subpr
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
+            env=None if environment is None else os.environ | environment,
             start_new_session=True,
             preexec_fn=pinning,
         )
@@ -220,17 +256,19 @@ def _stop(process: "subprocess.Popen[str]") -> None:
     process.wait()
 
 
-def _wait_until(is_ready: Callable[[], bool], process: "subprocess.Popen[str]", log: Path) -> None:
+def wait_until(is_ready: Callable[[], bool], process: "subprocess.Popen[str]", log: Path) -> None:
+    """Wait until the program is ready; raises StartError with the end of its log."""
     deadline = time.monotonic() + START_SECONDS
     while not is_ready():
         if process.poll() is not None:
             raise StartError(f"{process.args!r} ended with {process.returncode}\n{_tail(log)}")
         if time.monotonic() > deadline:
             raise StartError(f"{process.args!r} is not ready after {START_SECONDS} s\n{_tail(log)}")
-        time.sleep(0.05)
+        time.sleep(0.01)
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Say whether somebody listens there."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -5,6 +5,8 @@
  * byte, whatever their framing, and answered in order when pipelined. The first event of each stream is due at an
  * evenly spread phase, so that many streams make a smooth flow and not a burst per interval.
  *
+ * A body that says `pace-100-50` has its stream made of 100 chunks, 50 per second; others take --chunks and --rate.
+ *
  * With --corrupt-every N every Nth answer of a thread has one changed byte: the load generator must notice.
  */
 #define _GNU_SOURCE
@@ -42,7 +44,8 @@ struct connection {
     int is_streaming;
     int wants_usage;
     int is_corrupt;
-    unsigned sent_chunks;
+    unsigned sent_chunks, chunks;
+    double rate;
     uint64_t due_ns;
     char nonce[NONCE_DIGITS];
     struct message request;
@@ -177,10 +180,10 @@ static int send_completion(struct worker *w, struct connection *c)
 }
 
 /* Golden-ratio phases: any number of streams is spread evenly over the interval. */
-static uint64_t phase_ns(uint64_t stream)
+static uint64_t phase_ns(uint64_t stream, double rate)
 {
     double turns = (double)stream * 0.6180339887498949;
-    return (uint64_t)((turns - (double)(uint64_t)turns) * 1e9 / options.rate);
+    return (uint64_t)((turns - (double)(uint64_t)turns) * 1e9 / rate);
 }
 
 static int start_stream(struct worker *w, struct connection *c)
@@ -190,7 +193,7 @@ static int start_stream(struct worker *w, struct connection *c)
     c->is_streaming = 1;
     c->sent_chunks = 0;
     c->is_corrupt = is_nth(++w->streams);
-    c->due_ns = now_ns() + phase_ns(w->streams);
+    c->due_ns = now_ns() + phase_ns(w->streams, c->rate);
     heap_push(w, c);
     return send_bytes(w, c, head, sizeof head - 1);
 }
@@ -208,7 +211,7 @@ static int send_delta(struct worker *w, struct connection *c)
 {
     char event[EVENT_LIMIT], wire[EVENT_LIMIT + 16];
     size_t size = write_delta(event, c->nonce, c->sent_chunks, now_ns());
-    if (c->is_corrupt && c->sent_chunks == options.chunks / 2)
+    if (c->is_corrupt && c->sent_chunks == c->chunks / 2)
         event[size / 3] ^= 1;
     c->sent_chunks++;
     return send_bytes(w, c, wire, frame(wire, event, size));
@@ -219,7 +222,7 @@ static int send_stream_end(struct worker *w, struct connection *c)
     char event[EVENT_LIMIT], wire[4 * EVENT_LIMIT];
     size_t size = frame(wire, event, write_finish(event, c->nonce));
     if (c->wants_usage)
-        size += frame(wire + size, event, write_usage(event, c->nonce, options.chunks));
+        size += frame(wire + size, event, write_usage(event, c->nonce, c->chunks));
     size += frame(wire + size, LAST_EVENT "\n\n", sizeof LAST_EVENT + 1);
     memcpy(wire + size, "0\r\n\r\n", 5);
     return send_bytes(w, c, wire, size + 5);
@@ -249,6 +252,9 @@ static int answer(struct worker *w, struct connection *c)
 {
     memcpy(c->nonce, find_nonce(c->body.data ? c->body.data : "", c->body.size), NONCE_DIGITS);
     int is_stream = has_true(&c->body, "\"stream\"");
+    c->chunks = options.chunks;
+    c->rate = options.rate;
+    find_pace(c->body.data ? c->body.data : "", c->body.size, &c->chunks, &c->rate);
     c->wants_usage = has_true(&c->body, "\"include_usage\"");
     c->body.size = 0;
     message_reset(&c->request, 0);
@@ -325,9 +331,9 @@ static void step_stream(struct worker *w)
         free_connection(c);
         return;
     }
-    int is_last = c->sent_chunks == options.chunks;
+    int is_last = c->sent_chunks == c->chunks;
     int result = is_last ? send_stream_end(w, c) : send_delta(w, c);
-    c->due_ns += (uint64_t)(1e9 / options.rate);
+    c->due_ns += (uint64_t)(1e9 / c->rate);
     if (!result && !is_last) {
         heap_push(w, c);
         return;

@@ -1,11 +1,9 @@
-"""The border to genai-prices: its data come in here as tariffs, its exceptions and guesses do not.
+"""Tariffs from the published prices (`catalogue.py`) and from what these lack (`data/gaps.yaml`).
 
-We take its data (models, dated prices, variants by tier) and do the sums ourselves: its own engine raises on usages it
-finds incomplete, guesses a provider from the model's name, and charges the standard price for a tier it does not list.
-What its data lack is added from `data/gaps.yaml`. Version seen: 0.2.3.
+The sums are our own: the engine that comes with these prices raises on usages it finds incomplete, guesses a provider
+from the model's name, and charges the standard price for a tier that is not listed.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,15 +11,12 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from importlib import resources
 from itertools import product
-from typing import TYPE_CHECKING
 
 import msgspec
 
+from pricing.catalogue import Match, Prices, Row, Seller, load_catalogue
 from pricing.override import glob_matches
 from pricing.tariff import Steps, Tariff
-
-if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice, Provider
 
 Context = Mapping[str, str]
 """What of a request selects a price: `service_tier`, `processing`, `speed`, `region`, `variant`."""
@@ -74,16 +69,11 @@ class PriceTable:
     """The price table: finds a model under its provider, and only there."""
 
     def __init__(self) -> None:
-        """Import genai-prices (0.3 s) and read `gaps.yaml`."""
-        with warnings.catch_warnings():
-            # What its own dependencies deprecate is not for our users to read.
-            warnings.simplefilter("ignore")
-            import genai_prices
-            from genai_prices.data import providers
-        self.version = f"genai-prices {genai_prices.__version__}"
-        self._providers = list(providers)
-        self._by_id = {provider.id: provider for provider in self._providers}
-        self._owners = {id(model): provider for provider in self._providers for model in provider.models}
+        """Read the published prices and `gaps.yaml`."""
+        self._catalogue = load_catalogue()
+        self.version = self._catalogue.version
+        self._by_id = {seller.id: seller for seller in self._catalogue.sellers}
+        self._owners = {id(row): seller for seller in self._catalogue.sellers for row in seller.models}
         self._gaps = load_gaps()
         self._added = {(gap.provider, model): _unpriced_row(model) for gap in self._gaps for model in gap.adds}
         self._owners |= {id(row): self._by_id[provider] for (provider, _), row in self._added.items()}
@@ -98,21 +88,17 @@ class PriceTable:
 
     def models_of(self, provider: str) -> Iterator["Listing"]:
         """Return every row of one provider."""
-        for model in self._by_id[provider].models:
-            yield self._listing(self._by_id[provider], model)
+        for row in self._by_id[provider].models:
+            yield self._listing(self._by_id[provider], row)
 
     def _find(self, model: str, provider: str) -> "Listing | None":
         seller = self._by_id.get(provider)
         if seller is None or not model:
             return None
-        try:
-            row = seller.find_model(model, all_providers=self._providers)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            return None
-        row = row or self._added.get((provider, model))
+        row = self._catalogue.find(model, seller) or self._added.get((provider, model))
         return None if row is None else self._listing(seller, row)
 
-    def _listing(self, seller: "Provider", row: "ModelInfo") -> "Listing":
+    def _listing(self, seller: Seller, row: Row) -> "Listing":
         owner = self._owners[id(row)]
         return Listing(
             row=row,
@@ -131,7 +117,7 @@ class PriceTable:
 class Listing:
     """One row of the price table as one provider sells it."""
 
-    row: "ModelInfo"
+    row: Row
     """The row itself."""
     version: str
     """Version of the table."""
@@ -153,7 +139,7 @@ class Listing:
         factor = self._region_factor(context.get("region", ""))
         if factor is None:
             return f"no price in {context['region']} is listed for {self.row.id}"
-        listed = _steps_by_key(self.row.get_prices(at, chosen))
+        listed = self.row.prices_at(at, chosen)
         prices = _scaled(self._filled(listed, context.get("variant", "")), factor)
         free = not prices and any(gap.free for gap in self.gaps)
         if not prices and not free:
@@ -175,7 +161,7 @@ class Listing:
         `only_tier`: the one service tier beside the standard one; None: any. `with_fast`: fast speed was asked for.
         """
         values: dict[str, set[str]] = {}
-        for variant in self.row.price_variants or ():
+        for variant in self.row.variants:
             for key, value in variant.when.items():
                 if key == "service_tier" and only_tier not in (None, value):
                     continue
@@ -193,15 +179,10 @@ class Listing:
         Prices are constant between the start of a day and the edges of the daily windows, so these suffice.
         """
         edges = {time(0)}
-        if isinstance(self.row.prices, list):
-            for dated in self.row.prices:
-                edges |= {
-                    edge
-                    for name in ("start_time", "end_time")
-                    if isinstance(edge := getattr(dated.constraint, name, None), time)
-                }
+        for prices in self.row.prices:
+            edges |= {edge for edge in (prices.begins, prices.ends) if edge is not None}
         for offset, edge in product((-1, 0, 1), edges):
-            yield datetime.combine(day + timedelta(days=offset), edge.replace(tzinfo=edge.tzinfo or UTC))
+            yield datetime.combine(day + timedelta(days=offset), edge, UTC)
 
     @property
     def _filled_version(self) -> str:
@@ -216,8 +197,7 @@ class Listing:
 
     def _has_variant(self, at: datetime, key: str, value: str) -> bool:
         return self.is_own and any(
-            variant.when.get(key) == value and (variant.constraint is None or variant.constraint.active(at))
-            for variant in self.row.price_variants or ()
+            variant.when.get(key) == value and variant.prices.is_active(at) for variant in self.row.variants
         )
 
     def _filled(self, prices: dict[str, Steps], variant: str) -> dict[str, Steps]:
@@ -232,19 +212,13 @@ class Listing:
         return prices
 
     def _effective_date(self, at: datetime, chosen: Context) -> str | None:
-        starts = [
-            variant.constraint
-            for variant in self.row.price_variants or ()
+        in_force: list[Prices | None] = [
+            variant.prices
+            for variant in self.row.variants
             if any(chosen.get(key) == value for key, value in variant.when.items())
         ]
-        if isinstance(self.row.prices, list):
-            active = (
-                dated.constraint
-                for dated in reversed(self.row.prices)
-                if dated.constraint is None or dated.constraint.active(at)
-            )
-            starts.append(next(active, None))
-        dates = [start for constraint in starts if (start := getattr(constraint, "start_date", None)) is not None]
+        in_force.append(self.row.standard(at))
+        dates = [prices.since for prices in in_force if prices is not None and prices.since is not None]
         return max(dates).isoformat() if dates else None
 
 
@@ -260,10 +234,8 @@ def load_gaps() -> tuple[Gap, ...]:
     return msgspec.yaml.decode(text, type=tuple[Gap, ...])
 
 
-def _unpriced_row(model: str) -> "ModelInfo":
-    from genai_prices.types import ClauseEquals, ModelInfo, ModelPrice
-
-    return ModelInfo(id=model, match=ClauseEquals(model), prices=ModelPrice())
+def _unpriced_row(model: str) -> Row:
+    return Row(id=model, match=Match(equals=model))
 
 
 def _scaled(prices: dict[str, Steps], factor: Decimal) -> dict[str, Steps]:
@@ -274,17 +246,3 @@ def _scaled(prices: dict[str, Steps], factor: Decimal) -> dict[str, Steps]:
         key: tuple((threshold, usd * factor) for threshold, usd in steps) if key.endswith("_mtok") else steps
         for key, steps in prices.items()
     }
-
-
-def _steps_by_key(prices: "ModelPrice") -> dict[str, Steps]:
-    return {key: _steps(value) for key, value in vars(prices).items() if value is not None}
-
-
-def _steps(price: object) -> Steps:
-    if isinstance(price, Decimal):
-        return ((-1, price),)
-    from genai_prices.types import TieredPrices
-
-    if isinstance(price, TieredPrices):
-        return ((-1, price.base), *((tier.start, tier.price) for tier in price.tiers))
-    raise TypeError(f"a price of a kind this version does not know: {price!r}")

@@ -11,14 +11,16 @@ import contextlib
 import os
 import sqlite3
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
-import aiosqlite
 import apsw
 
 from proxy.encryption import Vault, vault
 from proxy.errors import StoreError
 from proxy.secrets import Secret
+
+if TYPE_CHECKING:
+    import aiosqlite
 
 Access = Literal["read", "write"]
 CIPHER: Final = "chacha20"
@@ -60,6 +62,7 @@ async def open_database_async(path: Path, access: Access, *, busy_ms: int = 1000
     What aiosqlite calls of a connection, those of apsw have, too: `execute`, `fetchall`, `set_progress_handler`,
     `interrupt`, `close`. Its errors are those of apsw.
     """
+    import aiosqlite  # two of the five processes ask like this
 
     def connect() -> sqlite3.Connection:
         return cast("sqlite3.Connection", open_database(path, access, busy_ms=busy_ms))

@@ -17,6 +17,8 @@ class Ports(msgspec.Struct, frozen=True):
     admin: int
     pid: int
     """Of the supervisor."""
+    start_s: float | None = None
+    """From the start of its process until it was ready; None: it took over from another, or nobody knows."""
 
     def announce(self, data_dir: Path) -> None:
         """Say so: a new file each time, even for the same ports. Raises OSError."""

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy import handoff
+from proxy.boot import process_age_s
 from proxy.child import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, Child, inherit, told_code
 from proxy.config import Config
 from proxy.config.hidden import secrets_of
@@ -65,6 +66,8 @@ class Supervisor:
     """Gateways that others have taken over from, or will."""
     generation: int = 1
     is_ready: bool = False
+    start_s: float | None = None
+    """How long it took to become ready for the first time; None: it took over from another."""
 
     def run(self) -> int:
         """Serve until a signal ends it; return the exit code."""
@@ -204,6 +207,8 @@ class Supervisor:
         return max(0.0, min(due) - time.monotonic()) if due else 1.0
 
     def _become_ready(self, stage: _Stage) -> None:
+        if self.generation == 1 and not self.is_ready:
+            self.start_s = process_age_s()
         self.is_ready = True
         for child in self.retiring:
             if not child.is_told:
@@ -245,7 +250,7 @@ class Supervisor:
 
     def _announce(self, listeners: Listeners) -> None:
         data_port, admin_port = listeners.data[0].getsockname()[1], listeners.admin.getsockname()[1]
-        Ports(data_port, admin_port, os.getpid()).announce(self.config.data_dir)
+        Ports(data_port, admin_port, os.getpid(), self.start_s).announce(self.config.data_dir)
         scheme = "https" if self.config.listen.tls else "http"
         log.info(
             "ready: proxy %s://%s:%d  dashboard http://%s:%d  data %s",

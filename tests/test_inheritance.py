@@ -10,6 +10,8 @@ from proxy.cli.serve import PROCESSES
 from proxy.inheritance import COMMON
 from tests.harness.process import ROOT
 
+MOST_MODULES = 430
+"""A tenth of a second is about a hundred of them: what a start needs not, is loaded where it is used."""
 LOADED = "import json, sys; {}; json.dump(sorted(sys.modules), sys.stdout)"
 
 
@@ -25,7 +27,12 @@ def test_whatever_is_inherited_is_needed_by_two_kinds_of_children_at_least() -> 
     assert {name: count for name, count in wanted_by.items() if count < 2} == {}
 
 
+def test_a_start_loads_no_more_modules_than_it_did() -> None:
+    loaded = loaded_by("import proxy.supervisor; from proxy.inheritance import load_inheritance; load_inheritance()")
+    assert len(loaded) <= MOST_MODULES
+
+
 def test_what_is_inherited_starts_no_thread() -> None:
     code = "import threading; from proxy.inheritance import load_inheritance; load_inheritance()"
     check = "; assert threading.active_count() == 1, threading.enumerate()"
-    assert "genai_prices.data" in loaded_by(code + check)
+    assert "pricing.catalogue" in loaded_by(code + check)

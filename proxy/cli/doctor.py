@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from proxy import __version__
+from proxy.cli.installation import installed_bytes, installed_packages
 from proxy.cli.settings import config_path, load_settings
 from proxy.cli.table import Cell, Colour, Column, Screen, size
 from proxy.config import Config
@@ -213,14 +214,18 @@ def _port(name: str, host: str, port: int, ours: Collection[int] = ()) -> Findin
 
 
 def _running(data_dir: Path) -> Iterator[Finding]:
-    """Report the memory of the processes that serve this data directory, where the system tells it."""
+    """Report the memory of the processes that serve this data directory, where the system tells it, and their start."""
     ports = Ports.read(data_dir)
     if ports is None:
         return
-    family = [ports.pid, *_children(ports.pid)]
-    resident = [memory for process in family if (memory := _resident_bytes(process)) is not None]
-    if resident:
-        yield Finding("ok", "running", f"{len(resident)} processes, {size(sum(resident))} of memory")
+    family = [(_name(pid), _resident_bytes(pid)) for pid in [ports.pid, *_children(ports.pid)]]
+    known = [(name, memory) for name, memory in family if memory is not None]
+    if known:
+        total = size(sum(memory for _, memory in known))
+        single = ", ".join(f"{name} {size(memory)}" for name, memory in known)
+        yield Finding("ok", "running", f"{len(known)} processes, {total} of memory: {single}")
+        if ports.start_s is not None:
+            yield Finding("ok", "start", f"ready {ports.start_s:.2f} s after the start of its process")
 
 
 def _verdict(data_dir: Path) -> Finding:
@@ -247,6 +252,13 @@ def _children(pid: int) -> list[int]:
         return []
 
 
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("gl-")
+    except OSError:
+        return str(pid)
+
+
 def _resident_bytes(pid: int) -> int | None:
     """Return a process's share of the memory in use; pages that forked processes share are counted once in all."""
     for file, name in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
@@ -266,43 +278,8 @@ def _memory() -> Finding:
 
 def _distribution() -> Iterator[Finding]:
     yield Finding("ok", "glassline", __version__)
-    names = sorted(_dependencies())
+    names = installed_packages()
     if not names:
         yield Finding("ok", "dependencies", "unknown: it runs from a source tree without being installed")
         return
-    installed = sum(_installed_bytes(name) for name in names)
-    yield Finding("ok", "dependencies", f"{len(names)} packages, {size(installed)} installed")
-
-
-def _dependencies() -> set[str]:
-    """Return the names of every package that Glassline needs, directly or not."""
-    waiting, found = ["glassline"], set[str]()
-    while waiting:
-        try:
-            requirements = importlib.metadata.requires(waiting.pop()) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        for requirement in requirements:
-            name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].lower().replace("_", "-")
-            if "extra ==" not in requirement and name not in found and _is_installed(name):
-                found.add(name)
-                waiting.append(name)
-    return found
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _installed_bytes(name: str) -> int:
-    total = 0
-    for file in importlib.metadata.files(name) or []:
-        try:
-            total += Path(str(file.locate())).stat().st_size
-        except OSError:
-            continue
-    return total
+    yield Finding("ok", "dependencies", f"{len(names)} packages, {size(installed_bytes())} installed with Glassline")

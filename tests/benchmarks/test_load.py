@@ -13,11 +13,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.measure import Bodies, run_load, write_bodies
+from benchmarks.load import run_load
 from benchmarks.servers import build_programs, free_port, running_upstream
+from benchmarks.workloads import ALL, CLOSED_LOOP, NO_NONCE, STREAMS_200, Workload, write_body
 
 HALF_A_SECOND = ["--connections", "16", "--seconds", "0.5"]
 ONCE = ["--connections", "1", "--seconds", "5", "--requests", "1", "--patience", "5"]
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    plain: Path
+    stream: Path
+    "leaves its pace to the provider"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +39,10 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bodies(tmp_path_factory: pytest.TempPathFactory) -> Bodies:
-    return write_bodies(tmp_path_factory.mktemp("bodies"))
+    folder = tmp_path_factory.mktemp("bodies")
+    stream = write_body(STREAMS_200, folder)
+    stream.write_text(stream.read_text().replace("pace-100-50 ", ""))
+    return Bodies(write_body(CLOSED_LOOP, folder), stream)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +76,49 @@ def test_every_chunk_of_every_stream_arrives_and_is_timed(build: Path, bodies: B
     result = run_load(upstream_port, bodies.stream, [*HALF_A_SECOND, "--stream"], build)
     assert (result.errors, result.first_error) == (0, "")
     assert result.finished >= 16
-    assert result.chunks == result.chunk_delay_us.count == result.finished * 5
+    assert result.chunks == result.finished * 5
+    assert 0 < result.chunk_delay_us.count == result.chunks_per_second * 0.5 <= result.chunks
     assert 0 < result.chunk_delay_us.p50 <= result.chunk_delay_us.p99
+
+
+def test_streams_that_begin_one_by_one_are_timed_while_all_of_them_are_open(
+    build: Path, bodies: Bodies, upstream_port: int
+) -> None:
+    options = ["--connections", "10", "--ramp", "0.5", "--seconds", "0.5", "--stream"]
+    result = run_load(upstream_port, bodies.stream, options, build)
+    assert (result.errors, result.finished, result.chunks) == (0, result.requests, result.requests * 5)
+    assert result.seconds >= 1
+    assert 0 < result.chunk_delay_us.count < result.chunks
+
+
+def test_a_stream_has_the_pace_that_its_body_asks_for(build: Path, upstream_port: int, tmp_path: Path) -> None:
+    body = write_body(STREAMS_200, tmp_path)
+    result = run_load(upstream_port, body, ["--connections", "1", "--seconds", "0.1", "--stream"], build)
+    assert (result.errors, result.finished, result.chunks) == (0, 1, 100)
+    assert result.seconds >= 99 / 50
+
+
+@pytest.mark.parametrize("workload", ALL, ids=lambda workload: workload.name)
+def test_every_body_has_its_size_and_one_place_for_the_nonce(workload: Workload, tmp_path: Path) -> None:
+    body = write_body(workload, tmp_path).read_text()
+    assert workload.prompt_kb * 1024 <= len(body) + 1 <= workload.prompt_kb * 1024 + 320
+    assert body.count(NO_NONCE) == 1
+
+
+def test_a_rewritten_answer_is_right_by_its_text_and_its_nonce(build: Path, bodies: Bodies) -> None:
+    text = b"that either side could notice."
+    options = [*ONCE, "--loose"]
+    with _answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)) as port:
+        assert "another request" in run_load(port, bodies.plain, options, build).first_error
+    with _answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as port:
+        assert "text is missing" in run_load(port, bodies.plain, options, build).first_error
+
+
+def test_a_right_answer_is_right_when_looked_at_loosely(build: Path, bodies: Bodies, upstream_port: int) -> None:
+    options = [*HALF_A_SECOND, "--loose", "--header", "x-one: 1", "--header", "x-two: 2"]
+    result = run_load(upstream_port, bodies.plain, options, build)
+    assert (result.errors, result.first_error) == (0, "")
+    assert result.finished > 100
 
 
 def test_usage_is_streamed_only_to_those_who_ask(

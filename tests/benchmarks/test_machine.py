@@ -1,6 +1,7 @@
 """Who runs on which core, and what a process has used of it."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks import servers
-from benchmarks.machine import Cores, find_gateways, pin, plan_cores, process_tree, read_cpu_time
+from benchmarks.machine import (
+    Cores,
+    count_connections,
+    find_children,
+    pin,
+    plan_cores,
+    process_tree,
+    read_cpu_time,
+    read_memory,
+)
+from benchmarks.scaling import plan_gateways
 
 PARENT = """
 import subprocess, sys
@@ -43,10 +54,11 @@ def _family(child_name: str) -> Iterator[tuple[int, int]]:
 @pytest.mark.parametrize(
     ("available", "planned"),
     [
-        ([7, 4, 5, 6, 8], Cores(load=4, proxy=5, aside=6, upstream=7)),
-        ([0, 1, 2], Cores(load=0, proxy=1, aside=2, upstream=0)),
-        ([0, 1], Cores(load=0, proxy=1, aside=0, upstream=0)),
-        ([3], Cores(load=3, proxy=3, aside=3, upstream=3)),
+        ([7, 4, 5, 6, 8], Cores(load=4, proxy=5, recorder=6, upstream=7, aside=8)),
+        ([0, 1, 2, 3], Cores(load=0, proxy=1, recorder=2, upstream=3, aside=3)),
+        ([0, 1, 2], Cores(load=0, proxy=1, recorder=2, upstream=0, aside=2)),
+        ([0, 1], Cores(load=0, proxy=1, recorder=0, upstream=0, aside=0)),
+        ([3], Cores(load=3, proxy=3, recorder=3, upstream=3, aside=3)),
     ],
 )
 def test_the_proxy_keeps_its_core_to_itself_as_long_as_there_are_two(available: list[int], planned: Cores) -> None:
@@ -56,10 +68,33 @@ def test_the_proxy_keeps_its_core_to_itself_as_long_as_there_are_two(available: 
 def test_the_gateway_is_found_among_the_descendants_by_its_name() -> None:
     with _family("gl-gateway-0") as (parent, child):
         assert process_tree(parent) == [parent, child]
-        assert find_gateways(parent) == [child]
+        assert find_children(parent, "gateway") == [child]
     with _family("gl-recorder") as (parent, child):
         assert process_tree(parent) == [parent, child]
-        assert find_gateways(parent) == []
+        assert find_children(parent, "gateway") == []
+
+
+def test_memory_is_told_by_process() -> None:
+    with _family("gl-gateway-0") as (_, child):
+        assert read_memory([child]).keys() == {"gl-gateway-0"}
+        assert read_memory([child])["gl-gateway-0"] > read_memory([child], "Pss_Anon")["gl-gateway-0"] > 1_000_000
+
+
+def test_connections_are_counted_by_the_process_that_serves_them() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, _family("gl-gateway-0") as (_, child):
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), socket.create_connection(("127.0.0.1", port)):
+            first, second = listener.accept()[0], listener.accept()[0]
+            assert count_connections([os.getpid(), child], port) == [2, 0]
+            first.close()
+            assert count_connections([os.getpid(), child], port) == [1, 0]
+            second.close()
+
+
+def test_each_gateway_has_a_core_that_nothing_else_of_the_run_has() -> None:
+    assert plan_gateways([3, 0, 1, 2]) == [(1,), (1, 2), (1, 2, 3)]
+    assert plan_gateways([0, 1]) == [(1,)]
+    assert plan_gateways([0]) == []
 
 
 def test_pinning_binds_the_process_and_nobody_else() -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
+import pytest
+
+from proxy.cli.installation import installed_bytes, installed_packages
 from tests.conftest import StartGlassline
 from tests.harness import Glassline
 from tests.harness.client import exchange, post
@@ -22,6 +26,17 @@ LIMITED = {"name": "limited", "key": KEY, "budgets": [{"limit_usd": 10, "window"
 
 def verdict(glassline: Glassline) -> tuple[int, str, str]:
     """Return doctor's exit code, and the level and the words of its verdict."""
+    code, findings = examine(glassline)
+    [found] = [each for each in findings if each["subject"] == "verdict"]
+    return code, found["level"], found["detail"]
+
+
+def details(glassline: Glassline) -> dict[str, str]:
+    """Return what doctor says, by subject."""
+    return {found["subject"]: found["detail"] for found in examine(glassline)[1]}
+
+
+def examine(glassline: Glassline) -> tuple[int, list[dict[str, str]]]:
     command = [sys.executable, "-m", "proxy", "doctor", "--json", "-c", str(glassline.config_file)]
     told = subprocess.run(
         [*command, "--data-dir", str(glassline.data_dir)],
@@ -32,8 +47,7 @@ def verdict(glassline: Glassline) -> tuple[int, str, str]:
         timeout=30,
         check=False,
     )
-    [found] = [each for each in map(json.loads, told.stdout.splitlines()) if each["subject"] == "verdict"]
-    return told.returncode, found["level"], found["detail"]
+    return told.returncode, list(map(json.loads, told.stdout.splitlines()))
 
 
 def test_it_says_what_the_running_glassline_says_of_itself(start_glassline: StartGlassline) -> None:
@@ -98,3 +112,43 @@ def test_it_tells_a_ledger_that_is_stuck_from_a_disk(start_glassline: StartGlass
     assert words == (
         "failing: 1 request refused in the last minute: the ledger does not answer, so budgets cannot be checked"
     )
+
+
+MOST_PACKAGES = 31
+"""Indirect ones included; docs/dependencies.md says why they are not fewer."""
+MOST_INSTALLED_MB = 120
+MOST_IDLE_MB = 180
+
+
+def test_an_installation_has_no_more_packages_and_takes_no_more_room_than_is_allowed() -> None:
+    locked = re.findall(r"(?m)^[a-z0-9-]+==", (ROOT / "requirements.lock").read_text())
+    assert 0 < len(locked) <= MOST_PACKAGES
+    assert 0 < installed_bytes() <= MOST_INSTALLED_MB * 1_000_000
+
+
+@pytest.mark.cold
+def test_an_idle_glassline_takes_no_more_memory_than_is_allowed(start_glassline: StartGlassline) -> None:
+    told = details(start_glassline(None))
+    whole = re.fullmatch(r"5 processes, (\d+\.\d) MB of memory: (.*)", told["running"])
+    assert whole is not None, told["running"]
+    assert float(whole[1]) <= MOST_IDLE_MB
+    assert re.findall(r"([a-z0-9-]+) \d+\.\d MB", whole[2])[1:] == ["ledger", "gateway-0", "recorder", "admin"]
+
+
+def test_it_says_how_long_the_start_took_and_forgets_it_when_another_takes_over(
+    start_glassline: StartGlassline,
+) -> None:
+    glassline = start_glassline(None)
+    told = re.fullmatch(r"ready (\d+\.\d\d) s after the start of its process", details(glassline)["start"])
+    assert told is not None
+    assert 0 < float(told[1]) < 60
+    command = [sys.executable, "-m", "proxy", "restart", "--data-dir", str(glassline.data_dir)]
+    subprocess.run(command, cwd=ROOT, env=clean_environment(), timeout=60, check=True)
+    assert "start" not in details(glassline)
+
+
+def test_what_it_tells_of_dependencies_is_what_is_installed(start_glassline: StartGlassline) -> None:
+    told = details(start_glassline(None, start=False))
+    assert told["dependencies"].startswith(f"{len(installed_packages())} packages, ")
+    assert "running" not in told
+    assert "start" not in told

@@ -26,12 +26,13 @@ def test_pricing_knows_nothing_of_the_proxy() -> None:
 def test_importing_pricing_loads_neither_price_data_nor_tokenizer() -> None:
     script = (
         "import sys, pricing, pricing.tokens\n"
-        "print(sorted({'genai_prices', 'tiktoken', 'pydantic', 'proxy', 'pricing.book'} & set(sys.modules)))"
+        "print(sorted({'tiktoken', 'pydantic', 'proxy', 'pricing.book'} & set(sys.modules)))\n"
+        "print(sys.modules['pricing.table'].load_table.cache_info().currsize)"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout == "['pricing.book']\n"
+    assert done.stdout == "['pricing.book']\n0\n"
 
 
 def test_what_prices_never_loads_the_tokenizer() -> None:

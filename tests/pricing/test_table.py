@@ -106,7 +106,7 @@ def test_every_bucket_that_is_summed_or_billed_has_a_price_key() -> None:
     assert set(UNIT_KEYS) == set(Usage.UNITS)
 
 
-def test_a_gap_row_is_still_needed_and_says_where_it_is_from() -> None:
+def test_a_gap_row_is_still_needed_and_says_where_it_is_from(now: datetime) -> None:
     table = PriceTable()
     for gap in load_gaps():
         assert gap.source
@@ -115,7 +115,7 @@ def test_a_gap_row_is_still_needed_and_says_where_it_is_from() -> None:
         rows = [row for row in table.models_of(gap.provider) if gap in row.gaps]
         assert rows, gap
         for key in gap.prices:
-            assert any(key not in vars(row.row.get_prices(datetime(2026, 11, 20, 12))) for row in rows)  # noqa: DTZ001
+            assert any(key not in row.row.prices_at(now, {}) for row in rows)
 
 
 def test_the_twelve_hour_write_follows_tier_and_long_context(book: PriceBook, now: datetime) -> None:
