@@ -17,7 +17,7 @@ from typing import Any, Final
 import apsw
 import zstandard
 
-from proxy.store.row import body_row, exchange_row
+from proxy.store.row import EXCHANGE_COLUMNS, body_row, exchange_row
 from tests.harness.process import ROOT, clean_environment
 from tests.recorder.builders import make_begin, make_end, make_record
 from tests.store.versions import at_version, newest_of
@@ -52,7 +52,8 @@ def fill(database: Path, rows: int) -> None:
         connection.pragma("journal_mode", "off")
         connection.pragma("synchronous", 0)
         connection.pragma("cache_size", -400_000)
-        row = {name: value for name, value in exchange_row(record).items() if name in _columns(connection, "exchanges")}
+        known = _columns(connection, "exchanges")
+        row = {name: value for name, value in zip(EXCHANGE_COLUMNS, exchange_row(record), strict=True) if name in known}
         row |= {"id": "", "started_at": 0, "user": ""}
         with connection:
             connection.execute(
