@@ -371,6 +371,11 @@ class ClientConnection(asyncio.Protocol):
             else:
                 _reset(self.transport)
 
+    def fail(self) -> None:
+        """Break off after an error of ours, as the event loop does with a connection whose own callback fails."""
+        if self.transport is not None:
+            self.transport.abort()
+
     def _close(self, transport: asyncio.Transport) -> None:
         """Close once everything is sent, or when the client has not taken it in time."""
         transport.close()

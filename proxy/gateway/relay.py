@@ -268,8 +268,12 @@ class Relay:
         if error is not None:
             self.refuse(Refusal("recorder_unavailable", 503, str(error)))
             return
-        failpoint("gateway.after_begin")
-        self._connect()
+        try:
+            failpoint("gateway.after_begin")
+            self._connect()
+        except Exception:
+            self._client.fail()
+            raise
 
     def _connect(self) -> None:
         try:
@@ -455,15 +459,19 @@ class Relay:
 
     def _finish(self, last: bytes) -> None:
         """Send the last bytes: END is written."""
-        failpoint("gateway.after_end")
         delivery = self._delivery
-        if self._service.is_strict:
-            # A client that got everything may count on the record: without one it does not get everything.
-            self._service.scribe.when_durable(
-                lambda is_durable: delivery.finish(last) if is_durable else delivery.break_off()
-            )
-        else:
-            delivery.finish(last)
+        try:
+            failpoint("gateway.after_end")
+            if self._service.is_strict:
+                # A client that got everything may count on the record: without one it does not get everything.
+                self._service.scribe.when_durable(
+                    lambda is_durable: delivery.finish(last) if is_durable else delivery.break_off()
+                )
+            else:
+                delivery.finish(last)
+        except Exception:
+            self._client.fail()
+            raise
 
     def pause_response(self) -> None:
         """Stop reading from the upstream: the client takes no more."""

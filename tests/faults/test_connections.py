@@ -11,6 +11,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import StartGlassline
 from tests.harness.client import RawClient, exchange, post
 from tests.harness.kernel import established
@@ -198,3 +200,15 @@ def test_what_every_stream_sent_is_in_the_journal_after_a_moment_however_many_th
         may_end.set()
     assert {row["outcome"] for row in rows} == {"interrupted"}
     assert all(row["response_bytes"] > len("so-far") for row in rows)
+
+
+@pytest.mark.parametrize("point", ["gateway.after_begin", "gateway.after_end"])
+def test_an_error_of_ours_between_journal_and_socket_leaves_nobody_waiting(
+    start_glassline: StartGlassline, point: str
+) -> None:
+    with ScriptedUpstream() as upstream:
+        glassline = start_glassline(upstream.url, env={"GLASSLINE_FAILPOINTS": f"{point}:raise:1"})
+        failed = exchange(glassline.port, post("/v1/chat/completions", BODY))
+        assert failed.raw == b""
+        assert exchange(glassline.port, post("/v1/chat/completions", BODY)).body == CHAT
+        glassline.wait_for_rows(2)
