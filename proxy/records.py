@@ -180,14 +180,14 @@ class End(msgspec.Struct, frozen=True, array_like=True):
         return split_headers(self.head)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def split_headers(head: bytes) -> Headers:
     """Return name and value of each header line of `head`, whose lines end with CRLF.
 
-    Everybody who looks at an exchange asks for them: the last ones are remembered.
+    Everybody who looks at an exchange asks for them: those of the last few batches are remembered.
     """
-    pairs = (line.partition(b":") for line in head.split(b"\r\n") if line)
-    return tuple((name, value.strip(b" \t")) for name, _, value in pairs)
+    pairs = [line.partition(b":") for line in head.split(b"\r\n") if line]
+    return tuple([(name, value.strip(b" \t")) for name, _, value in pairs])
 
 
 def join_headers(headers: Headers) -> bytes:

@@ -121,7 +121,7 @@ class Draft(msgspec.Struct):
 
 def joined(texts: list[str]) -> str | None:
     """Join texts by newlines, without the empty ones; None: nothing is left."""
-    return "\n".join([text for text in texts if text]) or None
+    return "\n".join(filter(None, texts)) or None
 
 
 def _name(text: str | None) -> str | None:
