@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import BadRequest, BadResponse
 from proxy.framing import (
+    LAST_CHUNK,
     ChunkDecoder,
     encode_chunks,
     find_head_end,
@@ -277,6 +278,17 @@ def test_a_chunk_as_we_would_write_it_passes_as_it_came() -> None:
     assert decoder.wire is None
 
 
+def feed(decoder: ChunkDecoder, wire: bytes, size: int) -> list[bytes]:
+    return [piece for start in range(0, len(wire), size) for piece in decoder.feed(wire[start : start + size])]
+
+
+def test_a_chunk_of_any_size_ends_where_it_says() -> None:
+    for size in range(1, 300):
+        decoder = ChunkDecoder()
+        assert decoder.feed(encode_chunks([b"x" * size]) + LAST_CHUNK) == [b"x" * size]
+        assert decoder.is_done
+
+
 @pytest.mark.parametrize(
     "wire",
     [
@@ -302,8 +314,7 @@ def test_a_chunk_as_we_would_write_it_passes_as_it_came() -> None:
 def test_a_broken_chunk_is_an_error_however_it_comes(wire: bytes, size: int) -> None:
     decoder = ChunkDecoder()
     with pytest.raises(ValueError, match=r"chunk|trailers"):
-        for start in range(0, len(wire), size):
-            decoder.feed(wire[start : start + size])
+        feed(decoder, wire, size)
     assert not decoder.is_done
 
 
@@ -318,8 +329,7 @@ def test_a_broken_chunk_is_an_error_however_it_comes(wire: bytes, size: int) -> 
 @pytest.mark.parametrize("size", [1, 10_000])
 def test_chunks_with_the_longest_lines_and_trailers_are_read(wire: bytes, size: int) -> None:
     decoder = ChunkDecoder()
-    got = [piece for start in range(0, len(wire), size) for piece in decoder.feed(wire[start : start + size])]
-    assert (got, decoder.is_done, decoder.leftover) == ([b"a"], True, b"")
+    assert (feed(decoder, wire, size), decoder.is_done, decoder.leftover) == ([b"a"], True, b"")
 
 
 def test_three_hundred_thousand_one_byte_chunks_are_linear() -> None:

@@ -239,7 +239,7 @@ def test_costs_of_several_models_add_up_and_one_unknown_makes_all_unknown(book: 
     lost = book.cost(BASIC, models=["?"], provider="openai", at=now)
     assert combined([one, lost]).nano_usd is None
     assert combined([one, lost]).components == one.components
-    assert combined([]).nano_usd is None
+    assert combined([]) == Cost(nano_usd=None, source="unknown", reason="nothing to add up")
 
 
 counts = st.one_of(st.just(UNSET), st.none(), st.integers(-5, 10**6), st.integers())

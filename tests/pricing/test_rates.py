@@ -156,6 +156,20 @@ def test_a_bound_rounds_up_to_the_next_nano_dollar() -> None:
     assert [rates.upper_bound(tokens, 0) for tokens in (0, 1, 1_000_000, 1_000_001)] == [0, 1, 1, 2]
 
 
+def test_prices_of_less_than_a_nano_dollar_are_bounded_by_one(now: datetime) -> None:
+    tiny = Decimal("1E-10")
+    rates = BOOKS.with_overrides(Override(model="mine*", input=tiny, output=tiny * 11, per_request=tiny)).rates(
+        "mine-too", provider="openai", at=now
+    )
+    assert rates is not None
+    assert (rates.model, rates.input_nano_per_mtok, rates.output_nano_per_mtok, rates.request_nano) == (
+        "mine*",
+        1,
+        2,
+        1,
+    )
+
+
 def test_a_model_without_a_price_has_no_bound(book: PriceBook, now: datetime) -> None:
     assert book.rates("no-such-model", provider="openai", at=now) is None
     assert book.rates("gpt-4o", provider=None, at=now) is None
