@@ -112,9 +112,11 @@ BOOKS = _Books()
 def test_the_bound_is_met_exactly_by_the_dearest_usage(book: PriceBook, now: datetime) -> None:
     rates = book.rates("gpt-4o-mini", provider="openai", at=now, tier="default")
     assert rates is not None
-    usage = Usage(input_uncached=1000, output_text=500)
-    cost = book.cost(usage, models=["gpt-4o-mini"], provider="openai", at=now)
-    assert cost.nano_usd == rates.upper_bound(1000, 500) == 450_000
+    assert rates.model == "gpt-4o-mini"
+    for containers, nano_usd in ((0, 450_000), (2, 60_450_000)):
+        usage = Usage(input_uncached=1000, output_text=500, containers=containers)
+        cost = book.cost(usage, models=["gpt-4o-mini"], provider="openai", at=now)
+        assert cost.nano_usd == rates.upper_bound(1000, 500, containers) == nano_usd
 
 
 def test_naming_a_tier_excludes_the_dearer_ones(book: PriceBook, now: datetime) -> None:
