@@ -56,7 +56,7 @@ def change_status(method: str, headers: Iterable[Header], *, is_form: bool = Fal
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "localhost:8081", "127.0.0.1:8081", "[::1]:8081", "LOCALHOST.", "127.0.0.9"]
+    "host", ["localhost", "localhost:8081", "127.0.0.1:8081", "[::1]", "[::1]:8", "LOCALHOST.", "127.0.0.9"]
 )
 def test_loopback_names_are_served(host: str) -> None:
     assert host_status(LOCAL, (b"host", host.encode())) == 200
@@ -74,6 +74,11 @@ def test_loopback_names_are_served(host: str) -> None:
         "localhost#evil",
         "localhost/",
         "[::2]",
+        "[::1",
+        "[::1]80",
+        "[::1]:x1",
+        "localhost:",
+        "localhost:x",
         "",
         ":80",
     ],
