@@ -72,6 +72,40 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X: b\r\n c",
+        b"X: b\r\n\tc",
+        b"X: b\nY: c",
+        b"X: b\rc",
+        b"X: b\n\rc",
+        b"X: \0",
+        b"X: \x01",
+        b"X: \x1f",
+        b"X: \x7f",
+    ],
+)
+def test_what_two_servers_read_in_two_ways_is_refused_before_a_parser_sees_it(line: bytes) -> None:
+    with pytest.raises(BadRequest, match="bare CR or LF"):
+        read_request_head(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line)
+    with pytest.raises(BadResponse, match="bare CR or LF"):
+        read_response_head(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % line)
+
+
+def test_tabs_and_bytes_beyond_ascii_may_stand_in_a_header() -> None:
+    lines = b"Host: a\r\nX: \tb\t\x80 \xff\t\r\n\r\n"
+    assert read_request_head(b"GET / HTTP/1.1\r\n" + lines).headers == [(b"Host", b"a"), (b"X", b"b\t\x80 \xff")]
+    assert read_response_head(b"HTTP/1.1 200 OK\r\n" + lines).kept == b"\r\n" + lines[:-4]
+
+
+def test_a_client_waits_for_a_word_only_where_it_says_so() -> None:
+    expecting = b"POST / HTTP/%b\r\nHost: a\r\nExpect: 100-Continue\r\n\r\n"
+    assert read_request_head(expecting % b"1.1").expects_continue
+    assert not read_request_head(expecting % b"1.0").expects_continue
+    assert not read_request_head(GOOD).expects_continue
+
+
 CODES = {401: "invalid_key", 414: "too_large", 431: "too_large"}
 """By status; others are `bad_request`."""
 
