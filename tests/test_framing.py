@@ -89,7 +89,7 @@ REFUSED = {
 def test_what_two_servers_read_in_two_ways_is_refused_before_a_parser_sees_it(line: bytes) -> None:
     with pytest.raises(BadRequest, match="bare CR or LF"):
         read_request_head(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n\r\n" % line)
-    with pytest.raises(BadResponse, match="bare CR or LF|no name"):
+    with pytest.raises(BadResponse, match=r"bare CR or LF|no name"):
         read_response_head(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % line)
 
 

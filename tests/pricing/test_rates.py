@@ -1,4 +1,3 @@
-import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -184,17 +183,10 @@ def test_a_free_upstream_is_bounded_by_nothing(book: PriceBook, now: datetime) -
     assert rates.upper_bound(10**9, 10**9) == 0
 
 
-def test_looking_up_rates_again_takes_less_than_five_microseconds(book: PriceBook, now: datetime) -> None:
-    book.rates("gpt-5.6", provider="openai", at=now)
-    best = min(_seconds_per_lookup(book, now) for _ in range(20))
-    assert best < 5e-6
-
-
-def _seconds_per_lookup(book: PriceBook, now: datetime) -> float:
-    start = time.perf_counter()
-    for _ in range(1000):
-        book.rates("gpt-5.6", provider="openai", at=now + timedelta(seconds=1))
-    return (time.perf_counter() - start) / 1000
+def test_rates_are_looked_up_once(book: PriceBook, now: datetime) -> None:
+    rates = book.rates("gpt-5.6", provider="openai", at=now)
+    assert rates is not None
+    assert book.rates("gpt-5.6", provider="openai", at=now + timedelta(seconds=1)) is rates
 
 
 @pytest.mark.parametrize(
