@@ -36,7 +36,7 @@ _PLAIN: Final = bytes(byte for byte in range(256) if byte >= 0x20 and byte != 0x
 """Every byte that may stand in a head."""
 _TARGET: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
-_CHUNK_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]{0,255})?\r\n")
+_CHUNK_HEAD: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[^\r\n]{0,240})?\r\n")
 _OWN_CHUNK_HEAD: Final = re.compile(rb"([1-9a-f][0-9a-f]{0,14})\r\n")
 """As `encode_chunks` writes it."""
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9._~-]*)|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{0,5})?")
@@ -47,7 +47,7 @@ _METHODS_REFUSED: Final = frozenset((b"CONNECT", b"TRACE"))
 MAX_RESPONSE_LINES: Final = 100
 """Header lines of an upstream's answer; no provider sends half of that."""
 MAX_CHUNK_LINE: Final = 256
-"""A chunk-size line with extensions; llhttp allows more, nobody sends any."""
+"""Bytes of a chunk-size line with its extensions, or of a trailer; llhttp allows more, nobody sends any."""
 
 
 class _Silent:
@@ -335,7 +335,7 @@ def _read_line(line: bytes) -> tuple[bytes, bytes] | None:
 
 def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
     dropped: list[bytes] = []
-    named: set[bytes] = set()
+    connection = b""
     for line in lines:
         found = _read_line(line)
         if found is None:
@@ -345,18 +345,22 @@ def _judge_response(response: ResponseHead, lines: list[bytes]) -> None:
             _note_line(response, key, value.lower())
             continue
         dropped.append(line)
-        _judge_line(response, key, value)
-        if key == b"connection" and value.lower() not in _PERSISTENCE:
-            named.update(value.lower().replace(b" ", b"").replace(b"\t", b"").split(b","))
+        if key == b"connection":
+            connection += b"," + value.lower()
+        else:
+            _judge_line(response, key, value)
     if response.is_chunked and response.content_length is not None:
         raise BadResponse("it names a length and sends chunks")
     if dropped:
         response.kept = b"\r\n".join([b"", *[line for line in lines if line not in dropped]])
-    if named:
-        response.kept = _without_named(response.kept, named - _PERSISTENCE)
+    if connection:
+        tokens = frozenset(connection.translate(None, b" \t").split(b","))
+        response.keep_alive = b"close" not in tokens and (response.keep_alive or b"keep-alive" in tokens)
+        if named := tokens - _PERSISTENCE:
+            response.kept = _without_named(response.kept, named)
 
 
-def _without_named(lines: bytes, named: set[bytes]) -> bytes:
+def _without_named(lines: bytes, named: frozenset[bytes]) -> bytes:
     """Drop the headers that `Connection` names: they were meant for one hop."""
     return b"".join(b"\r\n" + line for line in lines.split(b"\r\n")[1:] if line.partition(b":")[0].lower() not in named)
 
@@ -381,9 +385,6 @@ def _judge_line(response: ResponseHead, key: bytes, value: bytes) -> None:
         if response.is_chunked or value.lower() != b"chunked":
             raise BadResponse("its transfer coding is not known here")
         response.is_chunked = True
-    elif key == b"connection":
-        tokens = value.lower()
-        response.keep_alive = b"close" not in tokens and (response.keep_alive or b"keep-alive" in tokens)
 
 
 def has_no_body(method: bytes, status: int) -> bool:
@@ -437,7 +438,7 @@ class ChunkDecoder:
             found = data.find(b"\n", position)
             if found < 0:
                 self._line += data[position:]
-                if len(self._line) > MAX_CHUNK_LINE:
+                if len(self._line) > MAX_CHUNK_LINE + 1:  # the CR may be there already
                     raise ValueError("a chunk line is too long")
                 break
             line = self._line + data[position : found + 1] if self._line else data[position : found + 1]

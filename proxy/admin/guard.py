@@ -202,10 +202,8 @@ def host_name(host_header: bytes) -> str | None:
     return name if name and all(c.isalnum() or c in "-._" for c in name) else None
 
 
-def is_same_origin(origin: bytes | None, host: bytes) -> bool:
+def is_same_origin(origin: bytes, host: bytes) -> bool:
     """Say whether an Origin header names the host that the request was sent to."""
-    if origin is None:
-        return False
     scheme, _, authority = origin.lower().partition(b"://")
     return scheme in (b"http", b"https") and authority == host.lower()
 

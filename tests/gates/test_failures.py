@@ -11,7 +11,10 @@ def test_the_first_failures_of_a_minute_are_let_pass_and_the_others_wait_for_its
     assert [failures.add("10.0.0.1", 100.0 + number) for number in range(3)] == [None, None, None]
     assert failures.add("10.0.0.1", 110.0) == WINDOW_S - 10
     assert failures.add("10.0.0.2", 110.0) is None, "somebody else"
-    assert failures.add("10.0.0.1", 100.0 + WINDOW_S) is None, "a new minute"
+    again = 100.0 + WINDOW_S
+    assert [failures.add("10.0.0.1", again) for _ in range(4)] == [None, None, None, WINDOW_S], "a new minute"
+    failures.limit(5)
+    assert [failures.add("10.0.0.1", again) for _ in range(2)] == [None, WINDOW_S], "another limit, the same minute"
 
 
 def test_what_was_no_failure_after_all_does_not_count() -> None:
@@ -20,12 +23,17 @@ def test_what_was_no_failure_after_all_does_not_count() -> None:
         assert failures.add("10.0.0.1", float(now)) is None
         failures.take_back("10.0.0.1")
     failures.take_back("10.0.0.9")
+    assert [failures.add("10.0.0.2", 0.0) for _ in range(4)] == [None, WINDOW_S, WINDOW_S, WINDOW_S]
+    for _ in range(3):
+        failures.take_back("10.0.0.2")
+    assert failures.add("10.0.0.2", 0.0) == WINDOW_S, "only what was taken back does not count"
 
 
 def test_whoever_has_one_address_of_a_network_has_all_of_it() -> None:
     assert network_of("2001:db8:1:2:3:4:5:6") == network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")
     assert network_of("::ffff:10.0.0.1") == network_of("10.0.0.1") != network_of("10.0.0.2")
     assert network_of("fe80::1%eth0") == network_of("fe80::2")
+    assert network_of("10.0.0.1%eth0") == "10.0.0.1"
     assert network_of("") == ""
 
 

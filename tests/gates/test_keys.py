@@ -138,6 +138,25 @@ def test_a_pattern_full_of_stars_is_no_attack() -> None:
     assert not Globs(["*a" * 50 + "b"]).match("a" * 20_000)
 
 
+def test_a_ticket_holds_for_one_key_one_text_and_its_time() -> None:
+    ring = KeyRing([key(name="a.b"), key(name="other", key=SECRET + "0")], [made()], PEPPER)
+    ticket = ring.ticket("a.b", b"openai /v1/x", 100)
+    found = ring.redeem(ticket, b"openai /v1/x", 100)
+    assert found is not None
+    assert found.name == "a.b"
+    assert ring.redeem(ticket, b"openai /v1/x", 101) is None
+    assert ring.redeem(ticket, b"openai /v1/y", 100) is None
+    assert ring.redeem(ticket.replace("100.", "101.", 1), b"openai /v1/x", 101) is None
+    assert ring.redeem(ticket.replace("a.b", "other", 1), b"openai /v1/x", 100) is None
+    assert KeyRing([key(name="a.b")], [], Secret(b"another")).redeem(ticket, b"openai /v1/x", 100) is None
+    assert KeyRing([], [made()], PEPPER).redeem(ticket, b"openai /v1/x", 100) is None, "the key has been taken away"
+
+
+@pytest.mark.parametrize("ticket", ["", ".", "..", "100.search", "100.search.", "x.search.0", "100.search.\u00e9"])
+def test_what_is_no_ticket_opens_nothing(ticket: str) -> None:
+    assert KeyRing([key()], [], PEPPER).redeem(ticket, b"", 0) is None
+
+
 def test_a_snapshot_round_trips() -> None:
     keys = (
         made(
@@ -145,6 +164,8 @@ def test_a_snapshot_round_trips() -> None:
             rate_limits={"requests_per_minute": 60},
             tags={"a": "b"},
             models=("gpt-5*",),
+            upstreams=("openai",),
+            trust_identity=True,
         ),
         made(name="gone", revoked=True),
     )
@@ -153,6 +174,9 @@ def test_a_snapshot_round_trips() -> None:
     assert found is not None
     assert [template.limit_nano_usd for template in found.budgets] == [2_500_000_000]
     assert found.rates == (RateRule("made", 60),)
+    assert (found.upstreams, found.models, found.trust_identity) == (("openai",), Globs(["GPT-5*"]), True)
+    assert found.models != Globs(["gpt-5"])
+    assert dict(found.tags) == {"a": "b"}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +193,7 @@ def test_a_snapshot_round_trips() -> None:
     ],
 )
 def test_a_broken_snapshot_is_one_clear_error(data: bytes) -> None:
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match=r"^(the list of dynamic keys|key a: its digest) "):
         decode_snapshot(data)
 
 

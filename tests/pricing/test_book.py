@@ -25,7 +25,7 @@ def test_what_the_provider_reports_goes_before_everything(now: datetime) -> None
 
 def test_a_free_upstream_costs_nothing_by_the_users_word(book: PriceBook, now: datetime) -> None:
     cost = book.cost(Usage(), models=["llama"], provider=None, at=now, free=True)
-    assert (cost.nano_usd, cost.source, cost.version) == (0, "override", "config")
+    assert (cost.nano_usd, cost.source, cost.version, cost.components) == (0, "override", "config", {})
 
 
 def test_the_first_model_with_a_price_counts(book: PriceBook, now: datetime) -> None:
@@ -61,6 +61,8 @@ def test_a_model_is_priced_under_its_own_provider_or_not_at_all(
         (Usage(input_uncached=None, output_text=5), "input tokens unknown"),
         (Usage(input_uncached=5, output_text=None), "output tokens unknown"),
         (Usage(input_uncached=-5), "input_uncached is not plausible: -5"),
+        (Usage(input_uncached=-5, output_text=5), "input_uncached is not plausible: -5"),
+        (Usage(input_uncached=10**12 + 1), f"input_uncached is not plausible: {10**12 + 1}"),
         (Usage(input_uncached=10**30), f"input_uncached is not plausible: {10**30}"),
         (Usage(input_uncached=5, output_text=5, code_executions=1), "no price for code_executions of gpt-4o-mini"),
         (Usage(input_uncached=5, output_text=5, web_searches=None), "web_searches unknown"),
@@ -71,6 +73,15 @@ def test_what_cannot_be_priced_is_unknown_and_says_why(
 ) -> None:
     cost = book.cost(usage, models=["gpt-4o-mini"], provider="openai", at=now)
     assert (cost.nano_usd, cost.source, cost.reason) == (None, "unknown", reason)
+
+
+@pytest.mark.parametrize(("tokens", "nano_usd"), [(0, 0), (1, 150), (10**12, 150_000 * 10**9)])
+def test_nothing_and_the_most_that_is_believed_have_their_price(
+    book: PriceBook, now: datetime, tokens: int, nano_usd: int
+) -> None:
+    usage = Usage(input_uncached=tokens, output_text=0)
+    cost = book.cost(usage, models=["gpt-4o-mini"], provider="openai", at=now)
+    assert (cost.nano_usd, cost.components) == (nano_usd, {"input_uncached": nano_usd} if nano_usd else {})
 
 
 def test_the_parts_that_have_a_price_are_kept_when_the_cost_is_unknown(book: PriceBook, now: datetime) -> None:
@@ -185,6 +196,13 @@ def test_a_flat_fee_is_the_whole_cost_whatever_was_consumed(now: datetime, usage
     assert (cost.nano_usd, cost.source, cost.components) == (40_000_000, "override", {"request": 40_000_000})
 
 
+def test_a_flat_fee_is_part_of_the_cost_and_no_price_that_we_added(now: datetime) -> None:
+    cost = cost_with(Override(model="*", alias_of="gpt-5.6", per_request=Decimal("0.01")), now)
+    assert cost.components == {"input_uncached": 4_000_000, "output_text": 10_000_000, "request": 10_000_000}
+    assert cost.nano_usd == 24_000_000
+    assert cost.version == f"config, {PriceBook().version}"
+
+
 def test_a_free_model_has_no_flat_fee(now: datetime) -> None:
     assert cost_with(Override(model="*", free=True, per_request=Decimal(1)), now).nano_usd == 0
 
@@ -239,7 +257,7 @@ def test_costs_of_several_models_add_up_and_one_unknown_makes_all_unknown(book: 
     lost = book.cost(BASIC, models=["?"], provider="openai", at=now)
     assert combined([one, lost]).nano_usd is None
     assert combined([one, lost]).components == one.components
-    assert combined([]).nano_usd is None
+    assert combined([]) == Cost(nano_usd=None, source="unknown", reason="nothing to add up")
 
 
 counts = st.one_of(st.just(UNSET), st.none(), st.integers(-5, 10**6), st.integers())

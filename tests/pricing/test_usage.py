@@ -40,6 +40,8 @@ def test_parts_that_exceed_their_total_are_not_believed() -> None:
     usage = Usage.from_totals(input_tokens=100, cache_read=120, output_tokens=10, output_reasoning=11)
     assert (usage.input_tokens, usage.cached_input_tokens) == (100, None)
     assert (usage.output_tokens, usage.reasoning_tokens) == (10, None)
+    usage = Usage.from_totals(input_tokens=100, cache_read=120, cache_write=0, input_audio=UNSET, input_image=None)
+    assert usage == Usage(input_uncached=100, cache_read=None, cache_write=None, input_image=None)
 
 
 def test_a_negative_count_is_unknown() -> None:
