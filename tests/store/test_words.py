@@ -197,8 +197,8 @@ def test_each_caller_is_found_with_what_was_said_also_when_another_said_the_same
 
 
 def test_what_a_failed_batch_said_is_indexed_with_the_next(store: SqliteStore) -> None:
-    failing = msgspec.structs.replace(chat("b", prompt("x")), pseudonyms=(("name", None),))
-    with pytest.raises(AttributeError):
+    failing = msgspec.structs.replace(chat("b", prompt("x")), bills=([],))  # what no database takes
+    with pytest.raises(TypeError):
         store.write([chat("a", prompt(LONG)), failing], {})
     store.write([chat("a", prompt(LONG))], {})
     assert find(store, "instructions") == ["a"]
