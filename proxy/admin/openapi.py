@@ -124,6 +124,15 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
     },
     "/api/records": {"delete": _FORGET},
     "/api/deletions/{id}": {"get": _operation("What became of a deletion; 202: not done yet", _JSON, _named("id"))},
+    "/api/overview": {
+        "get": _operation(
+            "How a stretch of time went, step by step",
+            _JSON,
+            _asked("from", "such as now-24h or 2026-11-01"),
+            _asked("to", "such as now"),
+            _asked("step", "hour or day (UTC)"),
+        )
+    },
     "/api/budgets": {"get": _operation("Budgets in their current windows", _JSON)},
     "/api/keys": {
         "get": _operation("Keys created at run time, without their secrets", _JSON),

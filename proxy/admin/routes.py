@@ -44,10 +44,15 @@ from proxy.store import query as ask
 from proxy.store.deletion import Selection
 from proxy.store.filter import parse_filter
 from proxy.store.orders import Orders
+from proxy.store.overview import STEPS
+from proxy.store.overview import overview as ask_overview
 from proxy.store.query import MAX_ROWS, RequestRow, Side
 
 DEFAULT_LIMIT: Final = 50
 DEFAULT_COST_SPAN: Final = "now-7d"
+DEFAULT_OVERVIEW_SPAN: Final = "now-24h"
+MOST_STEPS: Final = 1000
+"""Of an overview: more than fit on a screen."""
 IN_FORCE_S: Final = 0.3
 """Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
 revoked one does not by the time its owner reads the answer."""
@@ -80,6 +85,7 @@ class Desk:
             DeclaredRoute("/api/records", self.forget, least="admin", method="DELETE"),
             DeclaredRoute("/api/deletions/{id}", self.deletion, least="admin"),
             DeclaredRoute("/api/cost", self.cost, least="viewer"),
+            DeclaredRoute("/api/overview", self.overview, least="viewer"),
             DeclaredRoute("/api/budgets", self.budgets, least="viewer"),
             DeclaredRoute("/api/keys", self.keys, least="viewer"),
             DeclaredRoute("/api/keys", self.create_key, least="editor", method="POST"),
@@ -178,6 +184,21 @@ class Desk:
             question = ask.costs(by, from_ms=start, to_ms=end, where=where)  # type: ignore[arg-type]  # checked above
             rows = await store.run(question) if store else []
         return json_answer({"by": by, "from": start, "to": end, "rows": rows})
+
+    async def overview(self, request: Request) -> Response:
+        """How a stretch of time went, step by step."""
+        now = self._read.clock.wall_ms()
+        step = request.query_params.get("step", "hour")
+        if step not in STEPS:
+            raise QuestionError(f"step: {step} is none of {', '.join(STEPS)}")
+        start = read_instant(request.query_params.get("from", DEFAULT_OVERVIEW_SPAN), now)
+        end = read_instant(request.query_params.get("to", "now"), now)
+        if not 0 <= end - start <= MOST_STEPS * STEPS[step]:
+            raise QuestionError(f"from, to: at most {MOST_STEPS} steps, and `from` comes first")
+        async with self._read.store() as store:
+            question = ask_overview(start, end, step)
+            found = await store.run(question) if store else question.convert([])
+        return json_answer({"from": start, "to": end, "step": step, "overview": found})
 
     async def budgets(self, _: Request) -> Response:
         """The budgets in their current windows."""

@@ -25,6 +25,7 @@ from proxy.config.prices import price_book
 from proxy.errors import EnvironmentUnusable, StoreDamaged, StoreError
 from proxy.failpoints import failpoint
 from proxy.ledger.client import SyncLedgerClient
+from proxy.recorder.backfill import Backfill
 from proxy.recorder.bills import Bills
 from proxy.recorder.deletions import Deletions, Forgetter
 from proxy.recorder.durability import SegmentSync
@@ -112,10 +113,11 @@ def _make_recorder(
 ) -> Recorder:
     book = price_book(config.pricing)
     interpreter = Interpreter(book, config, Bills(store.bills), secret=naming_secret(data_dir))
+    reviser = Reviser(book, config, interpreter)
     jobs = Jobs(
         data_dir / FOLDER,
         store.jobs,
-        Reviser(book, config, interpreter),
+        reviser,
         wall_ms=SYSTEM.wall_ms,
         monotonic=SYSTEM.monotonic,
     )
@@ -132,6 +134,7 @@ def _make_recorder(
         stop=stop,
         jobs=jobs,
         deletions=deletions,
+        backfill=Backfill(store, reviser),
         sync=sync,
     )
 

@@ -79,6 +79,10 @@ class Forgetter:
         """Deal with some rows of the database; return how many were emptied and deleted. Both 0: there are no more."""
         return self._deletion.erase(selection, self.names(selection))
 
+    def sweep_some(self) -> bool:
+        """Write a part of the full-text index anew, without what was deleted; return whether there is more."""
+        return self._deletion.sweep()
+
     def finish(
         self,
         selection: Selection,
@@ -206,7 +210,7 @@ class Deletions:
         self._report = msgspec.structs.replace(
             report, emptied=report.emptied + emptied, deleted=report.deleted + deleted
         )
-        return bool(emptied or deleted)
+        return bool(emptied or deleted) or self._forgetter.sweep_some()
 
     def _finish(self, asked: Asked, recorder: Housekeeper, running: int) -> None:
         report = self._report

@@ -110,11 +110,18 @@ class Interpreter:
             times=times,
             request=kept.request,
             response=kept.response,
+            answer=answer_text(kept.reading) if kept.response.head is not None else "",
             privacy=kept.privacy,
             has_echo=has_echo,
             pseudonyms=kept.pseudonyms,
             tallies=(*tallies, *kept.tallies),
         )
+
+
+def answer_text(reading: Reading) -> str:
+    """Return what an answer says, tools it calls included."""
+    calls = [part for call in reading.tool_calls for part in (call.name, call.arguments)]
+    return "\n".join(filter(None, (reading.output_text, reading.reasoning_text, *calls)))
 
 
 def _shown(reading: Reading, verdict: Verdict) -> tuple[str, ...]:

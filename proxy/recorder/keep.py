@@ -234,6 +234,8 @@ class _Redaction:
             response_id=self._optional(reading.response_id),
             error_type=self._optional(reading.error_type),
             error_message=self._optional(reading.error_message),
+            output_text=self._optional(reading.output_text),
+            reasoning_text=self._optional(reading.reasoning_text),
             usage_raw=None if usage is None else self._document(usage.decode("utf-8", "replace")).encode(),
             tool_calls=tuple(
                 msgspec.structs.replace(call, name=self._optional(call.name), arguments=self._document(call.arguments))

@@ -23,6 +23,7 @@ from proxy.errors import StoreDamaged, StoreError, StoreReplaced
 from proxy.failpoints import failpoint
 from proxy.journal import Lost
 from proxy.journal.reader import JournalReader, Segment
+from proxy.recorder.backfill import Backfill
 from proxy.recorder.deletions import Deletions
 from proxy.recorder.durability import SegmentSync
 from proxy.recorder.erase import JournalEraser
@@ -106,6 +107,7 @@ class Recorder:
         clock: Clock = SYSTEM,
         jobs: Jobs | None = None,
         deletions: Deletions | None = None,
+        backfill: Backfill | None = None,
         boot: str | None = None,
         sync: SegmentSync | None = None,
     ) -> None:
@@ -113,6 +115,7 @@ class Recorder:
         self._directory = directory
         self._jobs = jobs
         self._deletions = deletions
+        self._backfill = backfill
         self._erases_always = bool(config.record.redact)
         self._erase_due = directory / "erase-due"
         # An earlier recorder may have died between storing and erasing.
@@ -145,13 +148,18 @@ class Recorder:
             while not self._stop.is_set():
                 due = self._clock.monotonic() + PERIOD_S
                 self.step()
-                if not self._reader.has_more and not (self._jobs and self._jobs.is_busy):
+                if not self._reader.has_more and not self._has_work:
                     self._stop.wait(max(0.0, due - self._clock.monotonic()))
             while self.step() > (_CAUGHT_UP if self._reader.has_live_writers else 0):
                 pass
             self._finish()
         except _GaveUp:
             log.warning("stopped before the store could be written, the journal keeps the rest")
+
+    @property
+    def _has_work(self) -> bool:
+        """Say whether there is something to do that does not come from the journal."""
+        return any(each is not None and each.is_busy for each in (self._jobs, self._backfill))
 
     def step(self) -> int:
         """Take one batch and do what is due; return how many frames were new."""
@@ -386,6 +394,8 @@ class Recorder:
                 self._store.checkpoint(at_pages=1)
             if self._jobs is not None and not self._stop.is_set() and self._jobs.step():
                 self._settler.is_behind = True
+            if self._backfill is not None and is_idle and not self._stop.is_set():
+                self._backfill.step()
             if self._must_erase and now >= self._due.erase:
                 self._due.erase = now + _ERASE_EVERY_S
                 self.erase_journal()

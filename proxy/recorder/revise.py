@@ -15,15 +15,17 @@ from typing import Any, Final
 import msgspec
 
 from pricing import Cost, PriceBook, Usage
+from proxy import wire
 from proxy.config import Config
 from proxy.providers import costs_nothing
-from proxy.recorder.interpret import Interpreter
+from proxy.recorder.interpret import Interpreter, answer_text
 from proxy.recorder.verdict import Pricer, Terms
 from proxy.records import Begin, Body, Charge, End, Exchange, Timeline, join_headers
 from proxy.store.deletion import ERASED
 from proxy.store.jobs import JobReader, Kind, Revision
 from proxy.store.row import EXCHANGE_COLUMNS, StoredBody, exchange_row
 from proxy.store.text import Value, json_text
+from proxy.store.words import Heard
 
 _PRICED: Final = (
     "cost_nano_usd",
@@ -75,10 +77,18 @@ class Reviser:
         self._book = book
         self._upstreams = config.upstreams
         self._interpreter = interpreter
+        self._heard = Heard()
 
     def revise(self, kind: Kind, row: Row, store: JobReader) -> Revision:
         """Return what becomes of one record."""
         return self._reprice(row) if kind == "reprice" else self._reread(row, store)
+
+    def said(self, row: Row, request: StoredBody, response: StoredBody) -> tuple[str, str]:
+        """Return what a stored request says that was not said in those before, and what its answer says."""
+        exchange = self._exchange(row, request, response)
+        answer = answer_text(wire.read(exchange)) if response.head is not None else ""
+        caller = (row["key"], row["user"], row["session"])
+        return self._heard.news(caller, row["started_at"], exchange.begin.headers, request.head), answer
 
     def written(self) -> None:
         """Say that the revisions made so far are stored."""

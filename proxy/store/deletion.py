@@ -23,7 +23,9 @@ from proxy.clock import SYSTEM
 from proxy.errors import StoreError
 from proxy.failpoints import failpoint
 from proxy.store.faults import our_errors
+from proxy.store.rollups import Rollups
 from proxy.store.text import Value
+from proxy.store.words import Words
 
 SLICE: Final = 200
 """Rows at a time: some ten milliseconds with their bodies."""
@@ -89,34 +91,43 @@ class Deletion:
         self._connection = connection
         self._transaction = transaction
         self._clock_ms = clock_ms
+        self._rollups = Rollups(connection)
+        self._words = Words(connection)
 
     def erase(self, selection: Selection, names: Names, limit: int = SLICE) -> tuple[int, int]:
         """Deal with up to `limit` requests; return how many were emptied and how many rows deleted. Both 0: done."""
         where, values = condition(selection, names)
         with self._transaction():
-            deleted = self._delete(where, values, limit) if selection.rows else 0
-            chosen = [
-                (seq,)
-                for (seq,) in self._connection.execute(
-                    f"SELECT seq FROM exchanges WHERE {where} AND instr(privacy, ?) = 0 LIMIT ?",  # noqa: S608 (constants)
-                    (*values, ERASED, limit - deleted),
-                )
-            ]
-            _empty(self._connection, chosen)
+            doomed = self._doomed(where, values, limit) if selection.rows else []
+            others = f"{where} AND seq NOT IN ({_listed(doomed)}) AND instr(privacy, ?) = 0"
+            chosen = self._chosen(others, (*values, ERASED), limit - len(doomed))
+            with self._rollups.following(f"seq IN ({_listed([*doomed, *chosen])})", ()):
+                _empty(self._connection, [(seq,) for seq in (*doomed, *chosen)])
+            self._words.remove([*doomed, *chosen])
             self._connection.executemany(
                 "UPDATE exchanges SET privacy = ltrim(privacy || ',' || ?1, ',') WHERE seq = ?2",
-                [(ERASED, seq) for (seq,) in chosen],
+                [(ERASED, seq) for seq in chosen],
             )
-        return len(chosen), deleted
+            self._rollups.part_with(doomed)
+            self._connection.execute(f"DELETE FROM exchanges WHERE seq IN ({_listed(doomed)})")  # noqa: S608 (numbers)
+        return len(chosen), len(doomed)
 
-    def _delete(self, where: str, values: Sequence[Value], limit: int) -> int:
-        """Delete rows, also such as were emptied before, but those the ledger may still ask about."""
-        self._connection.execute(
-            f"DELETE FROM exchanges WHERE seq IN (SELECT seq FROM exchanges WHERE {where}"  # noqa: S608 (constants)
-            " AND pending_id IS NULL AND (is_reserved = 0 OR started_at < ?) LIMIT ?)",
-            (*values, self._clock_ms() - _SETTLED_MS, limit),
+    def _doomed(self, where: str, values: Sequence[Value], limit: int) -> list[int]:
+        """Return rows to delete, also such as were emptied before, but those the ledger may still ask about."""
+        return self._chosen(
+            f"{where} AND pending_id IS NULL AND (is_reserved = 0 OR started_at < ?)",
+            (*values, self._clock_ms() - _SETTLED_MS),
+            limit,
         )
-        return self._connection.changes()
+
+    def _chosen(self, where: str, values: Sequence[Value], limit: int) -> list[int]:
+        sql = f"SELECT seq FROM exchanges WHERE {where} LIMIT ?"  # noqa: S608 (constants)
+        return [_number(seq) for (seq,) in self._connection.execute(sql, (*values, limit))]
+
+    def sweep(self) -> bool:
+        """Write a part of the full-text index anew, without what was deleted; return whether there is more."""
+        with self._transaction():
+            return self._words.sweep()
 
     def compact(self, *, is_bounded: bool, patience_s: float = 10.0) -> list[str]:
         """Overwrite what is left of deleted content; return in words what could not be reached. Raises StoreError.
@@ -124,6 +135,8 @@ class Deletion:
         `is_bounded`: recording waits for it, so a large file is left as it is.
         """
         missed = []
+        while self.sweep():
+            pass
         with our_errors():
             pages, page_bytes = (_number(self._connection.pragma(name)) for name in ("page_count", "page_size"))
             if is_bounded and pages * page_bytes > _COMPACT_BYTES:
@@ -164,7 +177,7 @@ def erase_copy(connection: apsw.Connection, selection: Selection, names: Names) 
         connection.pragma("foreign_keys", 1)
         with connection:
             chosen = connection.execute(f"SELECT seq FROM exchanges WHERE {where}", values).fetchall()  # noqa: S608 (constants)
-            _empty(connection, chosen)
+            _forget(connection, chosen)
             if selection.rows:
                 connection.executemany("DELETE FROM exchanges WHERE seq = ? AND is_reserved = 0", chosen)
             if chosen:  # whoever dies before the end leaves this: the next one finds no such rows any more
@@ -210,6 +223,18 @@ def spilling_into(folder: str) -> Iterator[None]:
             os.environ["SQLITE_TMPDIR"] = before
 
 
+def _forget(connection: apsw.Connection, chosen: Sequence[tuple[Value, ...]]) -> None:
+    """Empty rows of a copy, and whatever was made of them, as far as its version has that."""
+    if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'rollups'").fetchall():
+        _empty(connection, chosen)
+        return
+    seqs = [_number(seq) for (seq,) in chosen]
+    with Rollups(connection).following(f"seq IN ({_listed(seqs)})", ()):
+        _empty(connection, chosen)
+    Words(connection).remove(seqs)
+    connection.execute("INSERT INTO texts (texts) VALUES ('optimize')")
+
+
 def _empty(connection: apsw.Connection, chosen: Sequence[tuple[Value, ...]]) -> None:
     """Leave nothing of rows but their numbers; columns that an older database lacks have nothing to lose."""
     for table, place, columns in (("exchanges", "seq", _EMPTY), ("bodies", "exchange", _NO_BODY)):
@@ -232,6 +257,10 @@ def _empty_log(connection: apsw.Connection, patience_s: float) -> bool:
             time.sleep(0.05)
         else:
             return True
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))
 
 
 def _number(value: object) -> int:

@@ -16,6 +16,7 @@ import msgspec
 
 from proxy.store.bills import BillWriter
 from proxy.store.faults import our_errors
+from proxy.store.rollups import Rollups
 from proxy.store.row import StoredBody, stored_body
 from proxy.store.text import Value, storable
 
@@ -148,6 +149,10 @@ class JobReader:
             ).fetchall()
         return (stored_body(rows[0]), stored_body(rows[1])) if len(rows) == 2 else None
 
+    def row(self, seq: int) -> dict[str, Any] | None:
+        """Return the row of a record; None: it is gone."""
+        return next(iter(self._dicts("SELECT * FROM exchanges WHERE seq = ?", (seq,))), None)
+
     def job(self, id_: str) -> Job | None:
         """Return a stored job."""
         return next(iter(self._jobs("WHERE id = ?", (id_,))), None)
@@ -196,6 +201,7 @@ class JobWriter(JobReader):
     def __init__(self, connection: apsw.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
         super().__init__(connection)
         self._transaction = transaction
+        self._rollups = Rollups(connection)
 
     def add(self, job: Job, created_at_ms: int) -> None:
         """Store a new job; one that is there already stays as it is."""
@@ -223,8 +229,9 @@ class JobWriter(JobReader):
             finished_at=now_ms if is_over else None,
         )
         with self._transaction():
-            for revision in revisions:
-                self._revise(revision)
+            with self._rollups.following(*_touched(revisions)):
+                for revision in revisions:
+                    self._revise(revision)
             self._count(job.id, revisions)
             self._connection.execute(
                 "UPDATE jobs SET done_seq = ?, done = ?, finished_at = ? WHERE id = ?",
@@ -281,6 +288,16 @@ class Summary:
     def differences(self) -> list[Difference]:
         """Return the sums, by day and model."""
         return [self._found[place] for place in sorted(self._found)]
+
+
+def _touched(revisions: Sequence[Revision]) -> tuple[str, tuple[str, str]]:
+    """Return what rows are changed by revisions, as SQL and its values."""
+    seqs = [revision.seq for revision in revisions if revision.columns]
+    ids = [id_ for revision in revisions for id_ in revision.resolves]
+    return (
+        "seq IN (SELECT value FROM json_each(?)) OR id IN (SELECT value FROM json_each(?))",
+        (msgspec.json.encode(seqs).decode(), msgspec.json.encode(ids).decode()),
+    )
 
 
 def _where(task: Task) -> tuple[str, list[Value]]:

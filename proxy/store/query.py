@@ -12,12 +12,15 @@ import msgspec
 
 from proxy.errors import ClientError
 from proxy.store.filter import Filter, both
+from proxy.store.periods import ERRORS, period, summed_by
+from proxy.store.rollups import Dimension
 from proxy.store.row import StoredBody, stored_body
 
 T = TypeVar("T")
 Rows = Sequence[tuple[Any, ...]]
 Side = Literal["request", "response"]
 Grouping = Literal["key", "model", "upstream", "user", "day", "session", "endpoint"]
+_FOR_EVER_MS: Final = 2**53
 MAX_ROWS: Final = 1000
 """One page: a reader must not hold the database, or a screen, for longer."""
 
@@ -220,7 +223,13 @@ def costs(
     where: Filter = Filter(),  # noqa: B008 (frozen)
     limit: int = MAX_ROWS,
 ) -> Query[list[CostRow]]:
-    """Ask what the requests that started in [from, to) cost, dearest group first; days are UTC days."""
+    """Ask what the requests that started in [from, to) cost, dearest group first; days are UTC days.
+
+    Without a filter, most groupings are answered from roll-ups.
+    """
+    summed = summed_by(by) if where == Filter() else None
+    if summed is not None:
+        return _summed_costs(*summed, from_ms, to_ms, limit)
     groups = [_GROUPINGS[name] for name in by]
     condition = both(Filter("started_at >= ? AND started_at < ?", (from_ms, to_ms)), where)
     select = ", ".join([*groups, *_SUMS])
@@ -229,13 +238,25 @@ def costs(
         f"SELECT {select} FROM request_rows WHERE {condition.sql} {grouped}"  # noqa: S608
         " ORDER BY total(cost_nano_usd) DESC, count(*) DESC LIMIT ?"
     )
-    width = len(groups)
+    return Query(sql, (*condition.parameters, _page(limit)), _cost_rows)
 
-    def convert(rows: Rows) -> list[CostRow]:
-        names = CostRow.__struct_fields__[1:]
-        return [CostRow(group=tuple(row[:width]), **dict(zip(names, row[width:], strict=True))) for row in rows]
 
-    return Query(sql, (*condition.parameters, _page(limit)), convert)
+def _summed_costs(
+    dimension: Dimension, groups: Sequence[str], from_ms: int, to_ms: int, limit: int
+) -> Query[list[CostRow]]:
+    names = CostRow.__struct_fields__[1:]
+    asked = period(dimension, from_ms, to_ms, names)
+    sums = ", ".join([*groups, *(f"coalesce(sum({name}), 0)" for name in names)])
+    grouping = f"GROUP BY {', '.join(groups)}" if groups else ""
+    sql = f"SELECT {sums} FROM {asked.sql} {grouping} ORDER BY sum(cost_nano_usd) DESC, sum(requests) DESC LIMIT ?"  # noqa: S608
+    return Query(sql, (*asked.parameters, _page(limit)), _cost_rows)
+
+
+def _cost_rows(rows: Rows) -> list[CostRow]:
+    names = CostRow.__struct_fields__[1:]
+    return [
+        CostRow(group=tuple(row[: -len(names)]), **dict(zip(names, row[-len(names) :], strict=True))) for row in rows
+    ]
 
 
 _SUMS: Final = (
@@ -250,12 +271,12 @@ _SUMS: Final = (
 
 def activity(since_ms: int) -> Query[Activity]:
     """Ask what happened since."""
+    asked = period("all", since_ms, _FOR_EVER_MS, ("requests", *ERRORS, "unpriced"))
     sql = (
-        "SELECT count(*), coalesce(sum(outcome != 'completed' OR coalesce(status, 0) >= 400), 0),"
-        " coalesce(sum(is_unpriced), 0), (SELECT max(started_at) FROM exchanges)"
-        " FROM exchanges WHERE started_at >= ?"
+        f"SELECT coalesce(sum(requests), 0), coalesce(sum({' + '.join(ERRORS)}), 0), coalesce(sum(unpriced), 0),"  # noqa: S608
+        f" (SELECT max(started_at) FROM exchanges) FROM {asked.sql}"
     )
-    return Query(sql, (since_ms,), lambda rows: Activity(*rows[0]))
+    return Query(sql, asked.parameters, lambda rows: Activity(*rows[0]))
 
 
 def counters() -> Query[list[CounterRow]]:

@@ -79,6 +79,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Of a stream's model output."""
     request: KeptBody
     response: KeptBody
+    answer: str = ""
+    """What the answer says, for search; empty where it is not kept."""
     privacy: tuple[str, ...] = ()
     """What was done for privacy's sake: redacted, redaction_failed, sampled_out."""
     has_echo: bool = False

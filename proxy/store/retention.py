@@ -15,10 +15,12 @@ import apsw
 import msgspec
 
 from proxy.store.faults import our_errors
+from proxy.store.rollups import Rollups
+from proxy.store.words import Words
 
 BATCH: Final = 500
 """Rows at a time: a few milliseconds."""
-_NAMING: Final = ("exchanges_by_user", "exchanges_by_session", "exchanges_by_trace")
+_NAMING: Final = ("exchanges_by_user", "exchanges_by_session", "exchanges_by_trace", "rollups_by_place")
 """Indexes whose entries may name somebody; a million of them are rebuilt in a second."""
 _TIDY_EVERY_MS: Final = 86_400_000
 _GIGABYTE: Final = 1024**3
@@ -62,6 +64,9 @@ class Retention:
         self._connection = connection
         self._transaction = transaction
         self._page_bytes = page_bytes
+        self._rollups = Rollups(connection)
+        self._words = Words(connection)
+        self._is_sweeping = False
         self._stale: list[str] = []
         self._tidied_ms = 0
         self._must_cut_log = True  # an earlier writer may have died before it could
@@ -75,8 +80,8 @@ class Retention:
             bodies = max(bodies, self.purge_oldest_bodies(limit))
         self._must_cut_log |= bool(records or bodies)
         is_more = max(records, bodies) >= limit
-        if records and now_ms - self._tidied_ms >= _TIDY_EVERY_MS:
-            self._stale, self._tidied_ms = list(_NAMING), now_ms
+        if (records or bodies) and now_ms - self._tidied_ms >= _TIDY_EVERY_MS:
+            self._stale, self._is_sweeping, self._tidied_ms = list(_NAMING), True, now_ms
         is_more |= self.release_pages(limit)
         return Purged(records, bodies, is_more or self._tidy())
 
@@ -96,12 +101,14 @@ class Retention:
     def purge_records(self, before_ms: int, limit: int) -> int:
         """Delete up to `limit` requests that started before, with their bodies; return how many."""
         with self._transaction():
-            self._connection.execute(
-                "DELETE FROM exchanges WHERE seq IN"
-                " (SELECT seq FROM exchanges WHERE started_at < ? ORDER BY started_at LIMIT ?)",
-                (before_ms, limit),
-            )
-            return self._connection.changes()
+            chosen = self._connection.execute(
+                "SELECT seq FROM exchanges WHERE started_at < ? ORDER BY started_at LIMIT ?", (before_ms, limit)
+            ).fetchall()
+            seqs = [int(str(seq)) for (seq,) in chosen]
+            self._rollups.part_with(seqs)
+            self._words.remove(seqs)
+            self._connection.executemany("DELETE FROM exchanges WHERE seq = ?", chosen)
+            return len(chosen)
 
     def release_pages(self, pages: int) -> bool:
         """Give up to `pages` free pages back to the file system; return whether there were more."""
@@ -118,8 +125,10 @@ class Retention:
 
     def _tidy(self) -> bool:
         """Do the next thing that is due when all is deleted; return whether there is more to do."""
-        if self._stale:
-            self._rebuild(self._stale.pop())
+        if self._stale or self._is_sweeping:
+            if self._stale:
+                self._rebuild(self._stale.pop())
+            self._is_sweeping = self._is_sweeping and self._sweep()
             return True
         if self._must_cut_log:
             self._must_cut_log = not self._cut_log()
@@ -134,6 +143,11 @@ class Retention:
                 return False
         return True
 
+    def _sweep(self) -> bool:
+        """Write a part of the full-text index anew, without what was deleted; return whether there is more."""
+        with self._transaction():
+            return self._words.sweep()
+
     def _rebuild(self, index: str) -> None:
         """Write an index anew: where it grew, SQLite moved entries between pages, and left copies in the gaps."""
         with our_errors():
@@ -145,6 +159,7 @@ class Retention:
     def _purge_bodies(self, choice: str, parameters: tuple[int, ...]) -> int:
         with self._transaction():
             chosen = [(row[0],) for row in self._connection.execute(choice, parameters)]
+            self._words.remove([int(str(seq)) for (seq,) in chosen])
             self._connection.executemany("UPDATE bodies SET head = NULL, tail = NULL WHERE exchange = ?", chosen)
             self._connection.executemany("DELETE FROM pseudonyms WHERE exchange = ?", chosen)
             self._connection.executemany("UPDATE exchanges SET bodies_kept = 0 WHERE seq = ?", chosen)

@@ -29,9 +29,11 @@ from proxy.store.faults import our_errors, sane
 from proxy.store.jobs import JobWriter
 from proxy.store.record import JournalPosition, Record, Settlement
 from proxy.store.retention import Retention
+from proxy.store.rollups import Rollups
 from proxy.store.row import COMPRESSION_LEVEL, EXCHANGE_COLUMNS, body_row, exchange_row
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
 from proxy.store.text import Value, storable_text
+from proxy.store.words import Heard, Words
 
 MINIMUM_SQLITE: Final = (3, 51, 3)
 """Older ones can corrupt a WAL database: sqlite.org/changes.html, 3.51.3."""
@@ -93,6 +95,11 @@ class SqliteStore:
             self._identity = file_identity(path)
             self._connection.set_wal_hook(self._note_wal_pages)
             self._load_series()
+        self.rollups = Rollups(self._connection)
+        """Sums by hour and day."""
+        self.words = Words(self._connection)
+        """The full-text index."""
+        self._heard = Heard()
         self.bills = BillWriter(self._connection)
         """What providers bill once."""
         self.jobs = JobWriter(self._connection, self._our_transaction)
@@ -109,9 +116,12 @@ class SqliteStore:
         rows = [exchange_row(record) for record in records]
         with our_errors(), self._transaction():
             stored = self._insert(records, rows) if rows else []
+            self.rollups.add([seq for seq, _ in stored])
             self._insert_bodies(stored)
+            self.words.add((seq, self._news(record), record.answer) for seq, record in stored)
             new = [record for _, record in stored]
-            self.bills.settle(new)
+            with self.rollups.following_ids([id_ for record in new for id_ in record.resolves]):
+                self.bills.settle(new)
             change = self._series.fold([*(tally for record in new for tally in record.tallies), *tallies])
             self._write_counters(change.counters)
             self._write_histograms(change.histograms)
@@ -133,7 +143,10 @@ class SqliteStore:
 
     def give_up_waiting(self, before_ms: int) -> int:
         """Await no cost any more of what started before, and count it as unpriced; return of how many."""
-        with self._our_transaction():
+        with (
+            self._our_transaction(),
+            self.rollups.following("pending_id IS NOT NULL AND +started_at < ?", (before_ms,)),
+        ):
             expired = self.bills.give_up_waiting(before_ms)
             if expired:
                 self._write_counters({("glassline_unpriced_requests_total", ()): expired})
@@ -157,6 +170,16 @@ class SqliteStore:
         with our_errors(), sane():
             rows = self._connection.execute("SELECT segment, resume, seen FROM journal_segments")
             return {str(segment): JournalPosition(int(str(resume)), int(str(seen))) for segment, resume, seen in rows}
+
+    def backfill_rollups(self) -> bool:
+        """Fold some of what was there before the roll-ups into them; return whether there is more."""
+        with self._our_transaction():
+            return self.rollups.backfill()
+
+    def index_earlier(self, said: Sequence[tuple[int, str, str]], end: int) -> None:
+        """Index what was there before the full-text index, up to the row `end`."""
+        with self._our_transaction():
+            self.words.add_earlier(said, end)
 
     def put_status(self, values: Mapping[str, float]) -> None:
         """Replace the named values of the status table."""
@@ -216,6 +239,7 @@ class SqliteStore:
             self._connection.execute("COMMIT")
             failpoint("store.after_commit")
         except BaseException:
+            self._heard.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -248,6 +272,11 @@ class SqliteStore:
             "INSERT OR IGNORE INTO pseudonyms (exchange, name, original) VALUES (?, ?, ?)",
             [(seq, name, storable_text(original)) for seq, record in stored for name, original in record.pseudonyms],
         )
+
+    def _news(self, record: Record) -> str:
+        begin, user = record.exchange.begin, record.exchange.begin.user or record.reading.user
+        caller = (begin.key, user, begin.session)
+        return self._heard.news(caller, begin.started_at_ms, record.request.headers, record.request.head)
 
     def _write_counters(self, counters: Mapping[SeriesKey, int]) -> None:
         self._connection.executemany(

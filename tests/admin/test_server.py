@@ -180,6 +180,22 @@ def test_costs_are_grouped_and_exact(recorded: Path, start_admin: StartAdmin) ->
     assert answer["by"] == ["key", "model"]
 
 
+def test_an_overview_adds_up_to_what_was_recorded(recorded: Path, start_admin: StartAdmin) -> None:
+    admin = start_admin(recorded)
+    for step in ("hour", "day"):
+        answer = admin.get("/api/overview", step=step).json()["overview"]
+        assert answer["total"]["requests"] == sum(point["requests"] for point in answer["points"]) > 0
+        assert answer["total"]["cost_nano_usd"] == 28 * ANSWER_NANO_USD
+        assert answer["total"]["latency_ms"]["p50"] == pytest.approx(500, rel=0.02)
+
+
+@pytest.mark.parametrize("asked", [{"step": "minute"}, {"from": "now-9999d"}, {"from": "now", "to": "now-1h"}])
+def test_an_overview_that_cannot_be_given_is_refused(
+    recorded: Path, start_admin: StartAdmin, asked: dict[str, str]
+) -> None:
+    assert start_admin(recorded).get("/api/overview", **asked).status_code == 400
+
+
 class Tags(HTMLParser):
     """Collects the tags of a page."""
 

@@ -1,0 +1,190 @@
+"""Words: the full-text index over what was said in requests and answered to them, as far as it is stored.
+
+The index holds words and where they stand, not the text. It is written in the transaction of the rows, in the order of
+`seq`, so that the newest finds come first without sorting. Of a request only what is new in it is indexed: a conversation
+is sent again with each turn, with instructions and tools, and would be found at each of them.
+
+A deleted row leaves a mark, and its words go when the part of the index that holds them is written anew: `sweep` does so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+import apsw
+import msgspec
+
+from proxy.records import Headers
+from proxy.store.text import storable_text
+
+Caller = tuple[str | None, ...]
+"""Key, user and session: whose texts are not told apart when they come again."""
+MOST_LETTERS: Final = 100_000
+"""Indexed of one request, and of one answer: a book of fifty pages."""
+SWEEP_PAGES: Final = 250
+"""Written anew at a time: some ten milliseconds."""
+_MOST_HEARD: Final = 50_000
+"""Texts that are remembered, in some 5 MB; then it begins anew."""
+_LONG: Final = 64
+"""Bytes from which a text is remembered: a shorter one costs nothing, and means something each time."""
+_DAY_MS: Final = 86_400_000
+_STRING: Final = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
+"""A string of JSON; with a colon behind it, the name of a member."""
+_SPOKEN_BY_NOBODY: Final = frozenset(
+    (
+        *(b"role", b"type", b"model", b"id", b"call_id", b"tool_call_id", b"tool_use_id", b"previous_response_id"),
+        *(b"file_id", b"user", b"safety_identifier", b"prompt_cache_key", b"service_tier", b"tool_choice", b"object"),
+        *(b"format", b"encoding_format", b"response_format", b"media_type", b"mime_type", b"mimeType", b"detail"),
+        *(
+            b"status",
+            b"effort",
+            b"reasoning_effort",
+            b"verbosity",
+            b"signature",
+            b"encrypted_content",
+            b"thoughtSignature",
+        ),
+    )
+)
+"""Members whose values are words of the protocol."""
+_LONGEST_WORD: Final = 256
+"""Bytes without a space above which something is a picture, a key or a hash, but no word."""
+_IDEOGRAPHS: Final = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
+"""Letters of languages that put no space between words: each is taken for a word."""
+
+
+class Words:
+    """The full-text index of the one writer; its caller holds the transaction."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._is_sweeping = False
+
+    def add(self, said: Iterable[tuple[int, str, str]]) -> None:
+        """Index requests and answers, by `seq`, ascending."""
+        self._connection.executemany(
+            "INSERT INTO texts (rowid, request, response) VALUES (?, ?, ?)",
+            [
+                (seq, searchable(request), searchable(response))
+                for seq, request, response in said
+                if request or response
+            ],
+        )
+
+    def unindexed(self, rows: int) -> tuple[list[int], int] | None:
+        """Return which of the next rows that were there before the index have bodies, and where those rows end.
+
+        None: all are indexed.
+        """
+        done, last = self._connection.execute("SELECT done_seq, last_seq FROM folds WHERE name = 'texts'").get
+        if done >= last:
+            return None
+        end = min(done + rows, last)
+        found = self._connection.execute(
+            "SELECT seq FROM exchanges WHERE seq > ? AND seq <= ? AND bodies_kept = 1", (done, end)
+        )
+        return [int(str(seq)) for (seq,) in found], end
+
+    def add_earlier(self, said: Iterable[tuple[int, str, str]], end: int) -> None:
+        """Index rows that were there before the index, up to `end`."""
+        self.add(said)
+        self._connection.execute("UPDATE folds SET done_seq = ? WHERE name = 'texts'", (end,))
+
+    def remove(self, seqs: Sequence[int]) -> None:
+        """Let rows not be found any more."""
+        self._is_sweeping = False
+        self._connection.executemany("DELETE FROM texts WHERE rowid = ?", [(seq,) for seq in seqs])
+
+    def sweep(self) -> bool:
+        """Write a part of the index anew, without the words of what was removed; return whether there is more."""
+        before = self._connection.total_changes()
+        # SQLite takes a negative number for: begin with all that is there now.
+        pages = SWEEP_PAGES if self._is_sweeping else -SWEEP_PAGES
+        self._is_sweeping = True
+        self._connection.execute("INSERT INTO texts (texts, rank) VALUES ('merge', ?)", (pages,))
+        return self._connection.total_changes() - before >= 2  # SQLite's documentation: less is nothing to do
+
+
+class Heard:
+    """Remembers what callers said on the same day, so that only what is new is indexed.
+
+    For a day, because the first one to say it is also the first to be deleted.
+    """
+
+    def __init__(self) -> None:
+        self._texts: set[int] = set()
+        self._day = 0
+
+    def news(self, caller: Caller, at_ms: int, headers: Headers, body: bytes | None) -> str:
+        """Return what a request that is kept says and the same caller did not say before."""
+        if body is None:
+            return ""
+        if at_ms // _DAY_MS != self._day or len(self._texts) > _MOST_HEARD:
+            self._day = at_ms // _DAY_MS
+            self._texts.clear()
+
+        def is_new(text: bytes) -> bool:
+            if len(text) < _LONG:
+                return True
+            before = len(self._texts)
+            self._texts.add(hash((caller, text)))
+            return len(self._texts) > before
+
+        if any(name.lower() == b"content-encoding" for name, _ in headers):
+            from proxy.wire.decode import content_codings, decode  # few requests are encoded, and few processes write
+
+            body = decode(body, content_codings(headers)).data
+        return text_of(body, is_new)
+
+    def forget(self) -> None:
+        """Forget everything, because it may not have been indexed after all."""
+        self._texts.clear()
+
+
+def searchable(text: str) -> str:
+    """Return a text as the index, and whoever asks it, sees it."""
+    text = storable_text(text[:MOST_LETTERS])
+    return text if text.isascii() else _IDEOGRAPHS.sub(r" \1 ", text)
+
+
+def text_of(data: bytes, is_wanted: Callable[[bytes], bool] = lambda _: True) -> str:
+    """Return what is said in the JSON of a request, as far as it is wanted; of anything else, nothing."""
+    return "\n".join(_values(data, is_wanted)) if data.isascii() or _is_text(data) else ""
+
+
+def _values(data: bytes, is_wanted: Callable[[bytes], bool]) -> Iterator[str]:
+    name, room = b"", MOST_LETTERS
+    for match in _STRING.finditer(data):
+        value, colon = match.groups()
+        if colon is not None:
+            name = value
+        elif name not in _SPOKEN_BY_NOBODY and not _is_noise(value) and is_wanted(value):
+            text = _unescaped(value)
+            yield text
+            room -= len(text)
+            if room <= 0:
+                return
+
+
+def _is_noise(value: bytes) -> bool:
+    return not value or (len(value) > _LONGEST_WORD and b" " not in value and b"\\" not in value and value.isascii())
+
+
+def _unescaped(value: bytes) -> str:
+    if b"\\" in value:
+        try:
+            return msgspec.json.decode(b'"%b"' % value, type=str)
+        except (msgspec.DecodeError, UnicodeError):
+            pass
+    return value.decode("utf-8", "replace")
+
+
+def _is_text(data: bytes) -> bool:
+    """Say whether bytes are UTF-8, perhaps cut at the end."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return error.start >= len(data) - 3
+    return True
