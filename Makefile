@@ -74,7 +74,7 @@ sdks: tools  ## every SDK, framework and command-line tool, straight and through
 chaos: tools  ## measure every release gate at full size and write docs/reliability.md (HOURS=1)
 	PATH="$(TOOLS):$$PATH" $(BIN)/python -m tests.faults.chaos.report --hours $(HOURS) $(ARGS)
 
-bench: tools  ## measure beside nginx, LiteLLM and Portkey on this machine and write docs/performance.md (40 minutes; ARGS=--quick: one)
+bench: tools  ## measure beside nginx, LiteLLM and Portkey on this machine and write docs/performance.md (half an hour; ARGS=--quick: one minute)
 	$(BENCH) $(ARGS)
 
 prices: dev  ## write the prices of the installed genai-prices, compare them with a second public list (40 MB) and write docs/price-differences.md

@@ -73,9 +73,9 @@ class Limit:
 
 
 LIMITS = (
-    Limit("glassline", CLOSED_LOOP, 7.4, 24),
-    Limit("glassline+budget", CLOSED_LOOP, 10, 36),
-    Limit("glassline", SHORT_STREAMS, 2.6, 4),
+    Limit("glassline", CLOSED_LOOP, 4.0, 21),
+    Limit("glassline+budget", CLOSED_LOOP, 7.2, 33),
+    Limit("glassline", SHORT_STREAMS, 2.4, 4),
 )
 
 

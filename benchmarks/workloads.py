@@ -70,7 +70,7 @@ SATURATED = Workload(
 )
 WORKLOADS = (CLOSED_LOOP, PROMPT_4_KB, PROMPT_50_KB, PACED_150, PACED_1000, STREAMS_200, STREAMS_1000, SATURATED)
 SHORT_STREAMS = Workload(
-    "short_streams", "200 short streams of 50 chunks per second", 200, chunks=50, chunks_per_second=50
+    "short_streams", "200 short streams of 50 chunks per second", 200, chunks=25, chunks_per_second=50
 )
 QUICK = (CLOSED_LOOP, SHORT_STREAMS)
 "what there is time for in a quick run"
