@@ -152,6 +152,16 @@ def pin(pids: Iterable[int], core: int) -> None:
                 continue
 
 
+def yield_to_others(pids: Iterable[int]) -> None:
+    """Give every thread of these processes the lowest priority."""
+    for pid in pids:
+        for thread in (PROC / str(pid) / "task").glob("*"):
+            try:
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), 19)
+            except ProcessLookupError:
+                continue
+
+
 def describe_machine() -> dict[str, str]:
     """Name what the figures depend on."""
     return {

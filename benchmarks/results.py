@@ -1,6 +1,6 @@
 """All that a run found, as it is kept in benchmarks/build/latest.json."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from statistics import median
 
 import msgspec
@@ -45,9 +45,16 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
     def speedup(self, gateways: int) -> float | None:
         """Return how much more so many gateways relay than one: the median of the ratios within a round."""
-        alone = {step.round: step.requests_per_second for step in self.scaling if step.gateways == 1}
+        return self._against_one(gateways, lambda step: step.requests_per_second)
+
+    def speedup_by_cpu(self, gateways: int) -> float | None:
+        """Return how much more they would relay, going by their CPU time per request, if nothing else was the limit."""
+        return self._against_one(gateways, lambda step: step.gateways / step.cpu_us)
+
+    def _against_one(self, gateways: int, figure: Callable[[Step], float]) -> float | None:
+        alone = {step.round: figure(step) for step in self.scaling if step.gateways == 1}
         ratios = [
-            step.requests_per_second / alone[step.round]
+            figure(step) / alone[step.round]
             for step in self.scaling
             if step.gateways == gateways and step.round in alone
         ]

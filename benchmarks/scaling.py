@@ -5,7 +5,6 @@ so that only the number of gateways differs. The other processes of Glassline ru
 generator and the provider go first, and recording is done when the load has ended.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,15 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.load import end_load, start_load
-from benchmarks.machine import Cores, count_connections, find_children, pin, process_tree, read_cpu_time
+from benchmarks.machine import (
+    Cores,
+    count_connections,
+    find_children,
+    pin,
+    process_tree,
+    read_cpu_time,
+    yield_to_others,
+)
 from benchmarks.measure import Sender, Variant, wait_for_records
 from benchmarks.servers import Glassline, Server, StartError, running_glassline
 from benchmarks.workloads import CLOSED_LOOP
@@ -62,9 +69,7 @@ def _running(upstream_port: int, place: Path, rest: int, gateway_cores: tuple[in
     cores = Cores(load=rest, proxy=gateway_cores[0], recorder=rest, upstream=rest, aside=rest)
     with running_glassline(upstream_port, place, cores, gateway_cores) as glassline:
         gateways = find_children(glassline.server.pid, "gateway")
-        for pid in process_tree(glassline.server.pid):
-            if pid not in gateways:
-                os.setpriority(os.PRIO_PROCESS, pid, 19)
+        yield_to_others(pid for pid in process_tree(glassline.server.pid) if pid not in gateways)
         yield glassline
 
 

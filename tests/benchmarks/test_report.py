@@ -159,8 +159,9 @@ def test_what_is_demanded_with_and_without_a_budget_must_hold_for_both() -> None
 def test_several_gateways_are_compared_with_one_in_the_same_round() -> None:
     steps = [_step(1, 1000), _step(2, 1900), _step(1, 500, 2), _step(2, 930, 2), _step(3, 1200, 2)]
     verdicts = _verdicts(_results([], scaling=steps))
-    assert verdicts["requests/s of 2 gateways against one"] == ("1.88 x", True)
-    assert verdicts["requests/s of 3 gateways against one"] == ("2.40 x", False)
+    by_cpu = "by the gateways' CPU time per request"
+    assert verdicts["requests/s of 2 gateways against one"] == (f"1.88 x; 2.00 x {by_cpu}", True)
+    assert verdicts["requests/s of 3 gateways against one"] == (f"2.40 x; 3.00 x {by_cpu}", False)
 
 
 def test_the_page_says_every_target_and_every_record() -> None:
