@@ -73,9 +73,9 @@ class Limit:
 
 
 LIMITS = (
-    Limit("glassline", CLOSED_LOOP, 4.0, 21),
-    Limit("glassline+budget", CLOSED_LOOP, 7.2, 33),
-    Limit("glassline", SHORT_STREAMS, 2.4, 4),
+    Limit("glassline", CLOSED_LOOP, 4.0, 14),
+    Limit("glassline+budget", CLOSED_LOOP, 7.2, 26),
+    Limit("glassline", SHORT_STREAMS, 2.4, 3.2),
 )
 
 
