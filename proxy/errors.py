@@ -11,6 +11,7 @@ GlasslineError
 ├─ JournalUnavailable  the record of a request cannot be kept
 ├─ LedgerUnavailable   budgets cannot be decided
 └─ StoreError          a database is newer, damaged or locked
+   ├─ StoreBusy        too many questions at once
    ├─ StoreDamaged     its file is in disorder: no later attempt will succeed
    └─ StoreReplaced    its file is not the one that was opened
 """
@@ -72,6 +73,10 @@ class LedgerUnavailable(OurError):
 
 class StoreError(OurError):
     """A database is newer than this program, damaged or locked."""
+
+
+class StoreBusy(StoreError):
+    """More is asked of a database than it can answer at a time: asking again in a moment will do."""
 
 
 class StoreDamaged(StoreError):

@@ -5,6 +5,7 @@ Every error is `{"error": {"code", "message"}}`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Final, TypeVar
@@ -18,7 +19,8 @@ from proxy.admin.keys import KeyConflictError, UnknownKeyError
 from proxy.admin.shapes import NotKeptError
 from proxy.admin.tokens import TokenConflictError, UnknownTokenError
 from proxy.admin.users import UnknownUserError, UserConflictError
-from proxy.errors import ClientError, OurError
+from proxy.errors import ClientError, OurError, StoreBusy
+from proxy.store.filter import FilterError
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Model = TypeVar("Model", bound=BaseModel)
@@ -34,6 +36,10 @@ class NotFoundError(ClientError):
     """What was asked for is not there."""
 
 
+class ClientGoneError(ClientError):
+    """Nobody waits for the answer any more."""
+
+
 _MISSING: Final = (NotFoundError, NotKeptError, UnknownKeyError, UnknownTokenError, UnknownUserError)
 _REFUSED: Final = (KeyConflictError, TokenConflictError, UserConflictError)
 
@@ -44,7 +50,13 @@ def border(endpoint: Endpoint) -> Endpoint:
     @wraps(endpoint)
     async def answer(request: Request) -> Response:
         try:
-            return await endpoint(request)
+            return await (_while_awaited(request, endpoint) if request.method == "GET" else endpoint(request))
+        except FilterError as error:
+            return error_answer(400, "bad_filter", str(error), position=error.position)
+        except StoreBusy as error:
+            busy = error_answer(503, "busy", str(error))
+            busy.headers["retry-after"] = "1"
+            return busy
         except _MISSING as error:
             return error_answer(404, "not_found", str(error))
         except _REFUSED as error:
@@ -57,9 +69,29 @@ def border(endpoint: Endpoint) -> Endpoint:
     return answer
 
 
-def error_answer(status: int, code: str, message: str) -> Response:
+async def _while_awaited(request: Request, endpoint: Endpoint) -> Response:
+    """Answer a question, and end it with the client that asked: a database is not kept busy for nobody."""
+    answer = asyncio.ensure_future(endpoint(request))
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientGoneError("nobody waits for the answer any more")
+        return answer.result()
+    finally:
+        answer.cancel()
+        gone.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def error_answer(status: int, code: str, message: str, **details: int) -> Response:
     """Answer with an error."""
-    return json_answer({"error": {"code": code, "message": message}}, status=status)
+    return json_answer({"error": {"code": code, "message": message, **details}}, status=status)
 
 
 def json_answer(value: Any, *, status: int = 200) -> Response:

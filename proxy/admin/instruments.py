@@ -1,16 +1,16 @@
 """Instruments: everything admin reads, from the store, the ledger and the processes.
 
-Connections are read-only, opened for one question and closed: so a store that is made, replaced or deleted meanwhile
-is noticed at once, and no reader holds an old state of a database open. A database that does not exist yet is an
-empty one; a database that cannot be read is an error, never an empty answer.
+Connections are read-only and lent by a pool; what Prometheus and the verdict read has a pool of its own, so that nobody's
+questions are in their way. A database that does not exist yet is an empty one; a database that cannot be read is an
+error, never an empty answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,10 +26,10 @@ from proxy.ledger.reading import read_accounts
 from proxy.stats import ProcessStats, StatsReader
 from proxy.store import AsyncStoreReader
 from proxy.store import query as ask
+from proxy.store.pool import ReaderPool
 from proxy.store.query import CounterRow, HistogramRow, Query
 from proxy.store.series import BOUNDARIES
 
-TIME_LIMIT_S: Final = 2.0
 EXPECTED_SILENCE_S: Final = 3.0
 """The recorder says how it is doing every second, unless a batch is in its way."""
 LOST: Final = "glassline_records_lost_total"
@@ -50,7 +50,7 @@ FROM recent
 """The newest 5,000 are enough to judge by, and cost the same however busy the gateways are."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Instruments:
     """The readers of one data directory."""
 
@@ -60,18 +60,16 @@ class Instruments:
     """Those of the configuration, so that one nobody used yet is shown too."""
     clock: Clock = SYSTEM
 
-    @asynccontextmanager
-    async def store(self) -> AsyncIterator[AsyncStoreReader | None]:
-        """Open the store for a few questions; None: there is none yet. Raises StoreError."""
+    _asked: ReaderPool = field(init=False)
+    _watched: ReaderPool = field(init=False)
+
+    def __post_init__(self) -> None:
         path = self.data_dir / "records.db"
-        if not path.exists():
-            yield None
-            return
-        reader = await AsyncStoreReader.open(path, time_limit_s=TIME_LIMIT_S)
-        try:
-            yield reader
-        finally:
-            await reader.close()
+        self._asked, self._watched = ReaderPool(path), ReaderPool(path, readers=1)
+
+    def store(self) -> AbstractAsyncContextManager[AsyncStoreReader | None]:
+        """Open the store for a few questions; None: there is none yet. Raises StoreBusy and StoreError."""
+        return self._asked.reader()
 
     async def accounts(self) -> list[AccountRow]:
         """Return the budgets in their current windows. Raises StoreError."""
@@ -87,7 +85,7 @@ class Instruments:
         counters: list[CounterRow] = []
         histograms: list[HistogramRow] = []
         status: dict[str, float] = {}
-        async with self.store() as store:
+        async with self._watched.reader() as store:
             if store is not None:
                 counters = await store.run(ask.counters())
                 histograms = await store.run(ask.histograms())
@@ -112,7 +110,7 @@ class Instruments:
             is_config_good=self.stats.reload.is_good,
         )
         try:
-            async with self.store() as store:
+            async with self._watched.reader() as store:
                 return known if store is None else await self._recorded(store, known)
         except StoreError as error:
             return replace(known, problem=str(error))

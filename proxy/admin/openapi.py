@@ -97,9 +97,14 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
     "/api/status": {"get": _operation("The verdict and its reasons", _JSON, schema="Status")},
     "/api/requests": {
         "get": _operation(
-            "Requests, newest first",
+            "Requests, newest first or in the order of `sort`",
             _JSON,
             _FILTER,
+            _asked(
+                "sort", "time, cost, latency, ttft, input, output or tokens; a `-` in front puts the greatest first"
+            ),
+            _asked("from", "such as now-7d or 2026-11-01"),
+            _asked("to", "up to, not including"),
             _asked("limit", f"1 to {MAX_ROWS}", "integer"),
             _asked("before", "`next_before` of the page before"),
             schema="RequestPage",
@@ -189,7 +194,8 @@ def _schemas() -> dict[str, Any]:
     from proxy.admin.users import UserChange, UserRequest
 
     text = {"type": "string"}
-    error = {"type": "object", "properties": {"code": text, "message": text}, "required": ["code", "message"]}
+    said = {"code": text, "message": text, "position": {"type": "integer"}}
+    error = {"type": "object", "properties": said, "required": ["code", "message"]}
     reason = {"type": "object", "properties": {"level": text, "code": text, "text": text}}
     row = {"type": "object", "properties": {name: {} for name in RequestRow.__struct_fields__}}
     models = (KeyRequest, TokenRequest, UserRequest, UserChange)
@@ -212,6 +218,7 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "requests": {"type": "array", "items": row},
                 "next_before": {"type": ["string", "null"]},
+                "searched_to": {"type": ["number", "null"]},
             },
         },
     }

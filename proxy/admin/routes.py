@@ -33,8 +33,7 @@ from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
     account_shape,
     body_shape,
-    cursor_text,
-    read_cursor,
+    page_shape,
     request_shape,
     whole_bytes,
 )
@@ -42,7 +41,8 @@ from proxy.admin.verdict import Verdict, judge
 from proxy.admin.when import read_instant
 from proxy.store import query as ask
 from proxy.store.deletion import Selection
-from proxy.store.filter import parse_filter
+from proxy.store.filter import Filter, both, parse_filter, started
+from proxy.store.listing import NEWEST_FIRST, Cursor, Sort
 from proxy.store.orders import Orders
 from proxy.store.overview import STEPS
 from proxy.store.overview import overview as ask_overview
@@ -118,17 +118,24 @@ class Desk:
         return text_answer(verdict_text(judge(await self._read.signs())))
 
     async def requests(self, request: Request) -> Response:
-        """One page of requests, newest first."""
-        where = parse_filter(request.query_params.get("q", ""))
+        """One page of requests."""
+        asked = request.query_params
+        where = both(parse_filter(asked.get("q", "")), self._span(request))
         limit = whole_number(request, "limit", DEFAULT_LIMIT, 1, MAX_ROWS) or 1
-        before = request.query_params.get("before")
-        cursor = read_cursor(before) if before else None
-        if before and cursor is None:
+        cursor = Cursor.parse(asked["before"]) if asked.get("before") else None
+        sort = Sort.parse(asked["sort"]) if asked.get("sort") else cursor.sort if cursor else NEWEST_FIRST
+        if asked.get("before") and (cursor is None or cursor.sort != sort):
             raise QuestionError("before: hand back `next_before` of the page before")
+        question = ask.page(where, sort=sort, limit=limit, after=cursor)
         async with self._read.store() as store:
-            rows = await store.run(ask.requests(where, limit=limit, before=cursor)) if store else []
-        more = cursor_text(rows[-1]) if len(rows) == limit else None
-        return json_answer({"requests": [request_shape(row) for row in rows], "next_before": more})
+            page = await store.run(question) if store else ask.Page([], None)
+        return json_answer(page_shape(page))
+
+    def _span(self, request: Request) -> Filter:
+        """Return the condition of `from` and `to`."""
+        now, asked = self._read.clock.wall_ms(), request.query_params
+        start, end = (read_instant(asked[name], now) if asked.get(name) else None for name in ("from", "to"))
+        return started(from_ms=start, to_ms=end)
 
     async def request(self, request: Request) -> Response:
         """One request with what is known of its bodies."""

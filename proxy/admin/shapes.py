@@ -11,12 +11,10 @@ import msgspec
 
 from proxy.errors import ClientError
 from proxy.ledger.accounts import AccountRow
-from proxy.store.query import Cursor, RequestRow
+from proxy.store.query import Page, RequestRow
 from proxy.store.row import StoredBody
 
 _NULL: Final = msgspec.Raw(b"null")
-_MAX_DIGITS: Final = 18
-"""Whatever is written with as many fits into an integer of the database."""
 
 
 class NotKeptError(ClientError):
@@ -67,6 +65,15 @@ def request_shape(row: RequestRow) -> dict[str, Any]:
     return shape
 
 
+def page_shape(page: Page) -> dict[str, Any]:
+    """Return one page of requests."""
+    return {
+        "requests": [request_shape(row) for row in page.rows],
+        "next_before": str(page.cursor) if page.cursor else None,
+        "searched_to": page.reached,
+    }
+
+
 def body_shape(body: StoredBody) -> BodyShape:
     """Return what is known of a body."""
     return BodyShape(body.size, body.sha256.hex(), len(body.head or b""), body.is_whole, body.edit, body.headers)
@@ -99,21 +106,6 @@ def raw(text: str | None) -> msgspec.Raw:
     except (msgspec.DecodeError, ValueError, RecursionError):
         return _NULL
     return msgspec.Raw(text.encode())
-
-
-def cursor_text(row: RequestRow) -> str:
-    """Return the place of a row as a client hands it back."""
-    return f"{row.started_at}-{row.seq}"
-
-
-def read_cursor(text: str) -> Cursor | None:
-    """Return the place; None: it is none of ours."""
-    started_at, dash, seq = text.partition("-")
-    if not (dash and started_at.isdecimal() and seq.isdecimal() and text.isascii()):
-        return None
-    if len(started_at) > _MAX_DIGITS or len(seq) > _MAX_DIGITS:
-        return None
-    return Cursor(int(started_at), int(seq))
 
 
 def whole_bytes(body: StoredBody) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from proxy import __version__
 
 ROLES: Final = ("viewer", "editor", "admin")
-FILTER_HELP: Final = "filter such as 'key:search status:>=400 latency:>2s'"
+FILTER_HELP: Final = "filter such as 'key:search status:>=400 latency:>2s': see docs/filters.md"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,6 +96,12 @@ def _add_requests(commands: Any) -> None:
     group = _group(commands, "requests", "List, show, follow and export recorded requests")
     listing = _command(group, "list", "requests", "List the newest requests", action="list")
     _add_selection(listing)
+    listing.add_argument(
+        "--sort",
+        default="-time",
+        metavar="ORDER",
+        help="time, cost, latency, ttft, input, output or tokens (default: -time)",
+    )
     listing.add_argument("-n", "--limit", type=natural, default=20, metavar="N", help="at most so many (default: 20)")
     show = _command(group, "show", "requests", "Show one request", action="show")
     _add_place(show)

@@ -19,8 +19,9 @@ from proxy.cli.table import DASH, Cell, Colour, Column, count, duration, shorten
 from proxy.errors import EnvironmentUnusable
 from proxy.store import StoreReader
 from proxy.store import query as ask
-from proxy.store.filter import Filter, both, parse_filter
-from proxy.store.query import MAX_ROWS, Cursor, RequestRow
+from proxy.store.filter import Filter, both, parse_filter, started
+from proxy.store.listing import NEWEST_FIRST, Cursor, Sort
+from proxy.store.query import MAX_ROWS, RequestRow
 
 TIME_LIMIT_S: Final = 30.0
 """A person who asks for a year waits, and can press Ctrl-C."""
@@ -58,24 +59,20 @@ def open_store(arguments: argparse.Namespace) -> StoreReader:
 def selected(arguments: argparse.Namespace) -> Filter:
     """Return the filter that -q, --from and --to make together. Raises ClientError."""
     now = now_ms()
-    conditions = [parse_filter(arguments.query)]
-    if arguments.start is not None:
-        conditions.append(Filter("started_at >= ?", (read_instant(arguments.start, now),)))
-    if arguments.end is not None:
-        conditions.append(Filter("started_at < ?", (read_instant(arguments.end, now),)))
-    return both(*conditions)
+    start, end = (text and read_instant(text, now) for text in (arguments.start, arguments.end))
+    return both(parse_filter(arguments.query), started(from_ms=start, to_ms=end))
 
 
-def newest_first(store: StoreReader, where: Filter, limit: int) -> Iterator[RequestRow]:
+def in_order(store: StoreReader, where: Filter, limit: int, sort: Sort = NEWEST_FIRST) -> Iterator[RequestRow]:
     """Yield up to `limit` requests, page by page, so that no query is long."""
     cursor: Cursor | None = None
     while limit > 0:
-        page = store.run(ask.requests(where, limit=min(limit, MAX_ROWS), before=cursor))
-        yield from page
-        if len(page) < min(limit, MAX_ROWS):
+        page = store.run(ask.page(where, sort=sort, limit=min(limit, MAX_ROWS), after=cursor))
+        yield from page.rows
+        limit -= len(page.rows)
+        cursor = page.cursor
+        if cursor is None:
             return
-        limit -= len(page)
-        cursor = Cursor.of(page[-1])
 
 
 def cells(row: RequestRow) -> list[Cell | str]:

@@ -23,8 +23,8 @@ from proxy.cli.records import (
     TIME_LIMIT_S,
     WIDTHS,
     cells,
+    in_order,
     json_line,
-    newest_first,
     now_ms,
     open_store,
     pretty,
@@ -38,6 +38,7 @@ from proxy.errors import ClientError, EnvironmentUnusable, StoreError
 from proxy.store import StoredBody, StoreReader
 from proxy.store import query as ask
 from proxy.store.filter import Filter, parse_filter
+from proxy.store.listing import Sort
 from proxy.store.query import RequestRow, Side
 from proxy.wire.decode import content_codings, decode
 
@@ -45,6 +46,8 @@ POLL_S: Final = 0.2
 """A new row is seen within a fifth of a second, at the price of one indexed look."""
 BODY_SHOWN: Final = 20_000
 """Characters of a body that `show` prints; `--raw` has all of it."""
+EXPORT_ROWS: Final = 100_000
+"""Rows that one query of an export looks at, however few of them are meant."""
 SIDES: Final[tuple[Side, Side]] = ("request", "response")
 
 
@@ -56,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def list_requests(arguments: argparse.Namespace) -> None:
-    """Print the newest requests, newest first."""
+    """Print requests, newest first or in the order of --sort."""
     screen, where = Screen(), selected(arguments)
     with open_store(arguments) as store:
-        rows = list(newest_first(store, where, arguments.limit))
+        rows = list(in_order(store, where, arguments.limit, Sort.parse(arguments.sort)))
     if arguments.json:
         for row in rows:
             screen.line(request_line(row))
@@ -86,10 +89,12 @@ def export(arguments: argparse.Namespace) -> None:
 
 def oldest_first(store: StoreReader, where: Filter) -> Iterator[RequestRow]:
     """Yield the requests in the order in which they were recorded, page by page."""
-    seq = 0
-    while page := store.run(ask.requests_after(seq, where)):
+    seq, newest = 0, store.run(ask.newest_seq())
+    while seq < newest:
+        until = seq + EXPORT_ROWS
+        page = store.run(ask.requests_after(seq, where, until=until))
         yield from page
-        seq = page[-1].seq
+        seq = page[-1].seq if len(page) == ask.MAX_ROWS else until
 
 
 def show(arguments: argparse.Namespace) -> None:
@@ -273,7 +278,7 @@ class Follower:
         with StoreReader(self.path, time_limit_s=TIME_LIMIT_S) as store:
             self.seq = store.run(ask.newest_seq())
             self._inode = self.path.stat().st_ino
-            return list(newest_first(store, self.where, limit))[::-1]
+            return list(in_order(store, self.where, limit))[::-1]
 
     def new(self) -> list[RequestRow]:
         """Return what was recorded since; nothing while the store cannot be read."""

@@ -1,157 +1,614 @@
-"""The filter grammar of lists: `key:search status:>=400 latency:>2s`, compiled to SQL with bound values only.
+"""The filter grammar of lists: `key:search status:>=400 latency:>2s "late delivery"`, compiled to SQL with bound values.
 
-terms     field:value, all of which must hold; a `-` in front negates; "…" around a value may hold spaces
-text      exact, or a glob with `*`; `field:` with nothing after it finds what has none
-number    `400`, `>=400`, `<0.5`; `4xx` for a class of statuses
+terms     all must hold; `a OR b` either; `( … )` groups; a `-` in front negates
+          field:value · field:(a OR b) · has:field · meta.tag:value · words and "phrases" are looked for in the texts
+text      exact, or a glob with `*`; "…" may hold spaces; `field:` with nothing after it finds what has none
+number    `400`, `>=400`, `<0.5`, `100..200` (both included), `4k`, `1.5M`; `4xx` for a class of statuses
+money     a number, in dollars, with or without `$`
 duration  a number with ms, s, m or h; seconds without
+flag      true or false
+
+A filter says three things in SQL: which rows are meant; which zones can hold such rows, or such as are not meant, so
+that a negation can be asked as well; and, when an index leads straight to a few rows, the condition that uses it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from difflib import get_close_matches
-from typing import Final
+from typing import Final, NamedTuple, NoReturn
 
 from proxy.errors import ClientError
+from proxy.store.search import SearchError, search_clause
+from proxy.store.zones import MANY, MEASURES, RANKED, facet, is_hashed
+
+Bound = str | int | float
 
 
 class FilterError(ClientError):
     """A filter that cannot be understood; the message says why and what would be valid."""
 
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(f"{message} (at character {position + 1})")
+        self.position = position
+        """Of the first character that is at fault, from 0."""
+
+
+class Clause(NamedTuple):
+    """A condition in SQL and its bound values."""
+
+    sql: str = "1"
+    parameters: tuple[Bound, ...] = ()
+
+
+_ANY: Final = Clause()
+FACET_IS: Final = "f.name = ? AND f.value IN (?, ?)"
+"""One value, found by the primary key."""
+FACETS_OF_ZONE: Final = "facets f INDEXED BY facets_by_zone WHERE f.zone = z.zone"
+"""All other conditions over facets are looked up by the zone: SQLite would read a name's facets of all zones."""
+
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A condition over the columns of `request_rows`."""
+    """A condition over the columns of `exchanges`."""
 
     sql: str = "1"
-    parameters: tuple[str | int | float, ...] = ()
+    parameters: tuple[Bound, ...] = ()
+    zones: Clause = _ANY
+    """Over `zones z`: holds for every known zone with a row that is meant."""
+    others: Clause = _ANY
+    """The same for rows that are not meant."""
+    anchor: Clause | None = None
+    """Over `exchanges`: holds for every row that is meant, and is answered from an index. None: nothing leads there."""
+    rest: Clause | None = None
+    """What a row must fulfil beside the anchor. None: all that is said above."""
+    facets: tuple[Clause, ...] = ()
+    """Over `facets f`: each row that is meant has one of the facets of each, and these know the largest of their rows."""
 
 
-_Compiler = Callable[[str, str, str], Filter]
-"""From field, column and value to a condition."""
-_TERM: Final = re.compile(r'(?P<not>-)?(?P<field>[A-Za-z_]+):(?P<value>"[^"]*"|(?!")\S*)')
+_WORD: Final = re.compile(r"[^\s()\"]+")
+_FIELD: Final = re.compile(r"(?P<field>[A-Za-z_][\w.-]*):")
+_QUOTED: Final = re.compile(r'"(?P<text>[^"]*)"')
 _COMPARISON: Final = re.compile(r"(?P<operator>>=|<=|>|<|=)?(?P<number>.+)")
-_DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)(?P<unit>ms|s|m|h)?")
-_MS: Final = {"ms": 1.0, "s": 1000.0, "m": 60_000.0, "h": 3_600_000.0, None: 1000.0}
+_NUMBER: Final = re.compile(r"(?P<number>-?(?:\d{1,18}(?:\.\d{0,12})?|\.\d{1,12}))(?P<unit>[kKM])?")
+_DURATION: Final = re.compile(r"(?P<number>\d{1,12}(?:\.\d{0,6})?|\.\d{1,6})(?P<unit>ms|s|m|h)?")
+_UNITS: Final = {None: 1, "k": 1000, "K": 1000, "M": 1_000_000}
+_US: Final = {"ms": 1000, "s": 1_000_000, None: 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_NANO: Final = 10**9
+_LARGEST: Final = 2**63 - 1
 _MAX_TERMS: Final = 32
 """More than a person types; SQLite's own limit on the depth of an expression is far above."""
+_MAX_DEPTH: Final = 8
+_MAX_CHARACTERS: Final = 4096
 
 
 def parse_filter(text: str) -> Filter:
     """Compile a filter. Raises FilterError."""
-    conditions: list[Filter] = []
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        match = _TERM.match(text, at)
-        if match is None or (match.end() < len(text) and not text[match.end()].isspace()):
-            word = text[at:].split(maxsplit=1)[0]
-            raise FilterError(f"`{word}` is not a filter: write field:value, with field one of {_names()}")
-        conditions.append(_compile(match["field"].lower(), match["value"].strip('"'), is_negated=bool(match["not"])))
-        at = match.end()
-    if len(conditions) > _MAX_TERMS:
-        raise FilterError(f"at most {_MAX_TERMS} terms")
+    if len(text) > _MAX_CHARACTERS:
+        raise FilterError(f"at most {_MAX_CHARACTERS} characters", _MAX_CHARACTERS)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FilterError("this is no character", error.start) from None
+    return _Parser(text).filter()
+
+
+def started(*, from_ms: int | None = None, to_ms: int | None = None) -> Filter:
+    """Return the condition that a request started in [from, to)."""
+    conditions = []
+    if from_ms is not None:
+        conditions.append(Filter("started_at >= ?", (from_ms,), Clause("z.started_max >= ?", (from_ms,))))
+    if to_ms is not None:
+        conditions.append(Filter("started_at < ?", (to_ms,), Clause("z.started_min < ?", (to_ms,))))
     return both(*conditions)
 
 
 def both(*filters: Filter) -> Filter:
     """Return the condition that all of the filters hold."""
-    wanted = [each for each in filters if each.sql != "1"]
-    if not wanted:
-        return Filter()
-    parameters = tuple(parameter for each in wanted for parameter in each.parameters)
-    return Filter(" AND ".join(f"({each.sql})" for each in wanted), parameters)
+    anchored = [each for each in filters if each.anchor is not None]
+    rests = [_rest(each) if each.anchor is not None else Clause(each.sql, each.parameters) for each in filters]
+    return Filter(
+        *_all([Clause(each.sql, each.parameters) for each in filters]),
+        zones=_all([each.zones for each in filters]),
+        others=_any([each.others for each in filters]),
+        anchor=_all([each.anchor for each in anchored if each.anchor is not None]) if anchored else None,
+        rest=_all(rests) if anchored else None,
+        facets=tuple(clause for each in filters for clause in each.facets),
+    )
 
 
-def _compile(field: str, value: str, *, is_negated: bool) -> Filter:
+def either(*filters: Filter) -> Filter:
+    """Return the condition that one of the filters holds."""
+    anchors = [each.anchor for each in filters if each.anchor is not None]
+    is_anchored = len(anchors) == len(filters)
+    return Filter(
+        *_any([Clause(each.sql, each.parameters) for each in filters]),
+        zones=_any([each.zones for each in filters]),
+        others=_all([each.others for each in filters]),
+        anchor=_any(anchors) if is_anchored else None,
+        rest=_ANY if is_anchored and all(_rest(each) == _ANY for each in filters) else None,
+        facets=(_any([each.facets[0] for each in filters]),) if all(each.facets for each in filters) else (),
+    )
+
+
+def _rest(condition: Filter) -> Clause:
+    return Clause(condition.sql, condition.parameters) if condition.rest is None else condition.rest
+
+
+def negated(condition: Filter) -> Filter:
+    """Return the condition that the filter does not hold.
+
+    What has no value at all is not equal either: `-user:ann` finds requests without a user.
+    """
+    sql = f"NOT coalesce({condition.sql}, 0)"
+    return Filter(sql, condition.parameters, zones=condition.others, others=condition.zones)
+
+
+def _all(clauses: Sequence[Clause]) -> Clause:
+    return _joined(" AND ", [clause for clause in clauses if clause != _ANY])
+
+
+def _any(clauses: Sequence[Clause]) -> Clause:
+    return _ANY if _ANY in clauses else _joined(" OR ", clauses)
+
+
+def _joined(word: str, clauses: Sequence[Clause]) -> Clause:
+    if len(clauses) < 2:
+        return clauses[0] if clauses else _ANY
+    parameters = tuple(value for clause in clauses for value in clause.parameters)
+    return Clause(word.join(f"({clause.sql})" for clause in clauses), parameters)
+
+
+class _Parser:
+    """Reads a filter from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._terms = 0
+        self._words = 0
+        self._depth = 0
+
+    def filter(self) -> Filter:
+        found = self._either()
+        if self._at < len(self._text):
+            self._fail("a `)` without its `(`")
+        return found
+
+    def _either(self) -> Filter:
+        found = [self._both()]
+        while self._takes("OR"):
+            if len(found) == 1 and found[0] == Filter():
+                self._fail("nothing stands before this OR", self._at - 2)
+            found.append(self._both())
+            if found[-1] == Filter():
+                self._fail("something must stand after OR")
+        return either(*found) if len(found) > 1 else found[0]
+
+    def _both(self) -> Filter:
+        found: list[Filter] = []
+        words: list[str] = []
+        first = 0
+        while not self._is_over():
+            start = self._at
+            if self._takes("OR"):
+                self._at = start
+                break
+            if self._takes("AND"):
+                continue
+            if word := self._word():
+                first = first if words else start
+                words.append(word)
+                self._words += 1
+            else:
+                found.append(self._one())
+        return both(*found, *([_searched(words, first)] if words else []))
+
+    def _one(self) -> Filter:
+        if self._text[self._at] == "-":
+            self._at += 1
+            if self._at == len(self._text) or self._text[self._at].isspace() or self._text[self._at] in "-)":
+                self._fail("a term must stand right after `-`")
+            start, words = self._at, self._words
+            found = self._one()
+            if self._words > words:
+                # Only the newest rows with a word are found, so that the others would be taken for rows without.
+                self._fail("put the `-` in front of each word", start)
+            return negated(found)
+        if self._text[self._at] == "(":
+            return self._group(self._either)
+        field = _FIELD.match(self._text, self._at)
+        if field is None:
+            self._fail("a term must stand here")
+        start, self._at = self._at, field.end()
+        compile_value = _compiler(field["field"], start)
+        if self._text.startswith("(", self._at):
+            return self._group(lambda: self._values(compile_value))
+        return self._value(compile_value)
+
+    def _group(self, read: Callable[[], Filter]) -> Filter:
+        start = self._at
+        self._at += 1
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            self._fail(f"at most {_MAX_DEPTH} groups in one another", start)
+        if self._is_over():
+            self._fail("nothing stands in these parentheses", start)
+        found = read()
+        if self._is_over() and not self._text.startswith(")", self._at):
+            self._fail("this `(` is not closed", start)
+        self._at += 1
+        self._depth -= 1
+        return found
+
+    def _values(self, compile_value: _ValueCompiler) -> Filter:
+        found = [self._value(compile_value)]
+        while not self._is_over():
+            if not self._takes("OR"):
+                self._fail("write OR between the values")
+            if self._is_over():
+                self._fail("a value must stand after OR")
+            found.append(self._value(compile_value))
+        return either(*found)
+
+    def _value(self, compile_value: _ValueCompiler) -> Filter:
+        self._count()
+        start = self._at
+        quoted = _QUOTED.match(self._text, start)
+        if quoted is not None:
+            self._at = quoted.end()
+            self._require_end(start)
+            return compile_value(quoted["text"], True, start)
+        while self._at < len(self._text) and not self._text[self._at].isspace():
+            if self._text[self._at] == ")" and self._depth:
+                break
+            if self._text[self._at] == '"' and self._at == start:
+                self._fail("this quotation mark is not closed", start)
+            self._at += 1
+        return compile_value(self._text[start : self._at], False, start)
+
+    def _word(self) -> str:
+        """Take a word or a phrase that is to be looked for, with the `-` in front of it; empty: something else comes."""
+        start = self._at
+        at = start + (self._text[start] == "-")
+        if _FIELD.match(self._text, at) or self._text.startswith(("(", " ", "-"), at):
+            return ""
+        match = _QUOTED.match(self._text, at) or _WORD.match(self._text, at)
+        if match is None:
+            self._fail(
+                "this quotation mark is not closed" if self._text.startswith('"', at) else "a term must stand here"
+            )
+        self._count()
+        self._at = match.end()
+        self._require_end(start)
+        return self._text[start : self._at]
+
+    def _count(self) -> None:
+        self._terms += 1
+        if self._terms > _MAX_TERMS:
+            self._fail(f"at most {_MAX_TERMS} terms")
+
+    def _require_end(self, start: int) -> None:
+        following = self._text[self._at : self._at + 1]
+        if following and not following.isspace() and not (following == ")" and self._depth):
+            self._fail("a space must stand between two terms", start)
+
+    def _takes(self, word: str) -> bool:
+        """Take a connecting word if it stands here."""
+        self._skip()
+        end = self._at + len(word)
+        if not self._text.startswith(word, self._at) or not (end == len(self._text) or self._text[end] in " \t\r\n()"):
+            return False
+        self._at = end
+        return True
+
+    def _is_over(self) -> bool:
+        """Say whether the filter, or the group, ends here."""
+        self._skip()
+        return self._at == len(self._text) or self._text[self._at] == ")"
+
+    def _skip(self) -> None:
+        while self._at < len(self._text) and self._text[self._at].isspace():
+            self._at += 1
+
+    def _fail(self, message: str, position: int | None = None) -> NoReturn:
+        raise FilterError(message, self._at if position is None else position)
+
+
+_ValueCompiler = Callable[[str, bool, int], Filter]
+"""From a value, whether it stood in quotation marks, and where, to a condition."""
+
+
+def _searched(words: Sequence[str], position: int) -> Filter:
+    """Return the condition that the words stand in the texts, or do not where a `-` stands in front."""
+    try:
+        clause = Clause(*search_clause(" ".join(words)))
+    except SearchError as error:
+        raise FilterError(str(error), position) from None
+    return Filter(*clause, anchor=clause, rest=_ANY)
+
+
+def _compiler(name: str, position: int) -> _ValueCompiler:
+    """Return what compiles the values of a field. Raises FilterError."""
+    field = name.lower()
+    if field == "has":
+        return _has
+    prefix, dot, tag = name.partition(".")
+    if dot and prefix.lower() == "meta" and tag:
+        return _Tag(tag).compiled
     if field not in _FIELDS:
         near = get_close_matches(field, _FIELDS, n=1)
         hint = f", perhaps `{near[0]}`" if near else ""
-        raise FilterError(f"there is no field `{field}`{hint}; fields: {_names()}")
-    column, compiler = _FIELDS[field]
-    condition = compiler(field, column, value)
-    # What has no value at all is not equal either: `-user:ann` finds requests without a user.
-    return Filter(f"NOT coalesce({condition.sql}, 0)", condition.parameters) if is_negated else condition
+        raise FilterError(f"there is no field `{name}`{hint}; fields: {_names()}", position)
+    return _FIELDS[field].compiled
 
 
-def _text(_field: str, column: str, value: str) -> Filter:
-    if not value:
-        return Filter(f"{column} IS NULL OR {column} = ''")
-    if "*" not in value:
-        return Filter(f"{column} = ?", (value,))
-    pattern = value.replace("[", "[[]").replace("?", "[?]")
-    return Filter(f"{column} GLOB ?", (pattern,))
+def _has(value: str, _is_quoted: bool, position: int) -> Filter:
+    prefix, dot, tag = value.partition(".")
+    if dot and prefix.lower() == "meta" and tag:
+        return _Tag(tag).present()
+    if value.lower() not in _FIELDS:
+        raise FilterError(f"has:{value}: name a field: {_names()}", position)
+    return _FIELDS[value.lower()].present()
 
 
-def _number(field: str, column: str, value: str) -> Filter:
-    operator, number = _split(value)
-    try:
-        parsed = float(number)
-    except ValueError:
-        raise FilterError(f"{field}:{value}: not a number: write {field}:400 or {field}:>=400") from None
-    if parsed != parsed:
-        raise FilterError(f"{field}:{value}: not a number")
-    return Filter(f"{column} {operator} ?", (parsed,))
+class _Text:
+    """A column of text, with or without a facet of the same meaning."""
+
+    def __init__(self, *columns: str, facet: str = "", is_indexed: bool = False, index_has_time: bool = False) -> None:
+        self._columns = columns
+        self._facet = facet
+        self._is_indexed = is_indexed
+        self._index_has_time = index_has_time
+
+    def compiled(self, value: str, is_quoted: bool, position: int) -> Filter:
+        """Return the condition that a value is the column's."""
+        if value[:1] in ("<", ">") and not is_quoted:
+            raise FilterError(
+                f"{value}: a text cannot be compared; put it in quotation marks to mean the sign", position
+            )
+        if not value:
+            return negated(self.present())
+        if "*" in value:
+            return self._like(value)
+        anchor = (
+            Clause(" AND ".join(f"{column} = ?" for column in self._columns), (value,)) if self._is_indexed else None
+        )
+        zones, others = _facet_clauses(self._facet, value)
+        if self._index_has_time:
+            (column,) = self._columns
+            zones = Clause(
+                f"EXISTS (SELECT 1 FROM exchanges x WHERE x.{column} = ?"  # noqa: S608 (constants)
+                " AND x.started_at BETWEEN z.started_min AND z.started_max)",
+                (value,),
+            )
+        facets = (Clause(FACET_IS, (self._facet, facet(self._facet, value), MANY)),)
+        return Filter(
+            *self._each("{} = ?", value),
+            zones,
+            others,
+            anchor,
+            rest=_ANY if anchor else None,
+            facets=facets if self._facet in RANKED else (),
+        )
+
+    def present(self) -> Filter:
+        """Return the condition that there is a value."""
+        zones, others = _facet_clauses(self._facet, "")
+        return Filter(*self._each("{} != ''"), others, zones)
+
+    def _like(self, value: str) -> Filter:
+        pattern = value.replace("[", "[[]").replace("?", "[?]")
+        rows = self._each("{} GLOB ?", pattern)
+        start = value.partition("*")[0]
+        if not self._facet or is_hashed(self._facet):
+            return Filter(*rows)
+        # U+10FFFF sorts after every character that a value can hold.
+        values = (self._facet, pattern, start, start + "\U0010ffff", MANY)
+        fits = Clause("f.name = ? AND (f.value GLOB ? AND f.value >= ? AND f.value < ? OR f.value = ?)", values)
+        return Filter(*rows, _with_facet(fits), facets=(fits,) if self._facet in RANKED else ())
+
+    def _each(self, condition: str, *values: str) -> Clause:
+        return _joined(" OR ", [Clause(condition.format(column), values) for column in self._columns])
 
 
-def _status(field: str, column: str, value: str) -> Filter:
-    if re.fullmatch(r"[1-5]xx", value.lower()):
-        floor = int(value[0]) * 100
-        return Filter(f"{column} BETWEEN ? AND ?", (floor, floor + 99))
-    return _number(field, column, value) if value else Filter(f"{column} IS NULL")
+def _facet_clauses(name: str, value: str) -> tuple[Clause, Clause]:
+    """Return which zones can hold rows with the value, and which rows with another."""
+    if not name:
+        return _ANY, _ANY
+    hashed = facet(name, value)
+    equal = "z.zone IN (SELECT zone FROM facets WHERE name = ? AND value IN (?, ?))"
+    return Clause(equal, (name, hashed, MANY)), _with_facet(Clause("f.name = ? AND f.value != ?", (name, hashed)))
 
 
-def _duration(field: str, column: str, value: str) -> Filter:
-    operator, number = _split(value)
-    match = _DURATION.fullmatch(number)
-    if match is None:
-        raise FilterError(f"{field}:{value}: not a duration: write {field}:>2s or {field}:<150ms")
-    return Filter(f"{column} {operator} ?", (float(match["number"]) * _MS[match["unit"]],))
+def _with_facet(fits: Clause) -> Clause:
+    """Return which zones have a facet that fits: looked up in each zone, for most have one."""
+    return Clause(f"EXISTS (SELECT 1 FROM {FACETS_OF_ZONE} AND {fits.sql})", fits.parameters)  # noqa: S608
 
 
-def _flag(field: str, column: str, value: str) -> Filter:
-    known = {"true": 1, "yes": 1, "1": 1, "false": 0, "no": 0, "0": 0}
-    if value.lower() not in known:
-        raise FilterError(f"{field}:{value}: write {field}:true or {field}:false")
-    return Filter(f"{column} = ?", (known[value.lower()],))
+class _Prompt:
+    """A prompt's name, or `name@version`."""
+
+    _name = _Text("prompt_name", facet="prompt")
+    _version = _Text("prompt_name || '@' || prompt_version", facet="version")
+
+    def compiled(self, value: str, is_quoted: bool, position: int) -> Filter:
+        by_name = self._name.compiled(value, is_quoted, position)
+        return either(by_name, self._version.compiled(value, is_quoted, position)) if "@" in value else by_name
+
+    def present(self) -> Filter:
+        return self._name.present()
 
 
-def _split(value: str) -> tuple[str, str]:
-    match = _COMPARISON.fullmatch(value)
-    return (match["operator"] or "=", match["number"]) if match else ("=", value)
+class _Tag:
+    """One of the tags that a request was given."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def compiled(self, value: str, _is_quoted: bool, _position: int) -> Filter:
+        if not value:
+            return negated(self.present())
+        tag = f"meta.{self._name}"
+        if "*" in value:
+            pattern = value.replace("[", "[[]").replace("?", "[?]")
+            return Filter(*self._where("value GLOB ?", pattern), self.present().zones)
+        zones = Clause(
+            "z.zone IN (SELECT zone FROM facets WHERE name = ? AND value IN (?, ?) OR name = 'meta')",
+            (tag, facet(tag, value), MANY),
+        )
+        return Filter(*self._where("value = ?", value), zones)
+
+    def present(self) -> Filter:
+        zones = Clause("z.zone IN (SELECT zone FROM facets WHERE name IN (?, 'meta'))", (f"meta.{self._name}",))
+        return Filter(*self._where("1"), zones)
+
+    def _where(self, condition: str, *values: str) -> Clause:
+        sql = f"tags != '{{}}' AND EXISTS (SELECT 1 FROM json_each(tags) WHERE key = ? AND {condition})"  # noqa: S608 (constants)
+        return Clause(sql, (self._name, *values))
+
+
+class _Number:
+    """A column of numbers: counts, money or durations."""
+
+    def __init__(self, column: str, kind: str, *, measure: str = "") -> None:
+        self._column = column
+        self._kind = kind
+        self._measure = measure
+
+    def compiled(self, value: str, _is_quoted: bool, position: int) -> Filter:
+        if not value:
+            return negated(self.present())
+        low, dots, high = value.partition("..")
+        if dots:
+            read = [self._read(text, value, position) for text in (low, high)]
+            return self._compared((">=", read[0]), ("<=", read[1]))
+        match = _COMPARISON.fullmatch(value)
+        operator, number = (match["operator"] or "=", match["number"]) if match else ("=", value)
+        return self._compared((operator, self._read(number, value, position)))
+
+    def present(self) -> Filter:
+        return Filter(f"{self._column} IS NOT NULL", (), self._bounds("{max} IS NOT NULL"))
+
+    def _compared(self, *wanted: tuple[str, int | float]) -> Filter:
+        """Return the condition that all comparisons hold."""
+        rows = _all([Clause(f"{self._column} {operator} ?", (number,)) for operator, number in wanted])
+        return Filter(*rows, self._possible(wanted))
+
+    def _possible(self, wanted: Sequence[tuple[str, int | float]]) -> Clause:
+        bounds = {">": "{max} > ?", ">=": "{max} >= ?", "<": "{min} < ?", "<=": "{min} <= ?"}
+        return _all(
+            [
+                self._bounds(bounds[operator], number)
+                if operator != "="
+                else self._bounds("{min} <= ? AND {max} >= ?", number, number)
+                for operator, number in wanted
+            ]
+        )
+
+    def _bounds(self, condition: str, *values: int | float) -> Clause:
+        if not self._measure:
+            return _ANY
+        return Clause(condition.format(min=f"z.{self._measure}_min", max=f"z.{self._measure}_max"), values)
+
+    def _read(self, text: str, value: str, position: int) -> int | float:
+        if self._kind == "duration":
+            match = _DURATION.fullmatch(text)
+            if match is None:
+                raise FilterError(f"{value}: not a duration: write 2s, >150ms or 1s..5m", position)
+            return _bindable(Decimal(match["number"]) * _US[match["unit"]])
+        match = _NUMBER.fullmatch(text.removeprefix("$") if self._kind == "money" else text)
+        if match is None:
+            example = "$0.01, >=0.5 or 0.1..$2" if self._kind == "money" else "400, >=4k or 100..200"
+            raise FilterError(f"{value}: not a number: write {example}", position)
+        number = Decimal(match["number"]) * _UNITS[match["unit"]]
+        return _bindable(number * _NANO if self._kind == "money" else number)
+
+
+def _bindable(number: Decimal) -> int | float:
+    return int(number) if number == number.to_integral_value() and abs(number) <= _LARGEST else float(number)
+
+
+class _Status(_Number):
+    """The status of the answer; every one of them is a facet."""
+
+    def __init__(self) -> None:
+        super().__init__("status", "count")
+
+    def compiled(self, value: str, is_quoted: bool, position: int) -> Filter:
+        if re.fullmatch(r"[1-5]xx", value.lower()):
+            floor = int(value[0]) * 100
+            value = f"{floor}..{floor + 99}"
+        return super().compiled(value, is_quoted, position)
+
+    def present(self) -> Filter:
+        zones, others = _facet_clauses("status", "")
+        return Filter("status IS NOT NULL", (), others, zones)
+
+    def _compared(self, *wanted: tuple[str, int | float]) -> Filter:
+        found = super()._compared(*wanted)
+        fits = " AND ".join(f"CAST(f.value AS INTEGER) {operator} ?" for operator, _ in wanted)
+        facets = Clause(f"f.name = 'status' AND (f.value = ? OR {fits})", (MANY, *(number for _, number in wanted)))
+        return Filter(found.sql, found.parameters, _with_facet(facets), facets=(facets,))
+
+
+class _Flag:
+    """Yes or no, of every request."""
+
+    _KNOWN: Final = {"true": "1", "yes": "1", "1": "1", "false": "0", "no": "0", "0": "0"}
+
+    def __init__(self, name: str, condition: str) -> None:
+        self._name = name
+        self._condition = condition
+
+    def compiled(self, value: str, _is_quoted: bool, position: int) -> Filter:
+        if value.lower() not in self._KNOWN:
+            raise FilterError(f"{self._name}:{value}: write {self._name}:true or {self._name}:false", position)
+        wanted = self._KNOWN[value.lower()]
+        zones, others = _facet_clauses(self._name, wanted)
+        return Filter(self._condition if wanted == "1" else f"NOT ({self._condition})", (), zones, others)
+
+    def present(self) -> Filter:
+        return self.compiled("true", False, 0)
 
 
 def _names() -> str:
-    return ", ".join(sorted(_FIELDS))
+    return ", ".join([*sorted(_FIELDS), "has", "meta.…"])
 
 
-_FIELDS: Final[dict[str, tuple[str, _Compiler]]] = {
-    "id": ("id", _text),
-    "key": ("key", _text),
-    "user": ("user", _text),
-    "session": ("session", _text),
-    "trace": ("trace_id", _text),
-    "environment": ("environment", _text),
-    "upstream": ("upstream", _text),
-    "endpoint": ("endpoint", _text),
-    "model": ("coalesce(model, model_requested)", _text),
-    "outcome": ("outcome", _text),
-    "error": ("error_code", _text),
-    "finish": ("finish_reason", _text),
-    "prompt": ("prompt_name", _text),
-    "path": ("path", _text),
-    "method": ("method", _text),
-    "status": ("status", _status),
-    "streaming": ("streaming", _flag),
-    "attempt": ("attempt", _number),
-    "latency": ("duration_ms", _duration),
-    "ttft": ("ttft_ms", _duration),
-    "overhead": ("overhead_ms", _duration),
-    "cost": ("cost_usd", _number),
-    "input": ("input_tokens", _number),
-    "output": ("output_tokens", _number),
+_FIELDS: Final[dict[str, _Text | _Number | _Flag | _Prompt]] = {
+    "id": _Text("id", is_indexed=True),
+    "key": _Text("key", facet="key"),
+    "user": _Text("user", is_indexed=True, index_has_time=True),
+    "session": _Text("session", is_indexed=True, index_has_time=True),
+    "trace": _Text("trace_id", is_indexed=True),
+    "environment": _Text("environment", facet="environment"),
+    "upstream": _Text("upstream", facet="upstream"),
+    "provider": _Text("provider", facet="provider"),
+    "wire": _Text("wire"),
+    "endpoint": _Text("endpoint", facet="endpoint"),
+    "model": _Text("model", "model_requested", facet="model"),
+    "outcome": _Text("outcome", facet="outcome"),
+    "error": _Text("error_code", facet="error"),
+    "finish": _Text("finish_reason", facet="finish"),
+    "prompt": _Prompt(),
+    "path": _Text("path"),
+    "method": _Text("method"),
+    "status": _Status(),
+    "streaming": _Flag("streaming", "streaming != 0"),
+    "unpriced": _Flag("unpriced", "is_unpriced != 0"),
+    "cached": _Flag("cached", "coalesce(cached_input_tokens, 0) > 0"),
+    "tools": _Flag("tools", "tool_calls != '[]'"),
+    "retry": _Flag("retry", "retry_of IS NOT NULL"),
+    "attempt": _Number("attempt", "count"),
+    "latency": _Number("duration_us", "duration", measure="latency"),
+    "ttft": _Number("first_token_us", "duration", measure="ttft"),
+    "overhead": _Number("overhead_us", "duration"),
+    "cost": _Number("cost_nano_usd", "money", measure="cost"),
+    "input": _Number("input_tokens", "count", measure="input"),
+    "output": _Number("output_tokens", "count", measure="output"),
+    "tokens": _Number(MEASURES["tokens"], "count", measure="tokens"),
 }

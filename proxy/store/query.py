@@ -1,23 +1,24 @@
 """Every question that is asked of the store: SQL, bound values, and how the rows become values.
 
-A query is a value; `StoreReader` and `AsyncStoreReader` run it. So the command line and the admin port ask the same.
+A query is a value, and a plan makes several of one question; `StoreReader` and `AsyncStoreReader` run them. So the command
+line and the admin port ask the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from proxy.errors import ClientError
-from proxy.store.filter import Filter, both
+from proxy.store.filter import Filter, both, started
+from proxy.store.listing import NEWEST_FIRST, Cursor, Rows, Sort, Step, find
 from proxy.store.periods import ERRORS, period, summed_by
 from proxy.store.rollups import Dimension
 from proxy.store.row import StoredBody, stored_body
 
 T = TypeVar("T")
-Rows = Sequence[tuple[Any, ...]]
 Side = Literal["request", "response"]
 Grouping = Literal["key", "model", "upstream", "user", "day", "session", "endpoint"]
 _FOR_EVER_MS: Final = 2**53
@@ -35,6 +36,12 @@ class Query(NamedTuple, Generic[T]):
     sql: str
     parameters: tuple[Any, ...]
     convert: Callable[[Rows], T]
+
+
+class Plan(NamedTuple, Generic[T]):
+    """A question that takes several steps: see `listing`."""
+
+    steps: Callable[[], Generator[Step, Rows, T]]
 
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,16 +102,14 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     """1: it cost something and nobody knows what."""
 
 
-class Cursor(NamedTuple):
-    """A place in a list, newest first: the next page begins after it."""
+class Page(msgspec.Struct, frozen=True):
+    """Requests in the order that was asked for."""
 
-    started_at: int
-    seq: int
-
-    @classmethod
-    def of(cls, row: RequestRow) -> Cursor:
-        """Return the place of a row."""
-        return cls(row.started_at, row.seq)
+    rows: list[RequestRow]
+    cursor: Cursor | None
+    """Where the next page begins; None: there is nothing more."""
+    reached: float | int | None = None
+    """As far as this value of the order was looked when the time was over; None: as far as it takes."""
 
 
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,19 +160,55 @@ class Activity(msgspec.Struct, frozen=True):
 _COLUMNS: Final = ", ".join(RequestRow.__struct_fields__)
 
 
-def requests(where: Filter = Filter(), *, limit: int = 50, before: Cursor | None = None) -> Query[list[RequestRow]]:  # noqa: B008 (frozen)
-    """Ask for the newest requests, one page; `before`: the last row of the page before."""
-    page = Filter("(started_at, seq) < (?, ?)", tuple(before)) if before else Filter()
-    condition = both(where, page)
-    sql = f"SELECT {_COLUMNS} FROM request_rows WHERE {condition.sql} ORDER BY started_at DESC, seq DESC LIMIT ?"  # noqa: S608
-    return Query(sql, (*condition.parameters, _page(limit)), _request_rows)
+def page(
+    where: Filter = Filter(),  # noqa: B008 (frozen)
+    *,
+    sort: Sort = NEWEST_FIRST,
+    limit: int = 50,
+    after: Cursor | None = None,
+) -> Plan[Page]:
+    """Ask for one page of requests; `after`: the cursor of the page before, which also says its order."""
+
+    def steps() -> Generator[Step, Rows, Page]:
+        found = yield from find(where, after.sort if after else sort, _page(limit), after.place if after else None)
+        rows = yield _BY_SEQ, (msgspec.json.encode(found.seqs).decode(),)
+        by_seq = {row.seq: row for row in _request_rows(rows)}
+        # What was deleted between two steps is not there.
+        return Page([by_seq[seq] for seq in found.seqs if seq in by_seq], found.cursor, found.reached)
+
+    return Plan(steps)
 
 
-def requests_after(seq: int, where: Filter = Filter(), *, limit: int = MAX_ROWS) -> Query[list[RequestRow]]:  # noqa: B008 (frozen)
-    """Ask for what was recorded after the row `seq`, oldest first: for followers."""
-    condition = both(Filter("seq > ?", (seq,)), where)
-    sql = f"SELECT {_COLUMNS} FROM request_rows WHERE {condition.sql} ORDER BY seq LIMIT ?"  # noqa: S608
-    return Query(sql, (*condition.parameters, _page(limit)), _request_rows)
+_BY_SEQ: Final = f"SELECT {_COLUMNS} FROM request_rows WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
+
+
+def requests(where: Filter = Filter(), *, limit: int = 50) -> Plan[list[RequestRow]]:  # noqa: B008 (frozen)
+    """Ask for the newest requests."""
+
+    def steps() -> Generator[Step, Rows, list[RequestRow]]:
+        return (yield from page(where, limit=limit).steps()).rows
+
+    return Plan(steps)
+
+
+def requests_after(
+    seq: int,
+    where: Filter = Filter(),  # noqa: B008 (frozen)
+    *,
+    until: int | None = None,
+    limit: int = MAX_ROWS,
+) -> Query[list[RequestRow]]:
+    """Ask for what was recorded after the row `seq`, and not after the row `until`, oldest first: for followers."""
+    # Whatever the filter, only the rows since are read; an index on what it asks for would be read as a whole.
+    sql = (
+        f"SELECT {_COLUMNS} FROM request_rows WHERE seq IN (SELECT seq FROM exchanges NOT INDEXED"  # noqa: S608
+        f" WHERE seq > ? AND seq <= ? AND ({where.sql}) ORDER BY seq LIMIT ?) ORDER BY seq"
+    )
+    last = _LAST_SEQ if until is None else until
+    return Query(sql, (seq, last, *where.parameters, _page(limit)), _request_rows)
+
+
+_LAST_SEQ: Final = 2**63 - 1
 
 
 def newest_seq() -> Query[int]:
@@ -231,11 +272,11 @@ def costs(
     if summed is not None:
         return _summed_costs(*summed, from_ms, to_ms, limit)
     groups = [_GROUPINGS[name] for name in by]
-    condition = both(Filter("started_at >= ? AND started_at < ?", (from_ms, to_ms)), where)
+    condition = both(started(from_ms=from_ms, to_ms=to_ms), where)
     select = ", ".join([*groups, *_SUMS])
     grouped = f"GROUP BY {', '.join(groups)}" if groups else ""
     sql = (
-        f"SELECT {select} FROM request_rows WHERE {condition.sql} {grouped}"  # noqa: S608
+        f"SELECT {select} FROM exchanges WHERE {condition.sql} {grouped}"  # noqa: S608
         " ORDER BY total(cost_nano_usd) DESC, count(*) DESC LIMIT ?"
     )
     return Query(sql, (*condition.parameters, _page(limit)), _cost_rows)

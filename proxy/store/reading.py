@@ -1,13 +1,15 @@
 """The reading side: read-only connections that run the queries of `proxy.store.query`.
 
 A reader can never write, never checkpoints, and gives up after `TIME_LIMIT_S`: a log cannot be emptied while somebody
-reads an old state of the database, so no reader may do so for long.
+reads an old state of the database, so no reader may do so for long. A plan that has found something by then returns it;
+a question nobody waits for any more is interrupted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -16,11 +18,14 @@ import apsw
 
 from proxy.databases import open_database, open_database_async
 from proxy.errors import StoreError
-from proxy.store.query import Query
+from proxy.store.listing import Rows, Step, TimeIsUp
+from proxy.store.query import Plan, Query
 
 T = TypeVar("T")
 TIME_LIMIT_S: Final = 2.0
-"""For one query. Dashboards ask questions that take milliseconds."""
+"""For one question. Dashboards ask questions that take milliseconds."""
+_GRACE_S: Final = 0.5
+"""For the rows of what a plan has found when its time is over."""
 _STEPS: Final = 10_000
 """Virtual machine steps between two looks at the clock: about a millisecond."""
 _BUSY_MS: Final = 1000
@@ -37,6 +42,9 @@ class _Deadline:
 
     def restart(self) -> None:
         self._ends_at = time.monotonic() + self._limit_s
+
+    def grace(self) -> None:
+        self._ends_at = time.monotonic() + _GRACE_S
 
     def __call__(self) -> bool:
         return time.monotonic() > self._ends_at
@@ -57,14 +65,13 @@ class StoreReader:
             self._connection.close()
             raise
 
-    def run(self, query: Query[T]) -> T:
-        """Return the answer to a query. Raises StoreError."""
+    def run(self, question: Query[T] | Plan[T]) -> T:
+        """Return the answer to a question. Raises StoreError."""
         self._deadline.restart()
         try:
-            rows = self._connection.execute(query.sql, query.parameters).fetchall()
-        except (apsw.Error, OverflowError, UnicodeError) as error:
+            return self._run(question)
+        except _FAULTS as error:
             raise _our_error(self._path, error) from error
-        return query.convert(rows)
 
     def close(self) -> None:
         """Close the connection."""
@@ -75,6 +82,25 @@ class StoreReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _run(self, question: Query[T] | Plan[T]) -> T:
+        if isinstance(question, Query):
+            answer: T = question.convert(self._connection.execute(question.sql, question.parameters).fetchall())
+            return answer
+        steps: Generator[Step, Rows, T] = question.steps()
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    rows = self._connection.execute(*step).fetchall()
+                except apsw.InterruptError:
+                    self._deadline.grace()
+                    step = steps.throw(TimeIsUp())
+                else:
+                    step = steps.send(rows)
+        except StopIteration as end:
+            found: T = end.value
+            return found
 
 
 class AsyncStoreReader:
@@ -98,19 +124,21 @@ class AsyncStoreReader:
         try:
             await connection.set_progress_handler(deadline, _STEPS)
             await reader.run(_PROBE)
-        except StoreError:
+        except BaseException:
             await reader.close()
             raise
         return reader
 
-    async def run(self, query: Query[T]) -> T:
-        """Return the answer to a query. Raises StoreError."""
+    async def run(self, question: Query[T] | Plan[T]) -> T:
+        """Return the answer to a question. Raises StoreError. Cancelled, it interrupts the database."""
         self._deadline.restart()
         try:
-            rows = await self._connection.execute_fetchall(query.sql, query.parameters)
-        except (apsw.Error, OverflowError, UnicodeError) as error:
+            return await self._run(question)
+        except asyncio.CancelledError:
+            await self._connection.interrupt()
+            raise
+        except _FAULTS as error:
             raise _our_error(self._path, error) from error
-        return query.convert([tuple(row) for row in rows])
 
     async def close(self) -> None:
         """Close the connection and end its thread."""
@@ -122,8 +150,33 @@ class AsyncStoreReader:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _run(self, question: Query[T] | Plan[T]) -> T:
+        if isinstance(question, Query):
+            answer: T = question.convert(await self._rows(question.sql, question.parameters))
+            return answer
+        steps: Generator[Step, Rows, T] = question.steps()
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    rows = await self._rows(*step)
+                except apsw.InterruptError:
+                    self._deadline.grace()
+                    step = steps.throw(TimeIsUp())
+                else:
+                    step = steps.send(rows)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+    async def _rows(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await self._connection.execute_fetchall(sql, parameters)]
+
+
+_FAULTS: Final = (apsw.Error, OverflowError, UnicodeError, TimeIsUp)
+
 
 def _our_error(path: Path, error: Exception) -> StoreError:
-    if "interrupt" in str(error).lower():
+    if isinstance(error, apsw.InterruptError | TimeIsUp):
         return StoreError(f"{path.name}: the question took too long: narrow it")
     return StoreError(f"{path.name}: {error}")

@@ -34,6 +34,7 @@ from proxy.store.row import COMPRESSION_LEVEL, EXCHANGE_COLUMNS, body_row, excha
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
 from proxy.store.text import Value, storable_text
 from proxy.store.words import Heard, Words
+from proxy.store.zones import ZoneWriter
 
 MINIMUM_SQLITE: Final = (3, 51, 3)
 """Older ones can corrupt a WAL database: sqlite.org/changes.html, 3.51.3."""
@@ -100,6 +101,7 @@ class SqliteStore:
         self.words = Words(self._connection)
         """The full-text index."""
         self._heard = Heard()
+        self._zones = ZoneWriter(self._connection)
         self.bills = BillWriter(self._connection)
         """What providers bill once."""
         self.jobs = JobWriter(self._connection, self._our_transaction)
@@ -188,6 +190,7 @@ class SqliteStore:
                 "INSERT INTO status (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
                 list(values.items()),
             )
+            self._zones.relearn()
 
     def status(self) -> dict[str, float]:
         """Return the status table."""
@@ -226,8 +229,11 @@ class SqliteStore:
             raise StoreReplaced(f"{self.path.name} was deleted or replaced while it was in use")
 
     def close(self) -> None:
-        """Close the database; as the last connection this also empties the log."""
+        """Empty the log, unless somebody is reading at this moment, and close the database."""
         with our_errors():
+            # The last connection empties it anyway, but readers stay for a while when they are done.
+            with contextlib.suppress(apsw.Error):
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._connection.close()
 
     @contextlib.contextmanager
@@ -235,6 +241,7 @@ class SqliteStore:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._zones.learn()
             failpoint("store.before_commit")
             self._connection.execute("COMMIT")
             failpoint("store.after_commit")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import apsw
 import httpx
@@ -48,12 +49,15 @@ def metrics(admin: Admin) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("before", ["9" * 30 + "-1", "1-" + "9" * 19, "1", "-", "1-1-1", "²-1"])
+@pytest.mark.parametrize(
+    "before",
+    ["-time." + "9" * 30 + ".1", "-time.1." + "9" * 19, "1", ".", "-time.1.1.1", "-time.²1.1", "time.1.1", "-cost.1.1"],
+)
 def test_a_place_that_no_list_has_is_told_and_breaks_nothing(
     recorded: Path, start_admin: StartAdmin, before: str
 ) -> None:
     admin = start_admin(recorded)
-    assert admin.get("/api/requests", before=before).status_code == 400
+    assert admin.get("/api/requests", before=before, sort="-time").status_code == 400
 
 
 def test_everything_answers_before_there_is_a_store(tmp_path: Path, start_admin: StartAdmin) -> None:
@@ -61,7 +65,7 @@ def test_everything_answers_before_there_is_a_store(tmp_path: Path, start_admin:
     assert admin.get("/healthz").text == "ok\n"
     assert admin.get("/status").text == "ok\n"
     assert admin.get("/api/status").json()["verdict"] == "ok"
-    assert admin.get("/api/requests").json() == {"requests": [], "next_before": None}
+    assert admin.get("/api/requests").json() == {"requests": [], "next_before": None, "searched_to": None}
     assert admin.get("/api/requests/abc").status_code == 404
     assert admin.get("/api/cost").json()["rows"] == []
     assert admin.get("/api/budgets").json() == {"budgets": []}
@@ -122,6 +126,8 @@ def test_filters_select_and_mistakes_are_explained(recorded: Path, start_admin: 
     assert {row["key"] for row in found} == {"search-team"}
     for path, parameter, value in [
         ("/api/requests", "q", "colour:red"),
+        ("/api/requests", "sort", "colour"),
+        ("/api/requests", "from", "yesterday"),
         ("/api/requests", "limit", "0"),
         ("/api/requests", "limit", "²"),
         ("/api/requests", "before", "yesterday"),
@@ -131,6 +137,29 @@ def test_filters_select_and_mistakes_are_explained(recorded: Path, start_admin: 
         answer = admin.get(path, **{parameter: value})
         assert answer.status_code == 400, (path, parameter)
         assert answer.json()["error"]["message"]
+
+
+def test_a_mistake_in_a_filter_says_where_it_is(recorded: Path, start_admin: StartAdmin) -> None:
+    error = start_admin(recorded).get("/api/requests", q="key:a status:abc").json()["error"]
+    assert (error["code"], error["position"]) == ("bad_filter", 13)
+
+
+def test_requests_come_in_the_order_and_from_the_time_that_is_asked_for(
+    recorded: Path, start_admin: StartAdmin
+) -> None:
+    admin, seen, before = start_admin(recorded), list[dict[str, Any]](), ""
+    for _ in range(10):
+        page = admin.get("/api/requests", sort="cost", limit="11", **({"before": before} if before else {})).json()
+        seen += page["requests"]
+        before = page["next_before"]
+        if before is None:
+            break
+    costs = [row["cost_nano_usd"] for row in seen if row["cost_nano_usd"] is not None]
+    assert len(seen) == 30
+    assert costs == sorted(costs)
+    middle = sorted(row["started_at"] for row in seen)[15]
+    later = admin.get("/api/requests", limit="1000", **{"from": str(middle)}).json()["requests"]
+    assert {row["id"] for row in later} == {row["id"] for row in seen if row["started_at"] >= middle}
 
 
 def test_one_request_tells_all_but_its_bytes(recorded: Path, start_admin: StartAdmin) -> None:
