@@ -217,6 +217,17 @@ def test_what_is_no_text_is_not_taken_for_one(data: bytes) -> None:
     assert text_of(data) == ""
 
 
+@pytest.mark.parametrize("ending", [b"", b'"}', b"\xe6\x9d", b', "role": "user", "content": "unfinished'])
+def test_a_body_that_was_cut_is_found_by_what_is_left(ending: bytes) -> None:
+    whole = prompt("the first", 'a "second"\none')
+    assert text_of(whole[:-3] + ending) == text_of(whole) == 'the first\na "second"\none'
+
+
+@pytest.mark.parametrize("depth", [400, 900, 100_000])
+def test_no_nesting_is_too_deep(depth: int) -> None:
+    assert text_of(b"[" * depth + b'"deep"' + b"]" * depth) == "deep"
+
+
 def test_pictures_keys_and_words_of_the_protocol_are_not_indexed() -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0KGgo" * 100}}
     body = json.dumps(
