@@ -104,6 +104,8 @@ class Deletion:
             with self._rollups.following(f"seq IN ({_listed([*doomed, *chosen])})", ()):
                 _empty(self._connection, [(seq,) for seq in (*doomed, *chosen)])
             self._words.remove([*doomed, *chosen])
+            if doomed or chosen:
+                self._words.begin_sweep()
             self._connection.executemany(
                 "UPDATE exchanges SET privacy = ltrim(privacy || ',' || ?1, ',') WHERE seq = ?2",
                 [(ERASED, seq) for seq in chosen],

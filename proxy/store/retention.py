@@ -82,6 +82,7 @@ class Retention:
         is_more = max(records, bodies) >= limit
         if (records or bodies) and now_ms - self._tidied_ms >= _TIDY_EVERY_MS:
             self._stale, self._is_sweeping, self._tidied_ms = list(_NAMING), True, now_ms
+            self._words.begin_sweep()
         is_more |= self.release_pages(limit)
         return Purged(records, bodies, is_more or self._tidy())
 

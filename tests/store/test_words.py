@@ -268,6 +268,20 @@ def blobs(store: SqliteStore) -> bytes:
     return b"".join(bytes(block) for (block,) in store._connection.execute("SELECT block FROM texts_data"))
 
 
+def test_a_sweep_comes_to_its_end_beside_traffic_and_deletions(store: SqliteStore) -> None:
+    for number in range(400):
+        store.write([chat(f"{number}", prompt(f"canary word{number}"))], {})
+    store.words.remove([1])
+    store.words.begin_sweep()
+    for number in range(400, 800):
+        if not store.words.sweep():
+            break
+        store.words.remove([number - 390])
+        store.write([chat(f"{number}", prompt(f"later word{number}"))], {})
+    assert number < 790
+    assert b"ord0" not in blobs(store)
+
+
 def test_a_purge_takes_the_words_with_the_bodies(store: SqliteStore) -> None:
     class Policy:
         bodies, records, max_size_gb = 86_400.0, 864_000.0, 20.0
