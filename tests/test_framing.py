@@ -60,7 +60,7 @@ REFUSED = {
     "the absolute form": (b"GET http://evil/admin HTTP/1.1\r\nHost: a", 400),
     "the asterisk form": (b"OPTIONS * HTTP/1.1\r\nHost: a", 400),
     "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a", 405),
-    "CONNECT to a path": (b"CONNECT /x HTTP/1.1\r\nHost: a", 405),
+    "CONNECT in a head that cannot be read": (b"CONNECT a:443 HTTP/1.1\r\nHost a", 405),
     "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a", 405),
     "two authorizations": (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nauthorization: Bearer b", 401),
     "another expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: tea", 417),
