@@ -405,6 +405,6 @@ def test_a_response_head_says_what_must_be_known_of_its_body() -> None:
 
 def test_how_long_a_response_is_stands_in_its_head() -> None:
     head = read_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 5 \t\r\n\r\n")
-    assert (head.content_length, head.is_chunked) == (5, False)
+    assert (head.content_length, head.is_chunked, head.is_encoded) == (5, False, False)
     head = read_response_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n")
     assert (head.content_length, head.is_chunked) == (None, True)

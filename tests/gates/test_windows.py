@@ -147,6 +147,13 @@ def test_hours_follow_the_local_clock_in_zones_off_by_a_part_of_an_hour(zone: st
     assert (start, end) == (ms("2026-11-21T10:00", zone), ms("2026-11-21T11:00", zone))
 
 
+def test_a_change_by_half_an_hour_in_the_middle_of_an_hour_ends_it() -> None:
+    zone = "Asia/Pyongyang"
+    change = ms("2018-05-04T23:29:59", zone) + 1000
+    assert {window("hour", zone, change - second * 1000) for second in range(1, 1801)} == {(change - 1_800_000, change)}
+    assert {window("hour", zone, change + second * 1000) for second in range(3600)} == {(change, change + 3_600_000)}
+
+
 def test_a_change_by_a_whole_hour_cuts_no_hour_wherever_it_falls() -> None:
     zone = "America/St_Johns"  # changed its clocks a minute past midnight until 2011
     change = ms("2010-03-14T00:00:59", zone) + 1000
