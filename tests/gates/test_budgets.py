@@ -163,7 +163,7 @@ def test_memory_stays_bounded_with_any_number_of_users() -> None:
     budgets = Budgets(shared_templates([budget(name="per-user", per="user")]))
     for number in range(10_000):
         budgets.lines(None, f"user-{number}", "gpt-5", NOON)
-    assert len(budgets._remembered) <= 4096
+        assert len(budgets._remembered) <= 4096
 
 
 def test_what_is_remembered_is_not_resolved_again() -> None:
