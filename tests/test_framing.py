@@ -60,7 +60,7 @@ REFUSED = {
     "the absolute form": (b"GET http://evil/admin HTTP/1.1\r\nHost: a", 400),
     "the asterisk form": (b"OPTIONS * HTTP/1.1\r\nHost: a", 400),
     "CONNECT": (b"CONNECT a:443 HTTP/1.1\r\nHost: a", 405),
-    "CONNECT to a path": (b"CONNECT /x HTTP/1.1\r\nHost: a", 405),
+    "CONNECT in a head that cannot be read": (b"CONNECT a:443 HTTP/1.1\r\nHost a", 405),
     "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a", 405),
     "two authorizations": (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\r\nauthorization: Bearer b", 401),
     "another expectation": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: tea", 417),
@@ -405,6 +405,6 @@ def test_a_response_head_says_what_must_be_known_of_its_body() -> None:
 
 def test_how_long_a_response_is_stands_in_its_head() -> None:
     head = read_response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 5 \t\r\n\r\n")
-    assert (head.content_length, head.is_chunked) == (5, False)
+    assert (head.content_length, head.is_chunked, head.is_encoded) == (5, False, False)
     head = read_response_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n")
     assert (head.content_length, head.is_chunked) == (None, True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -66,6 +67,16 @@ def test_users_that_share_a_long_beginning_are_told_apart() -> None:
     assert len(scopes) == 2
 
 
+@pytest.mark.parametrize(
+    ("user", "beginning"),
+    [("x" * 128, None), ("\u00e9" * 64, None), ("x" * 129, "x" * 64), ("x" + "\u00e9" * 64, "x" + "\u00e9" * 31)],
+)
+def test_a_long_user_keeps_a_beginning_that_people_recognise(user: str, beginning: str | None) -> None:
+    budgets = Budgets(shared_templates([budget(name="per-user", per="user")]))
+    scope = budgets.lines(None, user, None, NOON)[0].scope
+    assert scope == (user if beginning is None else f"{beginning}#{hashlib.sha256(user.encode()).hexdigest()}")
+
+
 def test_half_a_character_in_a_user_is_no_error() -> None:
     budgets = Budgets(shared_templates([budget(name="per-user", per="user")]))
     assert budgets.lines(None, "ann\ud800", None, NOON)[0].scope == "ann\\ud800"
@@ -111,6 +122,24 @@ def test_identities_do_not_depend_on_other_budgets_or_on_the_limit() -> None:
     assert {template.identity for template in before} < {template.identity for template in after}
 
 
+def test_a_budget_has_its_own_window_in_its_own_zone() -> None:
+    key = owner(
+        budget(window="hour"),
+        budget(window="week"),
+        budget(window="month"),
+        budget(window="total"),
+        budget(timezone="Asia/Tokyo"),
+    )
+    lines = Budgets().lines(key, None, None, NOON)
+    assert [(line.window_start_ms, line.window_end_ms) for line in lines] == [
+        (NOON, NOON + 3_600_000),
+        (NOON - DAY * 11 // 2, NOON + DAY * 3 // 2),
+        (NOON - DAY * 41 // 2, NOON + DAY * 19 // 2),
+        (0, None),
+        (NOON + 3 * 3_600_000 - DAY, NOON + 3 * 3_600_000),
+    ]
+
+
 def test_a_rolling_budget_has_no_calendar_window() -> None:
     (line,) = Budgets().lines(owner(budget(window=None, rolling="24h")), None, None, NOON)
     assert (line.window_start_ms, line.window_end_ms, line.rolling_ms) == (0, None, DAY)
@@ -134,7 +163,7 @@ def test_memory_stays_bounded_with_any_number_of_users() -> None:
     budgets = Budgets(shared_templates([budget(name="per-user", per="user")]))
     for number in range(10_000):
         budgets.lines(None, f"user-{number}", "gpt-5", NOON)
-    assert len(budgets._remembered) <= 4096
+        assert len(budgets._remembered) <= 4096
 
 
 def test_what_is_remembered_is_not_resolved_again() -> None:

@@ -91,14 +91,14 @@ def test_a_policy_says_what_the_configuration_says() -> None:
             upstreams=["openai"],
             models=["gpt-5*"],
             budgets=[{"limit_usd": 5, "window": "day"}],
-            rate_limits={"concurrent": 3},
+            rate_limits={"requests_per_minute": 60, "tokens_per_minute": 1000, "concurrent": 3},
             tags={"team": "search"},
             trust_identity=True,
         )
     )
     assert policy.allows_upstream("openai")
     assert not policy.allows_upstream("anthropic")
-    assert policy.rates == (RateRule("search", None, None, 3),)
+    assert policy.rates == (RateRule("search", 60, 1000, 3),)
     assert [template.identity for template in policy.budgets] == ["search/day"]
     assert dict(policy.tags) == {"team": "search"}
     assert policy.trust_identity

@@ -139,9 +139,27 @@ def test_hours_and_minutes_keep_their_length_when_the_clocks_go_back() -> None:
     assert window("minute", zone, first) == (first - 10_000, first + 50_000)
 
 
-def test_hours_follow_the_local_clock_in_zones_off_by_half_an_hour() -> None:
-    start, end = window("hour", "Asia/Kolkata", ms("2026-11-21T10:15", "Asia/Kolkata"))
-    assert (start, end) == (ms("2026-11-21T10:00", "Asia/Kolkata"), ms("2026-11-21T11:00", "Asia/Kolkata"))
+@pytest.mark.parametrize(
+    "zone", ["Asia/Kolkata", "Asia/Kathmandu", "Australia/Eucla", "America/St_Johns", "Pacific/Marquesas"]
+)
+def test_hours_follow_the_local_clock_in_zones_off_by_a_part_of_an_hour(zone: str) -> None:
+    start, end = window("hour", zone, ms("2026-11-21T10:15", zone))
+    assert (start, end) == (ms("2026-11-21T10:00", zone), ms("2026-11-21T11:00", zone))
+
+
+def test_a_change_by_half_an_hour_in_the_middle_of_an_hour_ends_it() -> None:
+    zone = "Asia/Pyongyang"
+    change = ms("2018-05-04T23:29:59", zone) + 1000
+    assert {window("hour", zone, change - second * 1000) for second in range(1, 1801)} == {(change - 1_800_000, change)}
+    assert {window("hour", zone, change + second * 1000) for second in range(3600)} == {(change, change + 3_600_000)}
+
+
+def test_a_change_by_a_whole_hour_cuts_no_hour_wherever_it_falls() -> None:
+    zone = "America/St_Johns"  # changed its clocks a minute past midnight until 2011
+    change = ms("2010-03-14T00:00:59", zone) + 1000
+    start, end = window("hour", zone, change - 1)
+    assert (start, end) == (change - 60_000, change - 60_000 + 3_600_000)
+    assert window("hour", zone, change) == (start, end)
 
 
 def test_a_change_by_half_an_hour_cuts_one_hour_short() -> None:
@@ -151,9 +169,10 @@ def test_a_change_by_half_an_hour_cuts_one_hour_short() -> None:
     now = change - 3_600_000
     while now < change + 7_200_000:
         start, now = window("hour", zone, now)
-        lengths.append((now - start) // 60_000)
+        lengths.append((now - start) / 60_000)
     assert lengths == [60, 30, 60, 60]
     assert timedelta(minutes=sum(lengths)) == timedelta(hours=3.5)
+    assert len({window("hour", zone, change + second * 1000) for second in range(1800)}) == 1
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
