@@ -50,8 +50,8 @@ MOST_REPEATS: Final = 3
 """A ledger that ends may still take a connection or two; one that ends with every question must not get it for ever."""
 FIRST_BACK_OFF_S: Final = 0.02
 MAX_BACK_OFF_S: Final = 0.5
-SETTLE_CHUNK: Final = 128
-"""Settlements for one commit: few enough that a gateway waits no more than some milliseconds behind them."""
+SETTLE_CHUNK: Final = 32
+"""Settlements for one commit: few enough that a gateway waits about a millisecond behind them."""
 _READ_BYTES: Final = 256 * 1024
 _DECODER: Final = msgspec.msgpack.Decoder(Answer)
 _UNDECODABLE: Final = (LedgerUnavailable, msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -89,6 +89,8 @@ class LedgerClient(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._released: dict[str, int] = {}
         """Exchanges whose release may not have been heard, and the last ticket before each."""
+        self._metered: set[str] = set()
+        """Exchanges under a rate limit: the ledger counts them as concurrent until they finish."""
         self._ticket = 0
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -144,14 +146,17 @@ class LedgerClient(asyncio.Protocol):
 
     def release(self, exchange: str) -> None:
         """Give a reservation back, as soon as there is a connection."""
+        self._metered.discard(exchange)
         self._released[exchange] = self._ticket
         if self._transport is not None:
             self._write(frame(Release(exchange)))
 
     def finish(self, exchange: str) -> None:
         """Say that an exchange is over; a connection that is lost says so for all that were asked for on it."""
-        if self._transport is not None:
-            self._write(frame(Finish(exchange)))
+        if exchange in self._metered:
+            self._metered.discard(exchange)
+            if self._transport is not None:
+                self._write(frame(Finish(exchange)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give back what may still be held, then ask once more for what is pending."""
@@ -183,6 +188,8 @@ class LedgerClient(asyncio.Protocol):
             if pending is not None:
                 if pending.exchange is not None:
                     self._released.pop(pending.exchange, None)  # said before it was asked for again: it holds now
+                    if isinstance(pending.message, Reserve) and pending.message.rates and isinstance(answer, Granted):
+                        self._metered.add(pending.exchange)
                 pending.callback(answer)
 
     def _forget_released_before(self, ticket: int) -> None:

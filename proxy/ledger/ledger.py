@@ -128,7 +128,8 @@ class Ledger:
         """
         self._check_identity()
         try:
-            return self._commit(batch)
+            answers = self._commit(batch)
+            return self._commit_guarded(batch) if answers is None else answers
         except (apsw.Error, LedgerUnavailable) as error:
             self._abandon(batch)
             if _is_full(error) and self._headroom.give_up():
@@ -145,13 +146,28 @@ class Ledger:
             raise LedgerUnavailable(f"{self._path.name} was deleted or replaced: put it back and start again")
         self._look_at = now + _LOOK_EVERY_S
 
-    def _commit(self, batch: Sequence[Request]) -> list[Answer | None]:
+    def _commit(self, batch: Sequence[Request]) -> list[Answer | None] | None:
+        """Carry out a batch in which nothing fails; None: something did, and nothing of the batch has happened."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            answers = [self._carry_out(message) for message in batch]
+        except Exception:  # noqa: BLE001 - whatever it was comes again, and is told apart and logged there
+            self._abandon(batch)
+            return None
+        self._end()
+        return answers
+
+    def _commit_guarded(self, batch: Sequence[Request]) -> list[Answer | None]:
+        """Carry out a batch of which some messages fail; the others shall not suffer for it."""
         self._connection.execute("BEGIN IMMEDIATE")
         answers = [self._guarded(message) for message in batch]
+        self._end()
+        return answers
+
+    def _end(self) -> None:
         failpoint("ledger.before_commit")
         self._connection.execute("COMMIT")
         failpoint("ledger.after_commit")
-        return answers
 
     def disconnect(self, exchanges: Iterable[str]) -> None:
         """Free the concurrency slots of a gateway that went away."""

@@ -22,7 +22,7 @@ import msgspec
 from proxy.errors import EnvironmentUnusable, LedgerUnavailable
 from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
-from proxy.reservations import Finish, Granted, Release, Request, Reserve
+from proxy.reservations import Finish, Granted, Release, Request, Reserve, Settle
 
 READ_BYTES: Final = 256 * 1024
 MAX_UNSENT_BYTES: Final = 1024 * 1024
@@ -142,8 +142,8 @@ class _Server:
                 goes_on = False
             else:
                 self._accept()
-        if batch:
-            self._answer(batch)
+        for part in _by_urgency(batch):
+            self._answer(part)
         return goes_on
 
     def _accept(self) -> None:
@@ -203,3 +203,12 @@ class _Server:
             self._selector.unregister(peer.connection)
             peer.connection.close()
             self._ledger.disconnect(peer.exchanges)
+
+
+def _by_urgency(batch: list[tuple[_Peer, Request]]) -> Iterator[list[tuple[_Peer, Request]]]:
+    """Yield what requests wait for, then what comes from those that settle: for that nobody waits."""
+    settling = {peer for peer, message in batch if isinstance(message, Settle)}
+    for is_settling in (False, True):
+        part = [each for each in batch if (each[0] in settling) is is_settling]
+        if part:
+            yield part

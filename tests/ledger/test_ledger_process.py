@@ -29,7 +29,7 @@ from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.reading import read_accounts, read_reservations
 from proxy.ledger.server import serve
-from proxy.reservations import Balance, BudgetLine, Granted, RateRule, Refused, Request, Reserve, Settle
+from proxy.reservations import Balance, BudgetLine, Finish, Granted, RateRule, Refused, Request, Reserve, Settle
 from tests.harness.process import ROOT, wait_until
 from tests.ledger.scenes import DOLLAR, NEED, price_book, request, total
 from tests.ledger.throughput import ledger_throughput
@@ -246,6 +246,32 @@ async def test_a_gateway_that_goes_away_frees_its_slots(ledger_process: LedgerPr
         while not isinstance(await second.reserve(request("c", rates=rates)), Granted):
             pass
     await second.client.close()
+
+
+async def test_only_what_is_counted_as_concurrent_is_said_to_be_over(tmp_path: Path) -> None:
+    heard: list[Request] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames, decoder = FrameBuffer(MAX_REQUEST), msgspec.msgpack.Decoder(Request)
+        while data := await reader.read(2**16):
+            for message in map(decoder.decode, frames.feed(data)):
+                heard.append(message)
+                if isinstance(message, Reserve):
+                    writer.write(frame(Granted(message.ticket, 0, None, None)))
+
+    server = await asyncio.start_unix_server(listen, tmp_path / "s")
+    client = LedgerClient(tmp_path / "s")
+    client.start()
+    await client.connected()
+    asked = Asked(client)
+    await asked.reserve(request("budget", total(DOLLAR)))
+    await asked.reserve(request("rate", rates=(RateRule("key", concurrent=1),)))
+    client.finish("budget")
+    client.finish("rate")
+    await until(lambda: bool([message for message in heard if isinstance(message, Finish)]))
+    assert [message for message in heard if isinstance(message, Finish)] == [Finish("rate")]
+    await client.close()
+    server.close()
 
 
 async def test_without_a_ledger_every_request_is_refused_at_once(tmp_path: Path) -> None:
