@@ -18,6 +18,8 @@ from proxy.gates.admission.values import LOOSE_BYTES, UNREADABLE, loose_json
 MOST_MEMBERS: Final = 1000
 """Members of an object that are looked at, a microsecond or two each; no API knows a hundred. A body may hold millions,
 and would stop everybody's traffic for many seconds."""
+_SMALLEST_MEMBER: Final = 5
+"""Bytes: `"":0,`."""
 NO_NESTED: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
@@ -38,7 +40,8 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[_Member, msgspec.Raw], dec_hook=_mem
 
 def _members(raw: bytes | msgspec.Raw) -> dict[_Member, msgspec.Raw]:
     """Return the members of an object. Raises BadRequest where there are too many, as well as what the decoder raises."""
-    if bytes(raw).count(b":") <= MOST_MEMBERS:
+    text = bytes(raw)
+    if len(text) <= _SMALLEST_MEMBER * MOST_MEMBERS or text.count(b":") <= MOST_MEMBERS:
         return _MEMBERS.decode(raw)
     budget = iter(range(MOST_MEMBERS))
 

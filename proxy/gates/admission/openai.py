@@ -80,6 +80,7 @@ _MARKS: Final = Marks(
         rb'"(?:file_id|file_url|image_id|vector_store_ids)"\s*:'
         rb'|"type"\s*:\s*"(?:input_file|file|item_reference|input_video|video_url)"'
     ),
+    sign=re.compile(rb'"(?:image_|input_|file|vector_store_ids"|item_reference"|video_url")'),
 )
 _MANY_PROMPTS: Final = 100_000
 """Commas in `prompt` up to which its elements are told apart; OpenAI takes 2,048 prompts."""
