@@ -6,8 +6,9 @@ Pure apart from one memory: which upstream and model objected to our usage optio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from proxy.config import Config
 from proxy.errors import BadRequest
@@ -39,8 +40,23 @@ _MINTS: Final = frozenset({"realtime_secrets", "administration"})
 _ELSEWHERE: Final = _MINTS | {"realtime_calls", "live_sessions"}
 """What these begin goes on over other lines than ours."""
 _NEVER_REMEMBERED: Final = 1024
+_MOST_ASKED: Final = 1024
+"""Heads whose limits are remembered; as many as `proxy.gateway.opening` keeps."""
+_Op = TypeVar("_Op", Operation, Operation | None)
 TICKET_S: Final = 86400
 """A resumable upload may be finished for a day; Google keeps it for two."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a head decides about its limits; the same head comes again and again."""
+
+    head: RequestHead
+    policy: KeyPolicy | None
+    needs_body: bool
+    overrides_method: bool
+    content_type: bytes | None
+    """None: it names several."""
 
 
 class Gate:
@@ -57,6 +73,8 @@ class Gate:
         self._has_shared_budgets = bool(config.budgets)
         self._denies_unpriced = config.pricing.unknown_model == "deny"
         self._rejects_usage: set[tuple[str, str | None]] = set()
+        self._asked: dict[int, _Asked] = {}
+        """By identity of the head, which it keeps alive."""
 
     def find_key(self, credentials: Iterable[bytes]) -> tuple[KeyPolicy | None, bytes]:
         """Return the policy of the key among what a request presents, and that key; None: nobody configured one.
@@ -113,12 +131,10 @@ class Gate:
             ):
                 return read_peek(body, route.operation)
             return None
-        if (
-            not self._needs_body(policy, route, head.method)
-            or sum(name.lower() == b"content-type" for name, _ in head.headers) > 1
-        ):
+        asked = self._ask(policy, route, head)
+        if not asked.needs_body or asked.content_type is None:
             return None
-        return read_peek(body, route.operation, head.lowered.get(b"content-type", b""))
+        return read_peek(body, route.operation, asked.content_type)
 
     def judge_request(
         self, policy: KeyPolicy | None, route: Route, head: RequestHead, body: bytes | None, seen: Peek | None
@@ -126,17 +142,35 @@ class Gate:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
         if not self.limits(policy):
             return None
-        if _overrides_method(head):
+        asked = self._ask(policy, route, head)
+        if asked.overrides_method:
             return Refusal("bad_request", 400, "a limit of this key needs to know the method: do not override it")
-        if not self._needs_body(policy, route, head.method):
+        if not asked.needs_body:
             return None
         if seen is None and must_be_readable(route.operation):
             return Refusal("bad_request", 400, "a limit of this key needs a body that can be read in only one way")
         if body and seen is not None:
-            confused = _confused(lambda: confusing_field(body, route.operation))
+            confused = _confused(confusing_field, body, route.operation)
             if confused is not None:
                 return confused
         return self._judge_models(policy, seen) or self._judge_bound(policy, route, seen)
+
+    def _ask(self, policy: KeyPolicy | None, route: Route, head: RequestHead) -> _Asked:
+        known = self._asked.get(id(head))
+        if known is not None and known.head is head and known.policy is policy:
+            return known
+        has_one_type = sum(name.lower() == b"content-type" for name, _ in head.headers) <= 1
+        asked = _Asked(
+            head,
+            policy,
+            self._needs_body(policy, route, head.method),
+            _overrides_method(head),
+            head.lowered.get(b"content-type", b"") if has_one_type else None,
+        )
+        if len(self._asked) >= _MOST_ASKED:
+            self._asked.clear()
+        self._asked[id(head)] = asked
+        return asked
 
     def _judge_models(self, policy: KeyPolicy | None, seen: Peek | None) -> Refusal | None:
         if policy is None or not policy.models:
@@ -177,7 +211,7 @@ class Gate:
         """Decide about a message of a session."""
         if operation is None:
             return None
-        confused = _confused(lambda: confusing_member(text, operation))
+        confused = _confused(confusing_member, text, operation)
         if confused is not None:
             return confused
         for model in models_named(text, operation):
@@ -303,6 +337,7 @@ class Gate:
             speed=peek.speed if peek is not None else None,
             units=peek.units if peek is not None else (),
             is_session=is_session,
+            may_be_awaited=body is not None and _may_be_awaited(route, body),
         )
 
     def balance_lines(self, policy: KeyPolicy | None, now_ms: int) -> tuple[BudgetLine, ...]:
@@ -353,10 +388,10 @@ class Gate:
         return credential_line(target.auth, target.api_key.reveal()) if target.api_key is not None else b""
 
 
-def _confused(find: Callable[[], str | None]) -> Refusal | None:
+def _confused(find: Callable[[bytes, _Op], str | None], text: bytes, operation: _Op) -> Refusal | None:
     """Refuse what two readers could understand in two ways; None: there is nothing of that kind."""
     try:
-        member = find()
+        member = find(text, operation)
     except BadRequest as error:
         return Refusal("bad_request", 400, str(error))
     if member is None:
@@ -375,6 +410,11 @@ def _overrides_method(head: RequestHead) -> bool:
 
 def _is_generation(route: Route) -> bool:
     return route.operation is not None and route.operation.billing == "tokens"
+
+
+def _may_be_awaited(route: Route, body: bytes) -> bool:
+    """Say whether an answer may begin work that is billed when somebody asks for its result."""
+    return route.operation is not None and route.operation.endpoint == "responses" and b"background" in body
 
 
 def _is_billed_now(route: Route) -> bool:

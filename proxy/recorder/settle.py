@@ -17,7 +17,7 @@ from proxy.failpoints import failpoint
 from proxy.journal import boot_of
 from proxy.journal.reader import JournalReader
 from proxy.recorder.fold import Fold
-from proxy.reservations import OpenReservation, Settle
+from proxy.reservations import Draw, OpenReservation, Settle
 from proxy.store import Settlement, Store
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ class LedgerClient(Protocol):
 
     def settle(self, messages: Sequence[Settle]) -> None:
         """Settle, durably."""
+        ...
+
+    def draw(self, messages: Sequence[Draw]) -> Sequence[str]:
+        """Settle requests under leases, durably; return the leases that are over."""
         ...
 
     def open(self, owner: str = "") -> Sequence[OpenReservation]:
@@ -71,12 +75,23 @@ class Settler:
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
 
-    def settle(self, settlements: Sequence[tuple[str, Settlement]]) -> None:
-        """Settle what was just stored, or leave it for the next comparison."""
-        if settlements and not self.is_behind:
+    def settle(self, settlements: Sequence[tuple[str, Settlement]], leases: Sequence[str] = ()) -> None:
+        """Settle what was just stored, `leases` being those of which it had something, or leave it for the comparison."""
+        if (settlements or leases) and not self.is_behind:
             failpoint("settle.before")
-            self._attempt(lambda: self._ledger.settle([_message(*each) for each in settlements]))
+            self._attempt(lambda: self._settle(settlements, leases))
             failpoint("settle.after")
+
+    def _settle(self, settlements: Sequence[tuple[str, Settlement]], leases: Sequence[str]) -> None:
+        if settlements:
+            self._ledger.settle([_message(*each) for each in settlements])
+        if leases:
+            self._draw(leases)
+
+    def _draw(self, leases: Sequence[str]) -> None:
+        over = self._ledger.draw([Draw(0, *each) for each in self._store.drawn(leases)])
+        if over:
+            self._store.forget_leases(over)
 
     def catch_up(self) -> None:
         """Compare the ledger's list with the store's. Call it only when everything that was read is stored."""
@@ -104,6 +119,7 @@ class Settler:
         # After the list: who reserved by then has a journal segment by now, so an unknown owner is a dead one.
         self._reader.scan()
         stored = self._store.settlements([each.exchange for each in reservations])
+        self._draw([each.exchange for each in reservations])
         underway = self._fold.open_ids() | self._store.awaited([each.exchange for each in reservations])
         settle: list[Settle] = []
         release: list[str] = []
@@ -122,6 +138,7 @@ class Settler:
             self._ledger.settle(settle)
         if release:
             self._ledger.release(release)
+        self._store.forget_leases_except([each.exchange for each in reservations])
         self.is_behind = False
 
 

@@ -12,7 +12,6 @@ import stat
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -31,53 +30,15 @@ from proxy.ledger.reading import read_accounts, read_reservations
 from proxy.ledger.server import serve
 from proxy.reservations import Balance, BudgetLine, Finish, Granted, RateRule, Refused, Request, Reserve, Settle
 from tests.harness.process import ROOT, wait_until
+from tests.ledger.ledger_under_test import LedgerProcess, running_ledger
 from tests.ledger.scenes import DOLLAR, NEED, price_book, request, total
 from tests.ledger.throughput import ledger_throughput
 
 
-class LedgerProcess:
-    """A ledger that can be killed and started again. Its socket has a short path, as UNIX sockets want."""
-
-    def __init__(self, directory: Path) -> None:
-        self.database = directory / "ledger.db"
-        self.socket = directory / "ledger.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "tests.ledger.ledger_process", str(self.database), str(self.socket)]
-        self._process = subprocess.Popen(command, cwd=ROOT)
-        wait_until(self._answers, "an answer of the ledger", timeout_s=60)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "the ledger ended at once"
-        try:
-            with SyncLedgerClient(self.socket) as client:
-                client.balance(())
-        except LedgerUnavailable:
-            return False
-        return True
-
-    def send(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Signal the process if it runs; return its exit code."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(number)
-        return self._process.wait(30)
-
-
 @pytest.fixture
 def ledger_process() -> Iterator[LedgerProcess]:
-    with tempfile.TemporaryDirectory(prefix="gl-") as directory:
-        process = LedgerProcess(Path(directory))
-        process.start()
+    with running_ledger() as process:
         yield process
-        process.end(signal.SIGKILL)
 
 
 class Racers:
@@ -206,7 +167,7 @@ def _reserved(found: object) -> int:
 
 
 async def connect(ledger_process: LedgerProcess, patience_s: float = 5.0) -> Asked:
-    client = LedgerClient(ledger_process.socket, timeout=patience_s)
+    client = LedgerClient(ledger_process.socket, timeout=patience_s, leases=False)
     client.start()
     await client.connected()
     return Asked(client)

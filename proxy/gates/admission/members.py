@@ -6,7 +6,7 @@ limit depends on a member, such a body is refused rather than guessed at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -78,8 +78,10 @@ class Decisive:
             members = _members(body)
         except UNREADABLE:
             return self._confusing_loosely(body)
-        found = self._first([str(name) for name in members], self._names, self._folded)
-        return found or next(
+        found = self._first(members, self._names, self._folded)
+        if found is not None or not self._nested:
+            return found
+        return next(
             (
                 inside
                 for name, raw in members.items()
@@ -90,7 +92,7 @@ class Decisive:
 
     def _confusing_inside(self, name: str, raw: msgspec.Raw) -> str | None:
         try:
-            inner = [str(member) for member in _members(raw)]
+            inner = _members(raw)
         except UNREADABLE:
             return None  # null, or of another type: it has no members
         return self._first(inner, self._nested[name], self._folded_nested[name])
@@ -100,15 +102,14 @@ class Decisive:
         nested = next((name for name in names if name in self._nested), None)
         return self._first(names, self._names, self._folded) or nested
 
-    def _first(self, names: list[str], exact: frozenset[str], folded: frozenset[str]) -> str | None:
-        seen: set[str] = set()
+    def _first(self, names: Iterable[str], exact: frozenset[str], folded: frozenset[str]) -> str | None:
+        fold, seen = self._fold, list[str]()
         for name in names:
-            plain = self._fold(name)
-            if plain not in folded:
-                continue
-            if name not in exact or plain in seen:
-                return name
-            seen.add(plain)
+            plain = fold(name)
+            if plain in folded:
+                if plain in seen or str(name) not in exact:
+                    return str(name)
+                seen.append(plain)
         return None
 
 

@@ -84,6 +84,8 @@ _MARKS: Final = Marks(
 )
 _MANY_PROMPTS: Final = 100_000
 """Commas in `prompt` up to which its elements are told apart; OpenAI takes 2,048 prompts."""
+_SEARCHES: Final = "-search"
+"""In the name of a model that searches the web with every request."""
 _CLIENT_TOOLS: Final = frozenset({"function", "custom", "local_shell", "apply_patch"})
 """Tools that the client runs; any other may be run by the provider, which reads what they bring as input."""
 
@@ -106,6 +108,9 @@ class _Plain(msgspec.Struct):
     prediction: msgspec.Raw = ABSENT
     previous_response_id: str | None = None
     conversation: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
+    web_search_options: msgspec.Raw = ABSENT
+    plugins: msgspec.Raw = ABSENT
 
 
 class _Tolerant(msgspec.Struct):
@@ -191,6 +196,9 @@ def _from_plain(plain: _Plain, endpoint: str) -> Peek:
         plain.previous_response_id is not None or is_given(plain.conversation) or prompt.startswith(b"{"),
         None,
         () if plain.models is ABSENT else _model_names(plain.models),
+        has_tools=not (
+            plain.tools is plain.web_search_options is plain.plugins is ABSENT and _SEARCHES not in (plain.model or "")
+        ),
     )
 
 
@@ -275,7 +283,7 @@ def image_tokens(size: object, partial_images: int | None) -> int:
 
 def unseen(body: bytes, operation: Operation | None, seen: Peek) -> Unseen:
     """Return what the request can consume beyond its bytes."""
-    tool_calls = _hosted_calls(body)
+    tool_calls = _hosted_calls(body) if seen.has_tools else 0
     if tool_calls:
         return Unseen(WHOLE_CONTEXT.tokens, tool_calls)
     if seen.refers_to_stored or (operation is not None and operation.endpoint == "runs"):
@@ -288,7 +296,7 @@ def _hosted_calls(body: bytes) -> int:
     fields = fields_of(body, _HOSTED)
     if fields is None:
         return TOOL_CALLS
-    searches = isinstance(fields.model, str) and "-search" in fields.model
+    searches = isinstance(fields.model, str) and _SEARCHES in fields.model
     is_asked = searches or is_given(fields.web_search_options) or is_given(fields.plugins)
     if is_asked or has_hosted(fields.tools, _is_run_by_client):
         return whole(fields.max_tool_calls) or TOOL_CALLS
