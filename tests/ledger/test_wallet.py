@@ -264,7 +264,8 @@ class Stubborn:
     def hear(self) -> Answer:
         while True:
             for payload in self._frames.feed(self._socket.recv(65536)):
-                return _DECODER.decode(payload)
+                answer: Answer = _DECODER.decode(payload)
+                return answer
 
     def close(self) -> None:
         self._socket.close()
