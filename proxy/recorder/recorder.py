@@ -286,7 +286,7 @@ class Recorder:
         self._interpreter.stored()
         self._note_lag()
         leases = {begin.lease[0] for record in records if (begin := record.exchange.begin).lease is not None}
-        self._settler.settle(list(_settlements(records)), sorted(leases))
+        self._settler.settle(_settlements(records), leases)
 
     def _write_once(
         self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from proxy.boot import boot_id
-from proxy.errors import LedgerUnavailable
+from proxy.errors import LedgerUnavailable, StoreDamaged, StoreError, StoreReplaced
 from proxy.failpoints import failpoint
 from proxy.journal import boot_of
 from proxy.journal.reader import JournalReader
@@ -21,6 +21,8 @@ from proxy.reservations import Draw, OpenReservation, Settle
 from proxy.store import Settlement, Store
 
 log = logging.getLogger(__name__)
+PACE_S: Final = 0.1
+"""Between two messages to the ledger: each costs it a commit, about as much as ten settlements."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _ALL_OF_IT: Final = Settlement(None, None, None, is_estimate=True)
@@ -74,15 +76,34 @@ class Settler:
         self._boot = boot or boot_id()
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
+        self._settlements: list[tuple[str, Settlement]] = []
+        self._leases: set[str] = set()
+        self._next = 0.0
 
-    def settle(self, settlements: Sequence[tuple[str, Settlement]], leases: Sequence[str] = ()) -> None:
-        """Settle what was just stored, `leases` being those of which it had something, or leave it for the comparison."""
-        if (settlements or leases) and not self.is_behind:
+    def settle(self, settlements: Iterable[tuple[str, Settlement]], leases: Iterable[str] = ()) -> None:
+        """Settle what was just stored, or leave it for a moment; `leases` are those of which it had something."""
+        if not self.is_behind:
+            self._settlements += settlements
+            self._leases.update(leases)
+            self._pass_on()
+
+    def catch_up(self) -> None:
+        """Do what is due. Call it only when everything that was read is stored."""
+        if not self.is_behind:
+            self._pass_on()
+        elif self._monotonic() >= self._not_before:
+            self._attempt(self._compare)
+
+    def _pass_on(self) -> None:
+        if (self._settlements or self._leases) and self._monotonic() >= self._next:
             failpoint("settle.before")
-            self._attempt(lambda: self._settle(settlements, leases))
+            self._attempt(self._settle)
             failpoint("settle.after")
+            self._next = self._monotonic() + PACE_S
 
-    def _settle(self, settlements: Sequence[tuple[str, Settlement]], leases: Sequence[str]) -> None:
+    def _settle(self) -> None:
+        settlements, leases = self._settlements, sorted(self._leases)
+        self._settlements, self._leases = [], set()  # should it fail, the lists tell
         if settlements:
             self._ledger.settle([_message(*each) for each in settlements])
         if leases:
@@ -93,21 +114,21 @@ class Settler:
         if over:
             self._store.forget_leases(over)
 
-    def catch_up(self) -> None:
-        """Compare the ledger's list with the store's. Call it only when everything that was read is stored."""
-        if self.is_behind and self._monotonic() >= self._not_before:
-            self._attempt(self._compare)
-
     def close(self) -> None:
-        """Close the connection."""
+        """Settle what waits, and close the connection."""
+        self._next = 0.0
+        if not self.is_behind:
+            self._pass_on()
         self._ledger.close()
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except LedgerUnavailable as error:
+        except (StoreDamaged, StoreReplaced):
+            raise
+        except (LedgerUnavailable, StoreError) as error:
             if not self.is_behind:
-                log.warning("the ledger cannot be reached, settlements will follow: %s", error)
+                log.warning("settlements will follow later: %s", error)
             self.is_behind = True
             self._not_before = self._monotonic() + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)

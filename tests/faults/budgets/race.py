@@ -123,8 +123,8 @@ class Witness:
                     rows: list[Any] = connection.execute(sql).fetchall()
                     self.peak = max(self.peak, *(committed for committed, _ in rows), 0)
                     self.overrun = max(self.overrun, *(overrun for _, overrun in rows), 0)
-                    [(leases,)] = connection.execute("SELECT count(*) FROM reservations WHERE is_lease").fetchall()
-                    self.leases = max(self.leases, leases)
+                    [row] = connection.execute("SELECT count(*) FROM reservations WHERE is_lease").fetchall()
+                    self.leases = max(self.leases, int(str(row[0])))
                     self.samples += 1
         finally:
             connection.close()
