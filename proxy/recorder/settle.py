@@ -159,7 +159,8 @@ class Settler:
             self._ledger.settle(settle)
         if release:
             self._ledger.release(release)
-        self._store.forget_leases_except([each.exchange for each in reservations])
+        over = {*release, *(each.exchange for each in settle)}
+        self._store.forget_leases_except([each.exchange for each in reservations if each.exchange not in over])
         self.is_behind = False
 
 

@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -205,9 +205,9 @@ def test_what_a_lease_admitted_is_drawn_from_it_at_its_cost(
     ledger_.take_back("lease", used=6 * TAKEN)
     assert ledger_.held() == TAKEN, "one more is under way"
     lent_chat(journal, "last")
-    wait_until(lambda: recorder.step() or not ledger_.open(), "settlement")
+    step_until(recorder, lambda: not ledger_.open())
     assert (ledger_.spent(), ledger_.held()) == (6 * ANSWER_NANO_USD, 0)
-    wait_until(lambda: recorder.step() or not leases_stored(recorder), "forgetting")
+    step_until(recorder, lambda: not leases_stored(recorder))
 
 
 def test_what_was_drawn_while_the_ledger_was_away_is_drawn_once_when_it_is_back(
@@ -224,7 +224,7 @@ def test_what_was_drawn_while_the_ledger_was_away_is_drawn_once_when_it_is_back(
         recorder.close()
         ledger_.start()
     recorder = make_recorder(tmp_path)
-    wait_until(lambda: recorder.step() or ledger_.spent(), "settlement")
+    step_until(recorder, lambda: ledger_.spent() > 0)
     assert (ledger_.spent(), ledger_.held()) == (2 * ANSWER_NANO_USD, held - 2 * TAKEN)
     recorder.close()
 
@@ -238,9 +238,17 @@ def test_the_lease_of_a_gateway_that_died_is_given_back_but_for_what_it_sent_on(
     journal.begin(make_begin(id="under way", is_reserved=True, lease=("lease", TAKEN)), b"{}")
     recorder.step()
     journal.close()
-    wait_until(lambda: recorder.step() or not ledger_.open(), "settlement")
+    step_until(recorder, lambda: not ledger_.open())
     assert (ledger_.spent(), ledger_.held()) == (ANSWER_NANO_USD + TAKEN, 0)
-    wait_until(lambda: recorder.step() or not leases_stored(recorder), "forgetting")
+    step_until(recorder, lambda: not leases_stored(recorder))
+
+
+def step_until(recorder: Recorder, condition: Callable[[], bool]) -> None:
+    def step() -> bool:
+        recorder.step()
+        return condition()
+
+    wait_until(step, "the recorder")
 
 
 def leases_stored(recorder: Recorder) -> list[tuple[str, int, int]]:
