@@ -40,6 +40,7 @@ _MINTS: Final = frozenset({"realtime_secrets", "administration"})
 _ELSEWHERE: Final = _MINTS | {"realtime_calls", "live_sessions"}
 """What these begin goes on over other lines than ours."""
 _NEVER_REMEMBERED: Final = 1024
+_NOTHING_UNSEEN: Final = Unseen()
 _MOST_ASKED: Final = 1024
 """Heads whose limits are remembered; as many as `proxy.gateway.opening` keeps."""
 _Op = TypeVar("_Op", Operation, Operation | None)
@@ -311,7 +312,8 @@ class Gate:
         is_session = is_session and self.session_is_budgeted(policy)
         if not lines and not rates and not is_session:
             return None
-        hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else Unseen()
+        hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else _NOTHING_UNSEEN
+        is_billed_now = _is_billed_now(route)
         return Reserve(
             ticket=0,
             exchange=exchange,
@@ -330,8 +332,8 @@ class Gate:
             tier=peek.service_tier if peek is not None else None,
             lines=lines,
             rates=rates,
-            deny_unpriced=self._denies_unpriced and bool(lines) and _is_billed_now(route),
-            is_bounded=_is_billed_now(route) and peek is not None and peek.is_bounded and not peek.other_models,
+            deny_unpriced=self._denies_unpriced and bool(lines) and is_billed_now,
+            is_bounded=is_billed_now and peek is not None and peek.is_bounded and not peek.other_models,
             unseen_tokens=hidden.tokens,
             tool_calls=hidden.tool_calls,
             speed=peek.speed if peek is not None else None,

@@ -89,6 +89,12 @@ def demand(request: Reserve, rates: Priced | None, units_nano_usd: int | None = 
     return Demand(bounded_cost(rates, input_tokens, slice_tokens), True, input_tokens, slice_tokens, limit, whole)
 
 
+def plain_cost(request: Reserve, rates: Priced) -> int:
+    """Return what a request must reserve whose tokens are all that it costs, and whose whole is reserved at once."""
+    input_tokens = _bounded(request.input_bytes + request.unseen_tokens, MAX_TOKENS)
+    return bounded_cost(rates, input_tokens, output_limit(request, rates))
+
+
 def output_limit(request: Reserve, rates: Priced) -> int:
     """Return all the tokens that the request can put out."""
     if request.endpoint in WITHOUT_OUTPUT:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from proxy.ledger.demand import LEAST_REQUESTS, demand
+from proxy.ledger.demand import LEAST_REQUESTS, plain_cost
 from proxy.reservations import BudgetLine, Granted, Lease, Leased, Reserve, Tariff
 
 OFTEN: Final = 8
@@ -146,7 +146,7 @@ class Wallet:
         return purse
 
     def _take(self, purse: _Purse, tariff: Tariff, request: Reserve, now: float) -> Granted | None:
-        need = demand(request, tariff).nano_usd
+        need = plain_cost(request, tariff)
         if now >= purse.usable_until or not 0 < need <= purse.rest:
             return None
         purse.used += need
@@ -166,7 +166,7 @@ class Wallet:
             return
         expected = int(count * AHEAD_S / max(counted_s, _SHORTEST_S))
         if purse.tariff is not None:
-            expected -= purse.rest // max(1, demand(request, purse.tariff).nano_usd)
+            expected -= purse.rest // max(1, plain_cost(request, purse.tariff))
         if not purse.lease:
             self._number += 1
             purse.lease = f"{request.owner}/{self._number}"

@@ -180,7 +180,11 @@ def peek(body: bytes, operation: Operation | None) -> Peek | None:
 
 
 def _from_plain(plain: _Plain, endpoint: str) -> Peek:
-    limits = [getattr(plain, field) for field in LIMITS_OF.get(endpoint, _ALL_LIMITS)]
+    limit = None
+    for field in LIMITS_OF.get(endpoint, _ALL_LIMITS):
+        allowed = getattr(plain, field)
+        if allowed is not None and allowed > (limit or 0):
+            limit = allowed if allowed < MAX_COUNT else MAX_COUNT
     prompt = b"" if plain.prompt is ABSENT else bytes(plain.prompt)
     choices = max(plain.n or 1, plain.best_of or 1, 1)
     if prompt:
@@ -188,11 +192,11 @@ def _from_plain(plain: _Plain, endpoint: str) -> Peek:
     return Peek(
         name(plain.model),
         plain.stream is True,
-        _given(plain.stream_options),
-        _with_prediction(largest(limits), plain.prediction),
+        None if plain.stream_options is ABSENT else _given(plain.stream_options),
+        limit if plain.prediction is ABSENT else _with_prediction(limit, plain.prediction),
         choices if choices < MAX_COUNT else MAX_COUNT,
-        name(plain.service_tier),
-        name(plain.user),
+        None if plain.service_tier is None else name(plain.service_tier),
+        None if plain.user is None else name(plain.user),
         plain.previous_response_id is not None or is_given(plain.conversation) or prompt.startswith(b"{"),
         None,
         () if plain.models is ABSENT else _model_names(plain.models),
