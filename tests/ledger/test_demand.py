@@ -22,6 +22,7 @@ from tests.ledger.scenes import (
     INPUT,
     NOON_MS,
     OUTPUT,
+    VISIBLE,
     Hands,
     ask,
     balance,
