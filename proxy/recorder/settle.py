@@ -110,7 +110,8 @@ class Settler:
             self._draw(leases)
 
     def _draw(self, leases: Sequence[str]) -> None:
-        over = self._ledger.draw([Draw(0, *each) for each in self._store.drawn(leases)])
+        messages = [Draw(0, *each) for each in self._store.drawn(leases)]
+        over = self._ledger.draw(messages) if messages else ()
         if over:
             self._store.forget_leases(over)
 

@@ -141,7 +141,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     made.close()
 
 
-def make_recorder(data_dir: Path) -> Recorder:
+def make_recorder(data_dir: Path, boot: str | None = None) -> Recorder:
     store = SqliteStore(data_dir / "records.db")
     return Recorder(
         data_dir / "journal",
@@ -150,6 +150,7 @@ def make_recorder(data_dir: Path) -> Recorder:
         SyncLedgerClient(data_dir / "run" / "ledger.sock"),
         Config(),
         stop=threading.Event(),
+        boot=boot,
     )
 
 
@@ -241,6 +242,19 @@ def test_the_lease_of_a_gateway_that_died_is_given_back_but_for_what_it_sent_on(
     step_until(recorder, lambda: not ledger_.open())
     assert (ledger_.spent(), ledger_.held()) == (ANSWER_NANO_USD + TAKEN, 0)
     step_until(recorder, lambda: not leases_stored(recorder))
+
+
+def test_what_was_left_of_a_lease_is_spent_after_a_loss_of_power(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    """What the machine did last may have left no trace, so nobody can say what the gateway had admitted."""
+    held = ledger_.lend("lease", journal.name)
+    lent_chat(journal, "recorded")
+    journal.close()
+    recorder = make_recorder(tmp_path, boot="the next life of the machine")
+    step_until(recorder, lambda: not ledger_.open())
+    assert (ledger_.spent(), ledger_.held()) == (ANSWER_NANO_USD + held - TAKEN, 0)
+    recorder.close()
 
 
 def step_until(recorder: Recorder, condition: Callable[[], bool]) -> None:
