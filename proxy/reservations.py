@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-_PER_TOKENS: Final = 1_000_000
+MILLION: Final = 1_000_000
 
 
 class BudgetLine(msgspec.Struct, frozen=True, array_like=True):
@@ -248,7 +248,7 @@ class Tariff(msgspec.Struct, frozen=True, array_like=True):
     def upper_bound(self, input_tokens: int, output_tokens: int, tool_calls: int = 0) -> int:  # noqa: ARG002 - none runs
         """Return nano-USD that so many tokens cannot exceed."""
         tokens = input_tokens * self.input_nano_per_mtok + output_tokens * self.output_nano_per_mtok
-        return -(-tokens // _PER_TOKENS) + self.request_nano
+        return -(-tokens // MILLION) + self.request_nano
 
 
 class Leased(msgspec.Struct, frozen=True, array_like=True, tag="leased"):

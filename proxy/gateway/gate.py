@@ -15,6 +15,7 @@ from proxy.errors import BadRequest
 from proxy.framing import RequestHead
 from proxy.gates.admission import Peek, Unseen, confusing_field, must_be_readable, unseen
 from proxy.gates.admission import peek as read_peek
+from proxy.gates.admission.form import is_form
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyPolicy, KeyRing, is_made_here
 from proxy.gates.refusal import explain
@@ -57,7 +58,11 @@ class _Asked:
     needs_body: bool
     overrides_method: bool
     content_type: bytes | None
-    """None: it names several."""
+    """Of a form; empty: it is none. None: several are named."""
+    has_models: bool
+    """Only some models are allowed."""
+    is_billed_now: bool
+    """What it costs has a bound, or it costs nothing."""
 
 
 class Gate:
@@ -154,19 +159,22 @@ class Gate:
             confused = _confused(confusing_field, body, route.operation)
             if confused is not None:
                 return confused
-        return self._judge_models(policy, seen) or self._judge_bound(policy, route, seen)
+        refusal = self._judge_models(policy, seen) if asked.has_models else None
+        return refusal if asked.is_billed_now else refusal or self._judge_bound(policy, route, seen)
 
     def _ask(self, policy: KeyPolicy | None, route: Route, head: RequestHead) -> _Asked:
         known = self._asked.get(id(head))
         if known is not None and known.head is head and known.policy is policy:
             return known
-        has_one_type = sum(name.lower() == b"content-type" for name, _ in head.headers) <= 1
+        is_limited = self.limits(policy)
         asked = _Asked(
             head,
             policy,
-            self._needs_body(policy, route, head.method),
-            _overrides_method(head),
-            head.lowered.get(b"content-type", b"") if has_one_type else None,
+            is_limited and self._needs_body(policy, route, head.method),
+            is_limited and _overrides_method(head),
+            _form_type(head),
+            policy is not None and bool(policy.models),
+            route.target.is_free or _is_billed_now(route),
         )
         if len(self._asked) >= _MOST_ASKED:
             self._asked.clear()
@@ -185,8 +193,6 @@ class Gate:
 
     def _judge_bound(self, policy: KeyPolicy | None, route: Route, seen: Peek | None) -> Refusal | None:
         """Refuse what nobody can bound where a hard budget applies that does not allow it."""
-        if route.target.is_free or _is_billed_now(route):
-            return None
         budget = self._budgets.forbids_unbounded(policy, seen.model if seen is not None else None)
         if budget is None:
             return None
@@ -314,6 +320,7 @@ class Gate:
             return None
         hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else _NOTHING_UNSEEN
         is_billed_now = _is_billed_now(route)
+        endpoint = route.operation.endpoint if route.operation is not None else "other"
         return Reserve(
             ticket=0,
             exchange=exchange,
@@ -321,7 +328,7 @@ class Gate:
             model=model,
             provider=route.target.provider,
             is_free=route.target.is_free,
-            endpoint=route.operation.endpoint if route.operation is not None else "other",
+            endpoint=endpoint,
             input_bytes=input_bytes - hidden.picture_bytes - (peek.file_bytes if peek is not None else 0),
             max_output_tokens=peek.max_output_tokens if peek is not None else None,
             choices=peek.choices if peek is not None else 1,
@@ -339,7 +346,7 @@ class Gate:
             speed=peek.speed if peek is not None else None,
             units=peek.units if peek is not None else (),
             is_session=is_session,
-            may_be_awaited=body is not None and _may_be_awaited(route, body),
+            may_be_awaited=endpoint == "responses" and body is not None and b"background" in body,
         )
 
     def balance_lines(self, policy: KeyPolicy | None, now_ms: int) -> tuple[BudgetLine, ...]:
@@ -410,13 +417,16 @@ def _overrides_method(head: RequestHead) -> bool:
     return bool(mark) and any(name in _OVERRIDES_IN_QUERY for name, _ in query_fields(query))
 
 
+def _form_type(head: RequestHead) -> bytes | None:
+    """Return the type of a form, b"" where the body is something else; None: the head names several types."""
+    if sum(name.lower() == b"content-type" for name, _ in head.headers) > 1:
+        return None
+    content_type = head.lowered.get(b"content-type", b"")
+    return content_type if is_form(content_type) else b""
+
+
 def _is_generation(route: Route) -> bool:
     return route.operation is not None and route.operation.billing == "tokens"
-
-
-def _may_be_awaited(route: Route, body: bytes) -> bool:
-    """Say whether an answer may begin work that is billed when somebody asks for its result."""
-    return route.operation is not None and route.operation.endpoint == "responses" and b"background" in body
 
 
 def _is_billed_now(route: Route) -> bool:

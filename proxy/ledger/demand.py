@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from proxy.reservations import Reserve
+from proxy.reservations import MILLION, Reserve, Tariff
 
 MAX_AMOUNT: Final = 10**16
 """nano-USD, ten million dollars: the most that one reservation or settlement can be. No configured limit is higher."""
@@ -89,10 +89,17 @@ def demand(request: Reserve, rates: Priced | None, units_nano_usd: int | None = 
     return Demand(bounded_cost(rates, input_tokens, slice_tokens), True, input_tokens, slice_tokens, limit, whole)
 
 
-def plain_cost(request: Reserve, rates: Priced) -> int:
-    """Return what a request must reserve whose tokens are all that it costs, and whose whole is reserved at once."""
-    input_tokens = _bounded(request.input_bytes + request.unseen_tokens, MAX_TOKENS)
-    return bounded_cost(rates, input_tokens, output_limit(request, rates))
+def plain_cost(request: Reserve, tariff: Tariff) -> int:
+    """Return what `demand` does where tokens are all that a request costs, and its whole is reserved at once.
+
+    In one step: a gateway does it for every request that it admits by itself.
+    """
+    tokens = (request.input_bytes + request.unseen_tokens) * tariff.input_nano_per_mtok
+    if request.endpoint not in WITHOUT_OUTPUT:
+        output = request.choices * (request.max_output_tokens or tariff.max_output_tokens)
+        tokens += output * tariff.output_nano_per_mtok
+    nano_usd = -(-tokens // MILLION) + tariff.request_nano
+    return nano_usd if nano_usd <= MAX_AMOUNT else MAX_AMOUNT + 1
 
 
 def output_limit(request: Reserve, rates: Priced) -> int:

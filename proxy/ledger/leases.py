@@ -19,12 +19,11 @@ import apsw
 from proxy.errors import StoreError
 from proxy.ledger.accounts import AccountRow, Accounts
 from proxy.ledger.demand import LEAST_REQUESTS, MAX_AMOUNT, Priced
-from proxy.reservations import Draw, Lease, Return, Tariff
+from proxy.reservations import MILLION, Draw, Lease, Return, Tariff
 
 SHARE: Final = 32
 """A lease grows by no more than this part of what the tightest budget has left. Ours: eight gateways that all just asked
 leave three quarters of it to others. Where `SHARE * LEAST_REQUESTS` do not fit there is none."""
-_MILLION: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class _Row:
 def tariff_of(rates: Sequence[Priced]) -> Tariff:
     """Return the upper bound of several prices, each of which grows in proportion to the tokens."""
     return Tariff(
-        max(each.upper_bound(_MILLION, 0) - each.upper_bound(0, 0) for each in rates),
-        max(each.upper_bound(0, _MILLION) - each.upper_bound(0, 0) for each in rates),
+        max(each.upper_bound(MILLION, 0) - each.upper_bound(0, 0) for each in rates),
+        max(each.upper_bound(0, MILLION) - each.upper_bound(0, 0) for each in rates),
         max(each.upper_bound(0, 0) for each in rates),
         max(each.max_output_tokens for each in rates),
         any(each.hides_reasoning for each in rates),

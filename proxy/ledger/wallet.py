@@ -102,7 +102,8 @@ class Wallet:
         purse = self._purses.get(kind) or self._begin(kind, now)
         purse.count += 1
         granted = self._take(purse, purse.tariff, request, now) if purse.tariff is not None else None
-        if not purse.is_asked and now >= purse.ask_at:
+        is_due = purse.granted - purse.used <= purse.renew_below or now >= purse.renew_at
+        if is_due and not purse.is_asked and now >= purse.ask_at:
             self._renew(kind, purse, request, now)
         return granted
 
@@ -147,22 +148,22 @@ class Wallet:
 
     def _take(self, purse: _Purse, tariff: Tariff, request: Reserve, now: float) -> Granted | None:
         need = plain_cost(request, tariff)
-        if now >= purse.usable_until or not 0 < need <= purse.rest:
+        rest = purse.granted - purse.used - need
+        if now >= purse.usable_until or need <= 0 or rest < 0:
             return None
         purse.used += need
         purse.last_used = now
         self._taken[request.exchange] = purse, need
-        remaining = None if purse.remaining is None else purse.remaining + purse.rest
+        remaining = None if purse.remaining is None else purse.remaining + rest
         return Granted(0, need, None, remaining, purse.lease)
 
     def _renew(self, kind: Kind, purse: _Purse, request: Reserve, now: float) -> None:
-        """Ask for what the requests of the next moment will need, if it is time for that."""
+        """Ask for what the requests of the next moment will need, if they are many."""
         counted_s, count = now - purse.since, purse.count
         if purse.tariff is None and counted_s > COUNTED_S:
             purse.since, purse.count = now, 1
             return
-        is_due = purse.tariff is None or purse.rest <= purse.renew_below or now >= purse.renew_at
-        if count < OFTEN or not is_due:
+        if count < OFTEN:
             return
         expected = int(count * AHEAD_S / max(counted_s, _SHORTEST_S))
         if purse.tariff is not None:

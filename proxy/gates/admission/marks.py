@@ -64,7 +64,9 @@ class Marks:
 
     def tokens(self, body: bytes) -> int:
         """Return an upper bound of the input that `body` names and does not contain."""
-        text = without_escapes(body) if len(body) <= _LONGEST else None
+        text = None
+        if len(body) <= _LONGEST:
+            text = without_escapes(body) if b"\\u00" in body else body
         if text is not None and self.sign is not None and self.sign.search(text) is None:
             return 0
         if text is None or (self.stored is not None and self.stored.search(text)):
