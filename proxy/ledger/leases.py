@@ -118,8 +118,8 @@ class Leases:
     def of_budget(self, budget: str) -> set[str]:
         """Return the leases that hold money of a budget, in any scope and window."""
         sql = (
-            "SELECT r.exchange FROM reservations r JOIN reservation_lines l ON l.exchange = r.exchange"
-            " JOIN accounts a ON a.id = l.account WHERE r.is_lease AND a.budget = ?"
+            "SELECT r.exchange FROM reservations r INDEXED BY leases CROSS JOIN reservation_lines l"
+            " ON l.exchange = r.exchange JOIN accounts a ON a.id = l.account WHERE r.is_lease = 1 AND a.budget = ?"
         )
         return {str(lease) for (lease,) in self._connection.execute(sql, (budget,))}
 
