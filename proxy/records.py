@@ -89,6 +89,8 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
     """What the caller asked not to keep: '', request, response or all."""
     retry_of: str | None = None
     """Id of the first attempt, when this is another one of our own; None: it is the first."""
+    lease: tuple[str, int] | None = None
+    """The lease of the ledger under which it was admitted, and nano-USD that it took from it; None: under none."""
 
     @property
     def biller(self) -> str:
@@ -108,14 +110,22 @@ class BeginTemplate:
         first_open = names.index("is_reserved")
         self.begin = begin
         self._middle = b"".join(map(encode, values[2:first_open]))
-        self._last = b"".join(map(encode, values[first_open + 2 :]))
+        self._last = b"".join(map(encode, values[first_open + 2 : -1]))
 
     def again(self, retry_of: str) -> BeginTemplate:
         """Return the template of another attempt of ours; `retry_of`: id of the first."""
         begin = self.begin
         return BeginTemplate(msgspec.structs.replace(begin, attempt=begin.attempt + 1, retry_of=retry_of))
 
-    def fill(self, exchange_id: str, started_at_ms: int, *, is_reserved: bool, mutated: tuple[str, ...]) -> bytes:
+    def fill(
+        self,
+        exchange_id: str,
+        started_at_ms: int,
+        *,
+        is_reserved: bool,
+        mutated: tuple[str, ...],
+        lease: tuple[str, int] | None = None,
+    ) -> bytes:
         """Return the msgpack encoding of the `Begin` with these fields."""
         encode = _ENCODER.encode
         return b"".join(
@@ -127,6 +137,7 @@ class BeginTemplate:
                 b"\xc3" if is_reserved else b"\xc2",
                 encode(mutated) if mutated else b"\x90",
                 self._last,
+                b"\xc0" if lease is None else encode(lease),
             )
         )
 

@@ -7,9 +7,11 @@ Gateways speak tokens, the ledger speaks money: it holds the price table, so tha
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+MILLION: Final = 1_000_000
 
 
 class BudgetLine(msgspec.Struct, frozen=True, array_like=True):
@@ -77,6 +79,8 @@ class Reserve(msgspec.Struct, frozen=True, array_like=True, tag="reserve"):
     """Upper bounds of what is billed by another unit than the token: bucket of `pricing.Usage`, count."""
     is_session: bool = False
     """A session begins: its reservation stands even while no budget applies, for `Cover` to grow."""
+    may_be_awaited: bool = False
+    """What it cost may be seen only later, in the record of another exchange."""
 
 
 class Extend(msgspec.Struct, frozen=True, array_like=True, tag="extend"):
@@ -148,6 +152,46 @@ class Settle(msgspec.Struct, frozen=True, array_like=True, tag="settle"):
     is_estimate: bool = False
 
 
+class Lease(msgspec.Struct, frozen=True, array_like=True, tag="lease"):
+    """Set money aside for requests that a gateway will admit by itself, more with every such message. Answer: Leased.
+
+    A request that was admitted so has no reservation of its own: its `Begin` says what it took from which lease.
+    """
+
+    ticket: int
+    lease: str
+    """Id of a new lease, or of one that is to grow; chosen by the gateway."""
+    like: Reserve
+    """One of the requests: all have its budgets, model, provider and tier."""
+    count: int
+    """How many of its size are expected."""
+
+
+class Return(msgspec.Struct, frozen=True, array_like=True, tag="return"):
+    """No more requests will be admitted under a lease: give the rest back. No answer.
+
+    It may be said again, with less: what was taken and not dispatched is given back later.
+    """
+
+    lease: str
+    used_nano_usd: int
+    """What admitted requests have taken in all, whether they are settled or not."""
+
+
+class Draw(msgspec.Struct, frozen=True, array_like=True, tag="draw"):
+    """Settle requests under a lease. All amounts count from its beginning, so saying it twice changes nothing.
+
+    Answer: Drawn.
+    """
+
+    ticket: int
+    lease: str
+    drawn_nano_usd: int
+    """What the requests that are settled by now had taken."""
+    spent_nano_usd: int
+    """What they cost."""
+
+
 class Open(msgspec.Struct, frozen=True, array_like=True, tag="open"):
     """List open reservations, of one owner or of all ('' ). Answer: Opened."""
 
@@ -171,6 +215,8 @@ class Granted(msgspec.Struct, frozen=True, array_like=True, tag="granted"):
     """Output tokens covered so far; None: all that the request can produce."""
     remaining_nano_usd: int | None
     """What the tightest hard budget has left after this reservation; None: no budget applies."""
+    lease: str = ""
+    """Under which it was admitted; '': it has a reservation of its own."""
 
 
 class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
@@ -188,6 +234,49 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     resets_at_ms: int | None = None
     retry_after_ms: int | None = None
     """For rates only: when the same request would fit."""
+
+
+class Tariff(msgspec.Struct, frozen=True, array_like=True):
+    """Upper bounds of the prices of one model, as a gateway needs them to admit requests by itself."""
+
+    input_nano_per_mtok: int
+    output_nano_per_mtok: int
+    request_nano: int
+    max_output_tokens: int
+    hides_reasoning: bool
+
+    def upper_bound(self, input_tokens: int, output_tokens: int, tool_calls: int = 0) -> int:  # noqa: ARG002 - none runs
+        """Return nano-USD that so many tokens cannot exceed."""
+        tokens = input_tokens * self.input_nano_per_mtok + output_tokens * self.output_nano_per_mtok
+        return -(-tokens // MILLION) + self.request_nano
+
+
+class Leased(msgspec.Struct, frozen=True, array_like=True, tag="leased"):
+    """Answer to Lease."""
+
+    ticket: int
+    nano_usd: int
+    """Set aside by this message; 0: nothing, since the cap is near or the price is not known."""
+    remaining_nano_usd: int | None
+    """What the tightest hard budget has left after that; None: all of them only count."""
+    tariff: Tariff | None
+    """None: nothing was set aside."""
+
+
+class Recall(msgspec.Struct, frozen=True, array_like=True, tag="recall"):
+    """The money of a lease is needed elsewhere: return it. Comes unasked."""
+
+    ticket: int
+    """0"""
+    lease: str
+
+
+class Drawn(msgspec.Struct, frozen=True, array_like=True, tag="drawn"):
+    """Answer to Draw: it was carried out and is durable."""
+
+    ticket: int
+    is_open: bool
+    """False: the lease is over, nothing more can be drawn."""
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag="done"):
@@ -232,5 +321,5 @@ class Balances(msgspec.Struct, frozen=True, array_like=True, tag="balances"):
     accounts: tuple[Account, ...]
 
 
-Request = Reserve | Extend | Cover | Release | Finish | Settle | Open | Balance
-Answer = Granted | Refused | Done | Opened | Balances
+Request = Reserve | Extend | Cover | Release | Finish | Settle | Lease | Return | Draw | Open | Balance
+Answer = Granted | Refused | Leased | Recall | Done | Drawn | Opened | Balances

@@ -6,14 +6,16 @@ Pure apart from one memory: which upstream and model objected to our usage optio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from proxy.config import Config
 from proxy.errors import BadRequest
 from proxy.framing import RequestHead
 from proxy.gates.admission import Peek, Unseen, confusing_field, must_be_readable, unseen
 from proxy.gates.admission import peek as read_peek
+from proxy.gates.admission.form import is_form
 from proxy.gates.budgets import Budgets
 from proxy.gates.keys import KeyPolicy, KeyRing, is_made_here
 from proxy.gates.refusal import explain
@@ -39,8 +41,28 @@ _MINTS: Final = frozenset({"realtime_secrets", "administration"})
 _ELSEWHERE: Final = _MINTS | {"realtime_calls", "live_sessions"}
 """What these begin goes on over other lines than ours."""
 _NEVER_REMEMBERED: Final = 1024
+_NOTHING_UNSEEN: Final = Unseen()
+_MOST_ASKED: Final = 1024
+"""Heads whose limits are remembered; as many as `proxy.gateway.opening` keeps."""
+_Op = TypeVar("_Op", Operation, Operation | None)
 TICKET_S: Final = 86400
 """A resumable upload may be finished for a day; Google keeps it for two."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a head decides about its limits; the same head comes again and again."""
+
+    head: RequestHead
+    policy: KeyPolicy | None
+    needs_body: bool
+    overrides_method: bool
+    content_type: bytes | None
+    """Of a form; empty: it is none. None: several are named."""
+    has_models: bool
+    """Only some models are allowed."""
+    is_billed_now: bool
+    """What it costs has a bound, or it costs nothing."""
 
 
 class Gate:
@@ -57,6 +79,8 @@ class Gate:
         self._has_shared_budgets = bool(config.budgets)
         self._denies_unpriced = config.pricing.unknown_model == "deny"
         self._rejects_usage: set[tuple[str, str | None]] = set()
+        self._asked: dict[int, _Asked] = {}
+        """By identity of the head, which it keeps alive."""
 
     def find_key(self, credentials: Iterable[bytes]) -> tuple[KeyPolicy | None, bytes]:
         """Return the policy of the key among what a request presents, and that key; None: nobody configured one.
@@ -113,12 +137,10 @@ class Gate:
             ):
                 return read_peek(body, route.operation)
             return None
-        if (
-            not self._needs_body(policy, route, head.method)
-            or sum(name.lower() == b"content-type" for name, _ in head.headers) > 1
-        ):
+        asked = self._ask(policy, route, head)
+        if not asked.needs_body or asked.content_type is None:
             return None
-        return read_peek(body, route.operation, head.lowered.get(b"content-type", b""))
+        return read_peek(body, route.operation, asked.content_type)
 
     def judge_request(
         self, policy: KeyPolicy | None, route: Route, head: RequestHead, body: bytes | None, seen: Peek | None
@@ -126,17 +148,38 @@ class Gate:
         """Decide from the body. Only a key with limits can be refused here; all other bodies pass as they are."""
         if not self.limits(policy):
             return None
-        if _overrides_method(head):
+        asked = self._ask(policy, route, head)
+        if asked.overrides_method:
             return Refusal("bad_request", 400, "a limit of this key needs to know the method: do not override it")
-        if not self._needs_body(policy, route, head.method):
+        if not asked.needs_body:
             return None
         if seen is None and must_be_readable(route.operation):
             return Refusal("bad_request", 400, "a limit of this key needs a body that can be read in only one way")
         if body and seen is not None:
-            confused = _confused(lambda: confusing_field(body, route.operation))
+            confused = _confused(confusing_field, body, route.operation)
             if confused is not None:
                 return confused
-        return self._judge_models(policy, seen) or self._judge_bound(policy, route, seen)
+        refusal = self._judge_models(policy, seen) if asked.has_models else None
+        return refusal if asked.is_billed_now else refusal or self._judge_bound(policy, route, seen)
+
+    def _ask(self, policy: KeyPolicy | None, route: Route, head: RequestHead) -> _Asked:
+        known = self._asked.get(id(head))
+        if known is not None and known.head is head and known.policy is policy:
+            return known
+        is_limited = self.limits(policy)
+        asked = _Asked(
+            head,
+            policy,
+            is_limited and self._needs_body(policy, route, head.method),
+            is_limited and _overrides_method(head),
+            _form_type(head),
+            policy is not None and bool(policy.models),
+            route.target.is_free or _is_billed_now(route),
+        )
+        if len(self._asked) >= _MOST_ASKED:
+            self._asked.clear()
+        self._asked[id(head)] = asked
+        return asked
 
     def _judge_models(self, policy: KeyPolicy | None, seen: Peek | None) -> Refusal | None:
         if policy is None or not policy.models:
@@ -150,8 +193,6 @@ class Gate:
 
     def _judge_bound(self, policy: KeyPolicy | None, route: Route, seen: Peek | None) -> Refusal | None:
         """Refuse what nobody can bound where a hard budget applies that does not allow it."""
-        if route.target.is_free or _is_billed_now(route):
-            return None
         budget = self._budgets.forbids_unbounded(policy, seen.model if seen is not None else None)
         if budget is None:
             return None
@@ -177,7 +218,7 @@ class Gate:
         """Decide about a message of a session."""
         if operation is None:
             return None
-        confused = _confused(lambda: confusing_member(text, operation))
+        confused = _confused(confusing_member, text, operation)
         if confused is not None:
             return confused
         for model in models_named(text, operation):
@@ -277,7 +318,9 @@ class Gate:
         is_session = is_session and self.session_is_budgeted(policy)
         if not lines and not rates and not is_session:
             return None
-        hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else Unseen()
+        hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else _NOTHING_UNSEEN
+        is_billed_now = _is_billed_now(route)
+        endpoint = route.operation.endpoint if route.operation is not None else "other"
         return Reserve(
             ticket=0,
             exchange=exchange,
@@ -285,7 +328,7 @@ class Gate:
             model=model,
             provider=route.target.provider,
             is_free=route.target.is_free,
-            endpoint=route.operation.endpoint if route.operation is not None else "other",
+            endpoint=endpoint,
             input_bytes=input_bytes - hidden.picture_bytes - (peek.file_bytes if peek is not None else 0),
             max_output_tokens=peek.max_output_tokens if peek is not None else None,
             choices=peek.choices if peek is not None else 1,
@@ -296,13 +339,14 @@ class Gate:
             tier=peek.service_tier if peek is not None else None,
             lines=lines,
             rates=rates,
-            deny_unpriced=self._denies_unpriced and bool(lines) and _is_billed_now(route),
-            is_bounded=_is_billed_now(route) and peek is not None and peek.is_bounded and not peek.other_models,
+            deny_unpriced=self._denies_unpriced and bool(lines) and is_billed_now,
+            is_bounded=is_billed_now and peek is not None and peek.is_bounded and not peek.other_models,
             unseen_tokens=hidden.tokens,
             tool_calls=hidden.tool_calls,
             speed=peek.speed if peek is not None else None,
             units=peek.units if peek is not None else (),
             is_session=is_session,
+            may_be_awaited=endpoint == "responses" and body is not None and b"background" in body,
         )
 
     def balance_lines(self, policy: KeyPolicy | None, now_ms: int) -> tuple[BudgetLine, ...]:
@@ -353,10 +397,10 @@ class Gate:
         return credential_line(target.auth, target.api_key.reveal()) if target.api_key is not None else b""
 
 
-def _confused(find: Callable[[], str | None]) -> Refusal | None:
+def _confused(find: Callable[[bytes, _Op], str | None], text: bytes, operation: _Op) -> Refusal | None:
     """Refuse what two readers could understand in two ways; None: there is nothing of that kind."""
     try:
-        member = find()
+        member = find(text, operation)
     except BadRequest as error:
         return Refusal("bad_request", 400, str(error))
     if member is None:
@@ -371,6 +415,14 @@ def _overrides_method(head: RequestHead) -> bool:
         return True
     _, mark, query = head.target.partition(b"?")
     return bool(mark) and any(name in _OVERRIDES_IN_QUERY for name, _ in query_fields(query))
+
+
+def _form_type(head: RequestHead) -> bytes | None:
+    """Return the type of a form, b"" where the body is something else; None: the head names several types."""
+    if sum(name.lower() == b"content-type" for name, _ in head.headers) > 1:
+        return None
+    content_type = head.lowered.get(b"content-type", b"")
+    return content_type if is_form(content_type) else b""
 
 
 def _is_generation(route: Route) -> bool:

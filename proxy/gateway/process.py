@@ -133,6 +133,7 @@ class GatewayProcess:
         if config is not self._config:
             hide((*secrets_of(self._config), *secrets_of(config)))
         self._config = config
+        self.ledger.return_leases()
         self.gateway.configure(config, gate, _make_router(config))
 
     async def serve(self, listeners: list[socket.socket], ready: Callable[[], None]) -> None:

@@ -249,6 +249,8 @@ class Relay:
 
     def _granted(self, answer: Granted) -> None:
         self._remaining_nano = answer.remaining_nano_usd
+        if answer.lease:
+            self._tape.lease = answer.lease, answer.reserved_nano_usd
         failpoint("gateway.after_reserve")
         self._dispatch()
 

@@ -45,6 +45,7 @@ class Tape:
         "end_mutated",
         "id",
         "is_reserved",
+        "lease",
         "mutated",
         "number",
         "overhead_us",
@@ -66,6 +67,8 @@ class Tape:
         self.response_head_us: int | None = None
         self.overhead_us = 0
         self.is_reserved = False
+        self.lease: tuple[str, int] | None = None
+        """Under which it was admitted, and what it took; what is never dispatched takes nothing."""
         self.mutated: tuple[str, ...] = ()
         self.end_mutated: tuple[str, ...] = ()
         self._is_ended = False
@@ -89,7 +92,7 @@ class Tape:
         """Write BEGIN with the request bytes so far and call `begun`, mostly at the end of this turn of the loop."""
         body = self.request.take()
         written = partial(self._begin_written, body, begun)
-        self.number = self._service.scribe.begin_soon(self._fill(), body, written)
+        self.number = self._service.scribe.begin_soon(self._fill(self.lease), body, written)
         if self.number is None:
             written(False)
 
@@ -101,7 +104,7 @@ class Tape:
         if self._is_ended:
             return
         try:
-            self.number = self._service.scribe.begin(self._fill(), body, is_reserved=self.is_reserved)
+            self.number = self._service.scribe.begin(self._fill(self.lease), body, is_reserved=self.is_reserved)
         except JournalUnavailable as error:
             begun(error)
         else:
@@ -208,8 +211,10 @@ class Tape:
             self._service.scribe.keep_end(number, end, answer)
         ended()
 
-    def _fill(self) -> bytes:
-        return self._template.fill(self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated)
+    def _fill(self, lease: tuple[str, int] | None = None) -> bytes:
+        return self._template.fill(
+            self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated, lease=lease
+        )
 
     def _end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> End:
         request, answer = self.request, self.response

@@ -15,10 +15,9 @@ from typing import Any, Final
 
 import apsw
 
+from proxy.ledger.demand import MAX_AMOUNT
 from proxy.reservations import BudgetLine, Refused
 
-MAX_AMOUNT: Final = 10**16
-"""nano-USD, ten million dollars: the most that one reservation or settlement can be. No configured limit is higher."""
 CEILING: Final = 9 * 10**18
 """nano-USD that an account can hold; below the 64 bits of SQLite's integers, with room for one more amount."""
 BUCKETS_PER_WINDOW: Final = 60

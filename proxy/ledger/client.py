@@ -5,7 +5,8 @@ A gateway must never dispatch what the ledger did not grant, so every doubt is a
 ledger that is being restarted is waited for somewhat longer than an answer. Whatever was granted without the gateway
 knowing is released: a Release follows the abandoned Reserve on the same connection, and what was pending when a
 connection broke is released on the next, before it is asked for once more. A Release has no answer, so it is said again
-on every new connection until the answer to something later on the same connection shows that it was carried out.
+on every new connection until the answer to something later on the same connection shows that it was carried out. So is
+the Return of a lease, and all are returned when a connection is lost: the ledger must be able to call them back.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import msgspec
 
 from proxy.errors import LedgerUnavailable
 from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
+from proxy.ledger.wallet import IDLE_S, Wallet
 from proxy.reservations import (
     Account,
     Answer,
@@ -30,15 +32,21 @@ from proxy.reservations import (
     Balances,
     BudgetLine,
     Cover,
+    Draw,
+    Drawn,
     Extend,
     Finish,
     Granted,
+    Lease,
+    Leased,
     Open,
     Opened,
     OpenReservation,
+    Recall,
     Refused,
     Release,
     Reserve,
+    Return,
     Settle,
 )
 
@@ -50,8 +58,8 @@ MOST_REPEATS: Final = 3
 """A ledger that ends may still take a connection or two; one that ends with every question must not get it for ever."""
 FIRST_BACK_OFF_S: Final = 0.02
 MAX_BACK_OFF_S: Final = 0.5
-SETTLE_CHUNK: Final = 128
-"""Settlements for one commit: few enough that a gateway waits no more than some milliseconds behind them."""
+SETTLE_CHUNK: Final = 32
+"""Settlements for one commit: few enough that a gateway waits about a millisecond behind them."""
 _READ_BYTES: Final = 256 * 1024
 _DECODER: Final = msgspec.msgpack.Decoder(Answer)
 _UNDECODABLE: Final = (LedgerUnavailable, msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
@@ -68,7 +76,7 @@ class _Pending(msgspec.Struct, frozen=True):
     """On the loop's clock. While there is no connection it rests, for `RESTART_S` at most."""
     exchange: str | None
     """To be released when nobody waits for the answer any more; None: nothing to release."""
-    message: Reserve | Extend | Cover | Balance
+    message: Reserve | Extend | Cover | Lease | Balance
     """With its ticket."""
     repeats: int = 0
     """Connections that broke before its answer came."""
@@ -77,18 +85,24 @@ class _Pending(msgspec.Struct, frozen=True):
 class LedgerClient(asyncio.Protocol):
     """A gateway's connection to the ledger. Not thread-safe: all calls come from its event loop.
 
-    Callbacks run on the loop, never within the call that they belong to, and exactly once.
+    Callbacks run on the loop, exactly once; within the call itself where a lease admits a request.
     """
 
-    def __init__(self, path: Path, *, timeout: float = TIMEOUT_S) -> None:
+    def __init__(self, path: Path, *, timeout: float = TIMEOUT_S, leases: bool = True) -> None:
+        """`leases` False: the ledger decides about every request by itself."""
         self._path = path
         self._timeout = timeout
+        self._leases = leases
         self._transport: asyncio.Transport | None = None
         self._frames = FrameBuffer(MAX_ANSWER)
         self._pending: dict[int, _Pending] = {}
         self._outgoing: list[bytes] = []
-        self._released: dict[str, int] = {}
-        """Exchanges whose release may not have been heard, and the last ticket before each."""
+        self._released: dict[str, tuple[int, bytes]] = {}
+        """Exchanges and leases whose end may not have been heard: the last ticket before each, and its frame."""
+        self._wallet = Wallet(self._ask_for_lease, self._return)
+        self._tidying: asyncio.TimerHandle | None = None
+        self._metered: set[str] = set()
+        """Exchanges under a rate limit: the ledger counts them as concurrent until they finish."""
         self._ticket = 0
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -117,10 +131,12 @@ class LedgerClient(asyncio.Protocol):
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in (self._timer, self._tidying):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._tidying = None
         self._fail(tuple(self._pending))
+        self._wallet.empty()
         self._flush()
         if self._transport is not None:
             self._transport.close()
@@ -128,7 +144,14 @@ class LedgerClient(asyncio.Protocol):
 
     def reserve(self, message: Reserve, callback: Callable[[Decision], None]) -> None:
         """Ask to admit a request. The ticket of `message` is replaced."""
-        self._ask(message, callback, message.exchange)
+        loop = asyncio.get_running_loop()
+        granted = self._wallet.admit(message, loop.time()) if self._leases else None
+        if self._tidying is None and self._wallet.is_used:
+            self._tidying = loop.call_later(IDLE_S / 2, self._tidy)
+        if granted is None:
+            self._ask(message, callback, message.exchange)
+        else:
+            callback(granted)
 
     def extend(self, exchange: str, output_tokens: int, callback: Callable[[Decision], None]) -> None:
         """Ask to cover `output_tokens` of output in all."""
@@ -144,14 +167,37 @@ class LedgerClient(asyncio.Protocol):
 
     def release(self, exchange: str) -> None:
         """Give a reservation back, as soon as there is a connection."""
-        self._released[exchange] = self._ticket
+        self._metered.discard(exchange)
+        if not self._wallet.release(exchange):
+            self._say_for_certain(exchange, Release(exchange))
+
+    def return_leases(self) -> None:
+        """Admit nothing more by what the ledger granted so far: budgets or prices have changed."""
+        self._wallet.empty()
+
+    def _return(self, lease: str, used_nano_usd: int) -> None:
+        self._say_for_certain(lease, Return(lease, used_nano_usd))
+
+    def _say_for_certain(self, name: str, message: Release | Return) -> None:
+        data = frame(message)
+        self._released[name] = self._ticket, data
         if self._transport is not None:
-            self._write(frame(Release(exchange)))
+            self._write(data)
+
+    def _ask_for_lease(self, message: Lease, callback: Callable[[Leased | None], None]) -> None:
+        self._ask(message, lambda answer: callback(answer if isinstance(answer, Leased) else None), None)
+
+    def _tidy(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._wallet.tidy(loop.time())
+        self._tidying = loop.call_later(IDLE_S / 2, self._tidy) if self._wallet.is_used else None
 
     def finish(self, exchange: str) -> None:
         """Say that an exchange is over; a connection that is lost says so for all that were asked for on it."""
-        if self._transport is not None:
-            self._write(frame(Finish(exchange)))
+        if not self._wallet.finish(exchange) and exchange in self._metered:
+            self._metered.discard(exchange)
+            if self._transport is not None:
+                self._write(frame(Finish(exchange)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give back what may still be held, then ask once more for what is pending."""
@@ -162,7 +208,7 @@ class LedgerClient(asyncio.Protocol):
             lost_s = asyncio.get_running_loop().time() - self._lost_at
             for ticket, entry in self._pending.items():
                 self._pending[ticket] = msgspec.structs.replace(entry, deadline=entry.deadline + lost_s)
-        again = [frame(Release(exchange)) for exchange in self._released]
+        again = [data for _, data in self._released.values()]
         again += [frame(entry.message) for entry in self._pending.values()]
         if again:
             self._transport.write(b"".join(again))
@@ -178,20 +224,25 @@ class LedgerClient(asyncio.Protocol):
                 self._transport.abort()
             return
         for answer in answers:
+            if isinstance(answer, Recall):
+                self._wallet.recall(answer.lease, asyncio.get_running_loop().time())
+                continue
             self._forget_released_before(answer.ticket)
             pending = self._pending.pop(answer.ticket, None)
             if pending is not None:
                 if pending.exchange is not None:
                     self._released.pop(pending.exchange, None)  # said before it was asked for again: it holds now
+                    if isinstance(pending.message, Reserve) and pending.message.rates and isinstance(answer, Granted):
+                        self._metered.add(pending.exchange)
                 pending.callback(answer)
 
     def _forget_released_before(self, ticket: int) -> None:
         """Messages of one connection keep their order: what was released before an answered question is free."""
         while self._released:
-            exchange, last_ticket = next(iter(self._released.items()))
+            name, (last_ticket, _) = next(iter(self._released.items()))
             if last_ticket >= ticket:
                 return
-            del self._released[exchange]
+            del self._released[name]
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's signature
         """Connect again, and ask once more for what is pending; what was repeated too often fails."""
@@ -200,7 +251,8 @@ class LedgerClient(asyncio.Protocol):
         if not self._is_closed:
             self._lost_at = asyncio.get_running_loop().time()
             self._connect()
-            self._fail([ticket for ticket, entry in self._pending.items() if entry.repeats >= MOST_REPEATS])
+            self._fail([ticket for ticket, entry in self._pending.items() if _is_stale(entry)])
+            self._wallet.empty()
             self._repeat()
 
     def _repeat(self) -> None:
@@ -210,7 +262,9 @@ class LedgerClient(asyncio.Protocol):
                 self.release(entry.exchange)
             self._pending[ticket] = msgspec.structs.replace(entry, repeats=entry.repeats + 1)
 
-    def _ask(self, message: Reserve | Extend | Cover | Balance, callback: Callback, exchange: str | None) -> None:
+    def _ask(
+        self, message: Reserve | Extend | Cover | Lease | Balance, callback: Callback, exchange: str | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self._transport is None and now > self._lost_at + RESTART_S:
@@ -268,6 +322,11 @@ class LedgerClient(asyncio.Protocol):
                 back_off = min(2 * back_off, MAX_BACK_OFF_S)
 
 
+def _is_stale(entry: _Pending) -> bool:
+    """Say whether what was asked for on a lost connection is not asked for again; a lease would grow twice."""
+    return entry.repeats >= MOST_REPEATS or isinstance(entry.message, Lease)
+
+
 _Expected = TypeVar("_Expected", bound=msgspec.Struct)
 
 
@@ -296,6 +355,18 @@ class SyncLedgerClient:
             self._send(chunk)
             self._receive(len(chunk))
 
+    def draw(self, messages: Sequence[Draw]) -> tuple[str, ...]:
+        """Settle requests under leases, durably; return the leases that are over."""
+        if not messages:
+            return ()
+        self._send([self._numbered(message) for message in messages])
+        answers = self._receive(len(messages))
+        return tuple(
+            message.lease
+            for message, answer in zip(messages, answers, strict=True)
+            if isinstance(answer, Drawn) and not answer.is_open
+        )
+
     def open(self, owner: str = "") -> tuple[OpenReservation, ...]:
         """Return the open reservations of one owner, or of all."""
         return self._call(Open(0, owner), Opened).reservations
@@ -323,7 +394,7 @@ class SyncLedgerClient:
             raise LedgerUnavailable(f"the ledger answered {type(answer).__name__}")
         return answer
 
-    def _numbered(self, message: Settle | Open | Balance) -> Settle | Open | Balance:
+    def _numbered(self, message: Settle | Draw | Open | Balance) -> Settle | Draw | Open | Balance:
         self._ticket += 1
         return msgspec.structs.replace(message, ticket=self._ticket)
 

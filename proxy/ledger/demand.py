@@ -12,12 +12,14 @@ billed token can be seen. Even so, near the cap, it reserves all that it can cos
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from proxy.ledger.accounts import MAX_AMOUNT
-from proxy.reservations import Reserve
+import msgspec
 
+from proxy.reservations import MILLION, Reserve, Tariff
+
+MAX_AMOUNT: Final = 10**16
+"""nano-USD, ten million dollars: the most that one reservation or settlement can be. No configured limit is higher."""
 FIRST_SLICE: Final = 1024
 """Output tokens for each choice that a stream reserves at first: most chat answers end before."""
 MAX_TOKENS: Final = 2**62
@@ -26,6 +28,8 @@ WITHOUT_OUTPUT: Final = frozenset({"embeddings", "other"})
 NEAR: Final = 16
 """A budget is near its cap when it has room for fewer than so many streams of the same size in full. Ours: that many
 would have to outrun their slices at the same moment."""
+LEAST_REQUESTS: Final = 4
+"""A lease for fewer is not worth its messages."""
 
 
 class Priced(Protocol):
@@ -43,8 +47,7 @@ class Priced(Protocol):
         """Return nano-USD that so many tokens and runs of tools cannot exceed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """What a request needs before it may go."""
 
     nano_usd: int
@@ -62,7 +65,7 @@ class Demand:
         """Return this demand as it should be where so much is left; None: nothing is limited."""
         if self.output_tokens is None or not is_near(self.whole_nano_usd, room_nano_usd):
             return self
-        return replace(self, nano_usd=self.whole_nano_usd, output_tokens=None)
+        return msgspec.structs.replace(self, nano_usd=self.whole_nano_usd, output_tokens=None)
 
 
 def demand(request: Reserve, rates: Priced | None, units_nano_usd: int | None = None) -> Demand:
@@ -76,15 +79,36 @@ def demand(request: Reserve, rates: Priced | None, units_nano_usd: int | None = 
     if rates is None:
         units = _bounded(units_nano_usd or 0, MAX_AMOUNT + 1)
         return Demand(units, True, input_tokens, None, 0, units)
+    limit = output_limit(request, rates)
     tool_calls = _bounded(request.tool_calls, MAX_TOKENS)
-    choices = max(1, _bounded(request.choices, MAX_TOKENS))
-    each = _bounded(request.max_output_tokens or 0, MAX_TOKENS) or rates.max_output_tokens
-    limit = 0 if request.endpoint in WITHOUT_OUTPUT else min(choices * each, MAX_TOKENS)
     whole = _bounded(bounded_cost(rates, input_tokens, limit, tool_calls) + (units_nano_usd or 0), MAX_AMOUNT + 1)
-    if each <= FIRST_SLICE or rates.hides_reasoning or not limit or not _is_sliced(request):
+    choices = max(1, request.choices)
+    if limit <= choices * FIRST_SLICE or rates.hides_reasoning or not _is_sliced(request):
         return Demand(whole, True, input_tokens, None, limit, whole)
-    slice_tokens = min(choices * FIRST_SLICE, MAX_TOKENS)
+    slice_tokens = choices * FIRST_SLICE
     return Demand(bounded_cost(rates, input_tokens, slice_tokens), True, input_tokens, slice_tokens, limit, whole)
+
+
+def plain_cost(request: Reserve, tariff: Tariff) -> int:
+    """Return what `demand` does where tokens are all that a request costs, and its whole is reserved at once.
+
+    In one step: a gateway does it for every request that it admits by itself.
+    """
+    tokens = (request.input_bytes + request.unseen_tokens) * tariff.input_nano_per_mtok
+    if request.endpoint not in WITHOUT_OUTPUT:
+        output = request.choices * (request.max_output_tokens or tariff.max_output_tokens)
+        tokens += output * tariff.output_nano_per_mtok
+    nano_usd = -(-tokens // MILLION) + tariff.request_nano
+    return nano_usd if nano_usd <= MAX_AMOUNT else MAX_AMOUNT + 1
+
+
+def output_limit(request: Reserve, rates: Priced) -> int:
+    """Return all the tokens that the request can put out."""
+    if request.endpoint in WITHOUT_OUTPUT:
+        return 0
+    each = request.max_output_tokens
+    limit = max(1, request.choices) * (each if each is not None and each > 0 else rates.max_output_tokens)
+    return limit if limit <= MAX_TOKENS else MAX_TOKENS
 
 
 def _is_sliced(request: Reserve) -> bool:
@@ -122,4 +146,6 @@ def most_tokens(asked: int, aim: int, cost_of: Callable[[int], int], room_nano_u
 
 
 def _bounded(number: int, limit: int) -> int:
-    return max(0, min(number, limit))
+    if 0 <= number <= limit:
+        return number
+    return 0 if number < 0 else limit

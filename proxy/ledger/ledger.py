@@ -28,8 +28,9 @@ from proxy.databases import open_database
 from proxy.disk import Headroom, file_identity
 from proxy.errors import LedgerUnavailable, StoreDamaged, StoreError
 from proxy.failpoints import failpoint
-from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts
-from proxy.ledger.demand import Demand, Priced, bounded_cost, demand, is_near, most_tokens, next_cover
+from proxy.ledger.accounts import AccountRow, Accounts
+from proxy.ledger.demand import MAX_AMOUNT, Demand, Priced, bounded_cost, demand, is_near, most_tokens, next_cover
+from proxy.ledger.leases import Leases, growth, tariff_of
 from proxy.ledger.limits import Limiter
 from proxy.ledger.sessions import Sessions
 from proxy.locks import take_lock
@@ -41,9 +42,13 @@ from proxy.reservations import (
     Balances,
     Cover,
     Done,
+    Draw,
+    Drawn,
     Extend,
     Finish,
     Granted,
+    Lease,
+    Leased,
     Open,
     Opened,
     OpenReservation,
@@ -51,12 +56,15 @@ from proxy.reservations import (
     Release,
     Request,
     Reserve,
+    Return,
     Settle,
 )
 
 MIGRATIONS: Final = files("proxy.ledger") / "migrations"
 _PATIENCE_MS: Final = 1000
 """For the lock of another program. Gateways wait two seconds: they shall hear no, and find the ledger ready after it."""
+_TARIFF_MS: Final = 2000
+"""For so long a gateway may admit by the prices that came with a lease, so those of then count as well."""
 _LOOK_EVERY_S: Final = 1.0
 """Between two looks at whether the file is still the one that was opened."""
 _LOG: Final = logging.getLogger(__name__)
@@ -96,6 +104,7 @@ class _Reservation:
     input_tokens: int
     output_tokens: int | None
     output_limit: int
+    is_lease: bool
 
 
 class Ledger:
@@ -104,6 +113,8 @@ class Ledger:
     def __init__(self, path: Path, book: Book, clock: Clock = SYSTEM) -> None:
         self.failed_messages = 0
         """Messages that could not be carried out and got no answer."""
+        self.lends = True
+        """Leases are granted; False while somebody waits for money that others hold."""
         self._book = book
         self._clock = clock
         self._limiter = Limiter()
@@ -118,6 +129,7 @@ class Ledger:
             os.close(self._lock)
             raise
         self._accounts = Accounts(self._connection)
+        self._leases = Leases(self._connection, self._accounts)
         self._sessions = Sessions(self._connection, self._accounts, book)
 
     def handle(self, batch: Sequence[Request]) -> list[Answer | None]:
@@ -128,7 +140,8 @@ class Ledger:
         """
         self._check_identity()
         try:
-            return self._commit(batch)
+            answers = self._commit(batch)
+            return self._commit_guarded(batch) if answers is None else answers
         except (apsw.Error, LedgerUnavailable) as error:
             self._abandon(batch)
             if _is_full(error) and self._headroom.give_up():
@@ -145,13 +158,32 @@ class Ledger:
             raise LedgerUnavailable(f"{self._path.name} was deleted or replaced: put it back and start again")
         self._look_at = now + _LOOK_EVERY_S
 
-    def _commit(self, batch: Sequence[Request]) -> list[Answer | None]:
+    def _commit(self, batch: Sequence[Request]) -> list[Answer | None] | None:
+        """Carry out a batch in which nothing fails; None: something did, and nothing of the batch has happened."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            answers = [self._carry_out(message) for message in batch]
+        except Exception:  # noqa: BLE001 - whatever it was comes again, and is told apart and logged there
+            self._abandon(batch)
+            return None
+        self._end()
+        return answers
+
+    def _commit_guarded(self, batch: Sequence[Request]) -> list[Answer | None]:
+        """Carry out a batch of which some messages fail; the others shall not suffer for it."""
         self._connection.execute("BEGIN IMMEDIATE")
         answers = [self._guarded(message) for message in batch]
+        self._end()
+        return answers
+
+    def _end(self) -> None:
         failpoint("ledger.before_commit")
         self._connection.execute("COMMIT")
         failpoint("ledger.after_commit")
-        return answers
+
+    def leases_of(self, budget: str) -> set[str]:
+        """Return the leases that hold money of a budget."""
+        return self._leases.of_budget(budget)
 
     def disconnect(self, exchanges: Iterable[str]) -> None:
         """Free the concurrency slots of a gateway that went away."""
@@ -189,6 +221,12 @@ class Ledger:
                 return self._sessions.cover(message, self._clock.wall_ms())
             case Settle():
                 return self._settle(message)
+            case Lease():
+                return self._lease(message)
+            case Draw():
+                return Drawn(message.ticket, self._leases.draw(message, self._clock.wall_ms()))
+            case Return():
+                self._leases.give_back(message)
             case Release():
                 self._release(message.exchange)
             case Finish():
@@ -218,7 +256,7 @@ class Ledger:
         need = demand(request, self._rates(request, now_ms), self._units_cost(request, now_ms))
         if not need.is_priced and request.deny_unpriced and not request.is_free:
             return Refused(request.ticket, "unpriced", request.model or "")
-        rows = list({row.id: row for row in (self._accounts.open(line, now_ms) for line in request.lines)}.values())
+        rows = self._rows(request, now_ms)
         need = need.with_room(_tightest_room(rows))
         if (refused := self._short(request, need, rows)) is not None:
             return refused
@@ -226,6 +264,23 @@ class Ledger:
         if request.rates:
             self._limiter.charge(request.exchange, request.rates, request.input_bytes, now)
         return Granted(request.ticket, min(need.nano_usd, MAX_AMOUNT) if rows else 0, need.output_tokens, remaining)
+
+    def _lease(self, message: Lease) -> Leased:
+        like, now_ms = message.like, self._clock.wall_ms()
+        prices = [each for at in (now_ms, now_ms + _TARIFF_MS) if (each := self._rates(like, at)) is not None]
+        if not prices or not self.lends:
+            return Leased(message.ticket, 0, None, None)
+        tariff = tariff_of(prices)
+        rows = self._rows(like, now_ms)
+        nano_usd = growth(demand(like, tariff).nano_usd, message.count, rows)
+        if not nano_usd or not self._leases.grow(message, nano_usd, rows, now_ms):
+            return Leased(message.ticket, 0, None, None)
+        room = _tightest_room(rows)
+        return Leased(message.ticket, nano_usd, None if room is None else room - nano_usd, tariff)
+
+    def _rows(self, request: Reserve, now_ms: int) -> list[AccountRow]:
+        """Return the accounts of a request, each once."""
+        return list({row.id: row for row in (self._accounts.open(line, now_ms) for line in request.lines)}.values())
 
     def _rates(self, request: Reserve, now_ms: int) -> Priced | None:
         if request.model is None or request.is_free:
@@ -258,7 +313,8 @@ class Ledger:
     def _hold(self, request: Reserve, need: Demand, rows: Sequence[AccountRow], now_ms: int) -> int | None:
         nano_usd = min(need.nano_usd, MAX_AMOUNT) if rows else 0
         self._connection.execute(
-            "INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO reservations (exchange, owner, created_ms, nano_usd, model, provider, tier, input_tokens,"
+            " output_tokens, output_limit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 request.exchange,
                 request.owner,
@@ -326,7 +382,8 @@ class Ledger:
         if standing is not None:
             nano_usd = standing.nano_usd if message.nano_usd is None else max(0, min(message.nano_usd, MAX_AMOUNT))
             for account, end_ms in self._lines(message.exchange):
-                self._accounts.spend(account, nano_usd, standing.nano_usd, end_ms)
+                bucket = self._leases.bucket_of(account, self._clock.wall_ms()) if standing.is_lease else end_ms
+                self._accounts.spend(account, nano_usd, standing.nano_usd, bucket)
             self._delete(message.exchange)
         return Done(message.ticket)
 
@@ -351,8 +408,8 @@ class Ledger:
 
     def _find(self, exchange: str) -> _Reservation | None:
         found = self._connection.execute(
-            "SELECT exchange, nano_usd, model, provider, tier, created_ms, input_tokens, output_tokens, output_limit"
-            " FROM reservations WHERE exchange = ?",
+            "SELECT exchange, nano_usd, model, provider, tier, created_ms, input_tokens, output_tokens, output_limit,"
+            " is_lease FROM reservations WHERE exchange = ?",
             (exchange,),
         ).fetchone()
         return None if found is None else _Reservation(*found)

@@ -3,6 +3,9 @@
 Each turn reads every connection that has something, carries out what it found as one batch, and answers after the
 commit. While a commit waits for the disk the next batch gathers in the sockets, so throughput grows with load. A peer
 that breaks the protocol loses its connection; nobody else notices.
+
+What leases hold and gateways have not used shall refuse nobody. So before a budget refuses anything, the leases on it
+are recalled; when they are back, or their gateways are gone or do not answer, it is decided once more and for good.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ import os
 import selectors
 import signal
 import socket
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +27,27 @@ import msgspec
 from proxy.errors import EnvironmentUnusable, LedgerUnavailable
 from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
-from proxy.reservations import Finish, Granted, Release, Request, Reserve
+from proxy.reservations import (
+    Answer,
+    Draw,
+    Finish,
+    Granted,
+    Lease,
+    Leased,
+    Recall,
+    Refused,
+    Release,
+    Request,
+    Reserve,
+    Return,
+    Settle,
+)
 
 READ_BYTES: Final = 256 * 1024
 MAX_UNSENT_BYTES: Final = 1024 * 1024
 """A peer with more answers than this unread is not read from until it has caught up."""
+RECALL_S: Final = 0.25
+"""A gateway returns a lease within a turn of its loop; one that cannot in this time is stuck. Callers wait two seconds."""
 _LOG: Final = logging.getLogger(__name__)
 _DECODER: Final = msgspec.msgpack.Decoder(Request)
 
@@ -110,6 +131,16 @@ class _Peer:
         return True
 
 
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A message that would be refused, unless leases that are called back make room."""
+
+    peer: _Peer
+    message: Request
+    leases: set[str]
+    until: float
+
+
 class _Server:
     """The loop."""
 
@@ -119,6 +150,9 @@ class _Server:
         self._stop = stop
         self._selector = selectors.DefaultSelector()
         self._peers: set[_Peer] = set()
+        self._leases: dict[str, _Peer] = {}
+        """Leases that can be called back, and who has them."""
+        self._waiting: list[_Waiting] = []
 
     def run(self) -> None:
         self._selector.register(self._stop, selectors.EVENT_READ)
@@ -135,16 +169,30 @@ class _Server:
         """Wait for something, deal with it, say whether to go on."""
         goes_on = True
         batch: list[tuple[_Peer, Request]] = []
-        for key, events in self._selector.select():
+        for key, events in self._selector.select(self._patience_s()):
             if isinstance(key.data, _Peer):
                 batch += self._attend(key.data, events)
             elif key.fd == self._stop:
                 goes_on = False
             else:
                 self._accept()
-        if batch:
-            self._answer(batch)
+        for part in _by_urgency(batch):
+            self._answer(part)
+        if self._waiting:
+            self._decide_again()
         return goes_on
+
+    def _patience_s(self) -> float | None:
+        if not self._waiting:
+            return None
+        return max(0.0, min(each.until for each in self._waiting) - time.monotonic())
+
+    def _decide_again(self) -> None:
+        now = time.monotonic()
+        ready = [each for each in self._waiting if each.until <= now or not each.leases & self._leases.keys()]
+        if ready:
+            self._waiting = [each for each in self._waiting if each not in ready]
+            self._answer([(each.peer, each.message) for each in ready if each.peer in self._peers], is_final=True)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # the peer may be gone already
@@ -164,7 +212,8 @@ class _Server:
             self._watch(peer)
         return [(peer, message) for message in messages or ()]
 
-    def _answer(self, batch: list[tuple[_Peer, Request]]) -> None:
+    def _answer(self, batch: list[tuple[_Peer, Request]], *, is_final: bool = False) -> None:
+        self._ledger.lends = not self._waiting
         try:
             answers = self._ledger.handle([message for _, message in batch])
         except LedgerUnavailable:
@@ -173,14 +222,39 @@ class _Server:
                 self._drop(peer)  # the quickest way to say no: its callers fail closed
             return
         for (peer, message), answer in zip(batch, answers, strict=True):
-            if answer is not None:
+            self._note(peer, message, answer)
+        for (peer, message), answer in zip(batch, answers, strict=True):
+            if answer is not None and (is_final or not self._waits(peer, message, answer)):
                 peer.unsent += frame(answer)
-            if isinstance(message, Reserve) and isinstance(answer, Granted) and message.rates:
-                peer.exchanges.add(message.exchange)
-            elif isinstance(message, Finish | Release):
-                peer.exchanges.discard(message.exchange)
         for peer in {peer for peer, _ in batch}:
             self._flush(peer)
+
+    def _note(self, peer: _Peer, message: Request, answer: Answer | None) -> None:
+        """Remember what is given back when a peer is gone."""
+        match message, answer:
+            case Reserve(), Granted() if message.rates:
+                peer.exchanges.add(message.exchange)
+            case ((Finish() | Release()), _):
+                peer.exchanges.discard(message.exchange)
+            case Lease(), Leased() if answer.nano_usd:
+                self._leases[message.lease] = peer
+            case Return(), _:
+                self._leases.pop(message.lease, None)
+
+    def _waits(self, peer: _Peer, message: Request, answer: Answer) -> bool:
+        """Let a refusal wait for the leases on the budget that refuses; say whether there are any."""
+        if not self._leases or not isinstance(answer, Refused) or answer.reason != "budget":
+            return False
+        leases = self._ledger.leases_of(answer.name) & self._leases.keys()
+        if not leases:
+            return False
+        called = {lease for each in self._waiting for lease in each.leases}
+        self._waiting.append(_Waiting(peer, message, leases, time.monotonic() + RECALL_S))
+        for lease in leases - called:
+            holder = self._leases[lease]
+            holder.unsent += frame(Recall(0, lease))
+            self._flush(holder)
+        return True
 
     def _flush(self, peer: _Peer) -> None:
         if peer not in self._peers:
@@ -200,6 +274,16 @@ class _Server:
     def _drop(self, peer: _Peer) -> None:
         if peer in self._peers:
             self._peers.discard(peer)
+            self._leases = {lease: holder for lease, holder in self._leases.items() if holder is not peer}
             self._selector.unregister(peer.connection)
             peer.connection.close()
             self._ledger.disconnect(peer.exchanges)
+
+
+def _by_urgency(batch: list[tuple[_Peer, Request]]) -> Iterator[list[tuple[_Peer, Request]]]:
+    """Yield what requests wait for, then what comes from those that settle: for that nobody waits."""
+    settling = {peer for peer, message in batch if isinstance(message, Settle | Draw)}
+    for is_settling in (False, True):
+        part = [each for each in batch if (each[0] in settling) is is_settling]
+        if part:
+            yield part

@@ -17,8 +17,8 @@ import msgspec
 
 from pricing import Cost, Usage
 from proxy.errors import StoreError
-from proxy.ledger.accounts import MAX_AMOUNT, AccountRow, Accounts
-from proxy.ledger.demand import MAX_TOKENS, Priced, bounded_cost, is_near
+from proxy.ledger.accounts import AccountRow, Accounts
+from proxy.ledger.demand import MAX_AMOUNT, MAX_TOKENS, Priced, bounded_cost, is_near
 from proxy.reservations import Cover, Granted, Refused
 
 

@@ -285,7 +285,8 @@ class Recorder:
         self._stored_positions.update(changed)
         self._interpreter.stored()
         self._note_lag()
-        self._settler.settle(list(_settlements(records)))
+        leases = {begin.lease[0] for record in records if (begin := record.exchange.begin).lease is not None}
+        self._settler.settle(_settlements(records), leases)
 
     def _write_once(
         self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]
@@ -478,7 +479,7 @@ class Recorder:
 def _settlements(records: Iterable[Record]) -> Iterator[tuple[str, Settlement]]:
     """Yield what the ledger is told of exchanges, and of those whose cost was awaited and is known now."""
     for record in records:
-        if record.settlement is not None:
+        if record.settlement is not None and record.exchange.begin.lease is None:
             yield record.exchange.begin.id, record.settlement
         for awaited in record.resolves:
             nano_usd = record.cost.nano_usd

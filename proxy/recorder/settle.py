@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from proxy.boot import boot_id
-from proxy.errors import LedgerUnavailable
+from proxy.errors import LedgerUnavailable, StoreDamaged, StoreError, StoreReplaced
 from proxy.failpoints import failpoint
 from proxy.journal import boot_of
 from proxy.journal.reader import JournalReader
 from proxy.recorder.fold import Fold
-from proxy.reservations import OpenReservation, Settle
+from proxy.reservations import Draw, OpenReservation, Settle
 from proxy.store import Settlement, Store
 
 log = logging.getLogger(__name__)
+PACE_S: Final = 0.1
+"""Between two messages to the ledger: each costs it a commit, about as much as ten settlements."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _ALL_OF_IT: Final = Settlement(None, None, None, is_estimate=True)
@@ -31,6 +33,10 @@ class LedgerClient(Protocol):
 
     def settle(self, messages: Sequence[Settle]) -> None:
         """Settle, durably."""
+        ...
+
+    def draw(self, messages: Sequence[Draw]) -> Sequence[str]:
+        """Settle requests under leases, durably; return the leases that are over."""
         ...
 
     def open(self, owner: str = "") -> Sequence[OpenReservation]:
@@ -70,29 +76,60 @@ class Settler:
         self._boot = boot or boot_id()
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
+        self._settlements: list[tuple[str, Settlement]] = []
+        self._leases: set[str] = set()
+        self._next = 0.0
 
-    def settle(self, settlements: Sequence[tuple[str, Settlement]]) -> None:
-        """Settle what was just stored, or leave it for the next comparison."""
-        if settlements and not self.is_behind:
-            failpoint("settle.before")
-            self._attempt(lambda: self._ledger.settle([_message(*each) for each in settlements]))
-            failpoint("settle.after")
+    def settle(self, settlements: Iterable[tuple[str, Settlement]], leases: Iterable[str] = ()) -> None:
+        """Settle what was just stored, or leave it for a moment; `leases` are those of which it had something."""
+        if not self.is_behind:
+            self._settlements += settlements
+            self._leases.update(leases)
+            self._pass_on()
 
     def catch_up(self) -> None:
-        """Compare the ledger's list with the store's. Call it only when everything that was read is stored."""
-        if self.is_behind and self._monotonic() >= self._not_before:
+        """Do what is due. Call it only when everything that was read is stored."""
+        if not self.is_behind:
+            self._pass_on()
+        elif self._monotonic() >= self._not_before:
             self._attempt(self._compare)
 
+    def _pass_on(self) -> None:
+        if (self._settlements or self._leases) and self._monotonic() >= self._next:
+            failpoint("settle.before")
+            self._attempt(self._settle)
+            failpoint("settle.after")
+            self._next = self._monotonic() + PACE_S
+
+    def _settle(self) -> None:
+        settlements, leases = self._settlements, sorted(self._leases)
+        self._settlements, self._leases = [], set()  # should it fail, the lists tell
+        if settlements:
+            self._ledger.settle([_message(*each) for each in settlements])
+        if leases:
+            self._draw(leases)
+
+    def _draw(self, leases: Sequence[str]) -> None:
+        messages = [Draw(0, *each) for each in self._store.drawn(leases)]
+        over = self._ledger.draw(messages) if messages else ()
+        if over:
+            self._store.forget_leases(over)
+
     def close(self) -> None:
-        """Close the connection."""
+        """Settle what waits, and close the connection."""
+        self._next = 0.0
+        if not self.is_behind:
+            self._pass_on()
         self._ledger.close()
 
     def _attempt(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except LedgerUnavailable as error:
+        except (StoreDamaged, StoreReplaced):
+            raise
+        except (LedgerUnavailable, StoreError) as error:
             if not self.is_behind:
-                log.warning("the ledger cannot be reached, settlements will follow: %s", error)
+                log.warning("settlements will follow later: %s", error)
             self.is_behind = True
             self._not_before = self._monotonic() + self._pause_s
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
@@ -104,6 +141,7 @@ class Settler:
         # After the list: who reserved by then has a journal segment by now, so an unknown owner is a dead one.
         self._reader.scan()
         stored = self._store.settlements([each.exchange for each in reservations])
+        self._draw([each.exchange for each in reservations])
         underway = self._fold.open_ids() | self._store.awaited([each.exchange for each in reservations])
         settle: list[Settle] = []
         release: list[str] = []
@@ -122,6 +160,8 @@ class Settler:
             self._ledger.settle(settle)
         if release:
             self._ledger.release(release)
+        over = {*release, *(each.exchange for each in settle)}
+        self._store.forget_leases_except([each.exchange for each in reservations if each.exchange not in over])
         self.is_behind = False
 
 

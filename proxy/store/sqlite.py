@@ -27,6 +27,7 @@ from proxy.store.bills import BillWriter
 from proxy.store.deletion import Deletion
 from proxy.store.faults import our_errors, sane
 from proxy.store.jobs import JobWriter
+from proxy.store.leases import LeaseWriter
 from proxy.store.record import JournalPosition, Record, Settlement
 from proxy.store.retention import Retention
 from proxy.store.rollups import Rollups
@@ -72,6 +73,18 @@ class Store(Protocol):
         """Return those of the exchanges whose cost is awaited, so that they cannot be settled yet."""
         ...
 
+    def drawn(self, leases: Sequence[str]) -> list[tuple[str, int, int]]:
+        """Return what stored requests had of those of the leases that are known, and what they cost."""
+        ...
+
+    def forget_leases(self, over: Sequence[str]) -> None:
+        """Forget leases that the ledger has closed."""
+        ...
+
+    def forget_leases_except(self, still_open: Sequence[str]) -> None:
+        """Forget all leases but those that the ledger lists."""
+        ...
+
     def positions(self) -> dict[str, JournalPosition]:
         """Return the position in each journal segment, by file name."""
         ...
@@ -104,6 +117,7 @@ class SqliteStore:
         self._zones = ZoneWriter(self._connection)
         self.bills = BillWriter(self._connection)
         """What providers bill once."""
+        self._leases = LeaseWriter(self._connection)
         self.jobs = JobWriter(self._connection, self._our_transaction)
         """Opinions formed anew over what is stored."""
         self.deletion = Deletion(self._connection, self._our_transaction)
@@ -124,6 +138,7 @@ class SqliteStore:
             new = [record for _, record in stored]
             with self.rollups.following_ids([id_ for record in new for id_ in record.resolves]):
                 self.bills.settle(new)
+            self._leases.add(new)
             change = self._series.fold([*(tally for record in new for tally in record.tallies), *tallies])
             self._write_counters(change.counters)
             self._write_histograms(change.histograms)
@@ -166,6 +181,21 @@ class SqliteStore:
                 str(id_): Settlement(_optional(nano), _optional(input_), _optional(output), bool(estimate))
                 for id_, nano, input_, output, estimate in rows
             }
+
+    def drawn(self, leases: Sequence[str]) -> list[tuple[str, int, int]]:
+        """Return what stored requests had of those of the leases that are known, and what they cost."""
+        with our_errors():
+            return self._leases.drawn(leases)
+
+    def forget_leases(self, over: Sequence[str]) -> None:
+        """Forget leases that the ledger has closed."""
+        with self._our_transaction():
+            self._leases.forget(over)
+
+    def forget_leases_except(self, still_open: Sequence[str]) -> None:
+        """Forget all leases but those that the ledger lists."""
+        with self._our_transaction():
+            self._leases.forget_except(still_open)
 
     def positions(self) -> dict[str, JournalPosition]:
         """Return the position in each journal segment, by file name."""

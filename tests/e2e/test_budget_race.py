@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import StartGlassline, StartSimulator
 from tests.e2e.prices import nano_usd
-from tests.faults.budgets.race import race
+from tests.faults.budgets.race import LIMIT, race
 from tests.harness import Glassline, Simulator
 from tests.harness.process import wait_until
 
@@ -82,6 +82,29 @@ def test_the_death_of_a_process_in_the_middle_of_the_race_passes_no_cap_and_free
             assert seen["spent_nano_usd"] == seen["billed_nano_usd"] == seen["recorded_nano_usd"]
             assert seen["answers"]["ok"] == seen["dispatched"]
             assert seen["rows"] == 1000
+
+
+@pytest.mark.timeout(1800 if IS_LONG else 120)
+@pytest.mark.parametrize("victim", [None, "gateway", "recorder", "ledger"])
+def test_gateways_that_were_lent_money_pass_no_cap_and_keep_nothing_of_it(
+    start_simulator: StartSimulator, start_glassline: StartGlassline, victim: str | None
+) -> None:
+    """A wider budget, so that gateways admit by themselves until the cap is near."""
+    simulator = start_simulator()
+    for seed in SEEDS[: 20 if IS_LONG else 1]:
+        seen = race(start_glassline, simulator, seed, workers=4, callers=1200, victim=victim, limit=6 * LIMIT)
+        print(seen)
+        assert seen["leases"] > 0, "it was no race between leases"
+        assert (seen["overspend_nano_usd"], seen["overrun_nano_usd"], seen["reserved_nano_usd"]) == (0, 0, 0)
+        assert seen["settled_s"] < 10
+        assert seen["rows"] == seen["ids"], "nothing stands there twice"
+        if victim == "gateway":
+            assert seen["spent_nano_usd"] >= seen["billed_nano_usd"]
+            assert seen["rows"] >= seen["dispatched"]
+        else:
+            assert seen["spent_nano_usd"] == seen["billed_nano_usd"] == seen["recorded_nano_usd"]
+            assert seen["answers"]["ok"] == seen["dispatched"] >= 450
+            assert seen["rows"] == 1200
 
 
 async def call(client: openai.AsyncOpenAI, rng: random.Random, number: int) -> str:

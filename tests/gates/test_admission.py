@@ -37,11 +37,13 @@ def test_an_ordinary_body_is_read() -> None:
         "user": "ann",
         "messages": [{"role": "user", "content": "hello", "model": "not this"}],
     }
-    assert seen(body) == Peek("gpt-5-mini", True, b'{"include_usage": false}', 300, 2, "flex", "ann", False)
+    assert seen(body) == Peek(
+        "gpt-5-mini", True, b'{"include_usage": false}', 300, 2, "flex", "ann", False, has_tools=False
+    )
 
 
 def test_a_body_without_anything_allows_everything() -> None:
-    assert seen({}) == Peek(None, False, None, None, 1, None, None, False)
+    assert seen({}) == Peek(None, False, None, None, 1, None, None, False, has_tools=False)
     assert seen(dict.fromkeys(FIELDS)) == Peek(None, False, None, None, 1, None, None, False)
 
 

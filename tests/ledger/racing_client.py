@@ -17,7 +17,7 @@ from tests.ledger.scenes import request, total
 
 
 async def race(socket: Path, name: str, count: int, limit: int) -> None:
-    client = LedgerClient(socket)
+    client = LedgerClient(socket, leases=False)
     client.start()
     await client.connected()
     print("connected", flush=True)

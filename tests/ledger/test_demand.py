@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing import Override, PriceBook, Usage
-from proxy.ledger.demand import FIRST_SLICE, NEAR, Demand, demand, is_near
+from proxy.ledger.demand import FIRST_SLICE, NEAR, Demand, demand, is_near, plain_cost
+from proxy.ledger.leases import tariff_of
 from proxy.ledger.ledger import Ledger
 from proxy.reservations import Extend, Granted, RateRule
 from tests.ledger.scenes import (
@@ -21,6 +22,7 @@ from tests.ledger.scenes import (
     INPUT,
     NOON_MS,
     OUTPUT,
+    VISIBLE,
     Hands,
     ask,
     balance,
@@ -180,3 +182,27 @@ def test_an_override_bounds_like_the_table() -> None:
     book = PriceBook([Override(model="mine", input=Decimal(1), output=Decimal(2), per_request=Decimal("0.5"))])
     found = demand(request("a", model="mine"), book.rates("mine", provider=None, at=AT))
     assert found.nano_usd == 1000 * 1000 + 100 * 2000 + 500_000_000
+
+
+@given(
+    st.integers(0, 2**40),
+    st.integers(0, 10**6),
+    st.none() | st.integers(1, 2**60),
+    st.integers(1, 1000),
+    st.sampled_from(["chat", "embeddings"]),
+)
+def test_what_a_gateway_takes_from_a_lease_is_what_the_ledger_would_reserve(
+    input_bytes: int, unseen: int, output: int | None, choices: int, endpoint: str
+) -> None:
+    asked = request(
+        "x",
+        total(1),
+        input_bytes=input_bytes,
+        unseen_tokens=unseen,
+        max_output_tokens=output,
+        choices=choices,
+        endpoint=endpoint,
+    )
+    rates = price_book().rates(VISIBLE, provider="openai", at=datetime(2026, 1, 1, tzinfo=UTC))
+    assert rates is not None
+    assert plain_cost(asked, tariff_of([rates])) == demand(asked, rates).nano_usd

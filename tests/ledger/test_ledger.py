@@ -8,8 +8,8 @@ import apsw
 import pytest
 
 from proxy.errors import LedgerUnavailable, StoreError
-from proxy.ledger.accounts import MAX_AMOUNT
 from proxy.ledger.client import TIMEOUT_S
+from proxy.ledger.demand import MAX_AMOUNT
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.limits import MAX_OPEN_S, Limiter
 from proxy.ledger.reading import read_accounts, read_history, read_reservations

@@ -16,8 +16,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
+from proxy.ledger.demand import LEAST_REQUESTS
+from proxy.ledger.leases import SHARE
 from proxy.ledger.ledger import Ledger
-from proxy.reservations import BudgetLine, Extend, Granted, Refused, Release, Settle
+from proxy.reservations import (
+    BudgetLine,
+    Draw,
+    Drawn,
+    Extend,
+    Granted,
+    Lease,
+    Leased,
+    Refused,
+    Release,
+    Return,
+    Settle,
+)
 from tests.ledger.scenes import DAY_MS, INPUT, NOON_MS, OUTPUT, Hands, ask, price_book, request
 
 ROLLING_MS = 3_600_000
@@ -69,6 +83,14 @@ class ModelReservation:
     """Account, and when what is spent leaves it."""
 
 
+@dataclass
+class ModelLease:
+    keys: list[AccountKey]
+    held: int
+    drawn: int = 0
+    spent: int = 0
+
+
 FOREVER = 2**62
 
 
@@ -76,6 +98,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     """Budgets: `total` and `daily` (hard, per scope), `hour` (rolling), `watch` (soft)."""
 
     standing = Bundle("standing")
+    lent = Bundle("lent")
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,8 +110,10 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.ledger = Ledger(self.path, price_book(), self.hands.clock())
         self.accounts: dict[AccountKey, ModelAccount] = {}
         self.reservations: dict[str, ModelReservation] = {}
+        self.leases: dict[str, ModelLease] = {}
         self.count = 0
         self.ever_above_reserved = False
+        self.count_lent = 0
         self.limits = {"total": 0, "daily": 0, "hour": 0, "watch": 0}
 
     @property
@@ -216,12 +241,78 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.ledger.handle([Settle(1, exchange, None if share is None else actual)])
         self.ledger.handle([Settle(2, exchange, 10**9), Release(exchange)])
         for key, leaves in standing.accounts:
-            account = self.accounts[key]
-            account.reserved -= standing.amount
-            account.spendings.append((leaves, actual))
-            if key[0] != "watch":
-                account.overrun += max(0, account.spent + account.reserved - account.granted - account.overrun)
-                account.tighten()
+            self.spend(key, leaves, standing.amount, actual)
+
+    def spend(self, key: AccountKey, leaves: int, held: int, actual: int) -> None:
+        account = self.accounts[key]
+        account.reserved -= held
+        account.spendings.append((leaves, actual))
+        if key[0] != "watch":
+            account.overrun += max(0, account.spent + account.reserved - account.granted - account.overrun)
+            account.tighten()
+
+    @rule(
+        target=lent,
+        budgets=st.lists(
+            st.tuples(st.sampled_from(["total", "daily", "hour", "watch"]), st.sampled_from(["", "ann"])),
+            min_size=1,
+            max_size=3,
+            unique=True,
+        ),
+        count=st.integers(1, 40),
+    )
+    def lend(self, budgets: list[tuple[str, str]], count: int) -> object:
+        self.count += 1
+        lease = f"g/{self.count}"
+        lines = [self.line(*budget) for budget in budgets]
+        return lease if self.grow(lease, [self.account(line)[0] for line in lines], lines, count) else multiple()
+
+    def grow(self, lease: str, keys: list[AccountKey], lines: list[BudgetLine], count: int) -> bool:
+        each = 10 * INPUT + OUTPUT
+        like = request("like", *lines, input_bytes=10, max_output_tokens=1)
+        (answer,) = self.ledger.handle([Lease(1, lease, like, count)])
+        rooms = [
+            self.accounts[key].limit - self.accounts[key].spent - self.accounts[key].reserved
+            for key in keys
+            if key[0] != "watch"
+        ]
+        amount = min([each * count, *(room // SHARE for room in rooms)])
+        assert isinstance(answer, Leased)
+        if amount < LEAST_REQUESTS * each:
+            assert answer.nano_usd == 0
+            return False
+        assert answer.nano_usd == amount
+        self.count_lent += 1
+        self.leases.setdefault(lease, ModelLease(keys, 0)).held += amount
+        for key in keys:
+            self.accounts[key].reserved += amount
+        return True
+
+    @rule(lease=lent, taken=st.integers(0, 100), share=st.sampled_from([0, 33, 100, 150]))
+    def draw(self, lease: str, taken: int, share: int) -> None:
+        lent = self.leases[lease]
+        part = lent.held * taken // 100
+        actual = part * share // 100
+        self.ever_above_reserved |= actual > part
+        for key in lent.keys:
+            self.spend(key, self.leaves(key) if key[0] == "hour" else FOREVER, part, actual)
+        lent.held, lent.drawn, lent.spent = lent.held - part, lent.drawn + part, lent.spent + actual
+        for _ in range(2):
+            self.ledger.handle([Draw(1, lease, lent.drawn, lent.spent)])
+
+    @rule(lease=consumes(lent), kept=st.integers(0, 100))
+    def take_back(self, lease: str, kept: int) -> None:
+        """A gateway returns a lease of which a part is under way; that part turns out to have cost nothing."""
+        lent = self.leases.pop(lease)
+        part = lent.held * kept // 100
+        self.ledger.handle([Return(lease, lent.drawn + part), Return(lease, lent.drawn + part)])
+        for key in lent.keys:
+            self.accounts[key].reserved -= lent.held - part
+            self.accounts[key].tighten()
+        self.ledger.handle([Draw(1, lease, lent.drawn + part, lent.spent)])
+        for key in lent.keys:
+            self.spend(key, FOREVER, part, 0)
+        assert self.ledger.handle([Draw(1, lease, 10**9, 10**9)]) == [Drawn(1, is_open=False)]
 
     @rule(exchange=consumes(standing))
     def release(self, exchange: str) -> None:
@@ -313,6 +404,8 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         try:
             for exchange in list(self.reservations):
                 self.settle(exchange, 100)
+            for lease in list(self.leases):
+                self.take_back(lease, 50)
             self.the_ledger_agrees_with_the_model()
             assert all(account.reserved == 0 for account in self.accounts.values())
         finally:
@@ -320,18 +413,20 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             shutil.rmtree(self.directory)
 
 
+KINDS = ("reserve", "extend", "settle", "release", "lend", "draw", "take back", "clock", "limit")
+SHARES = (40, 20, 30, 8, 5, 8, 4, 1, 1)
 OPERATIONS = 1_000_000 if os.environ.get("GLASSLINE_LONG") else 20_000
 
 
 @pytest.mark.timeout(3600 if os.environ.get("GLASSLINE_LONG") else 120)
 def test_twenty_thousand_operations_leave_every_account_exact_to_the_nano_dollar() -> None:
     """One ledger, one seed, the same model: what adds up over a long life, which short schedules cannot show."""
-    rng, machine, standing = random.Random(20_000), LedgerAgainstModel(), list[str]()
+    rng, machine, standing, lent = random.Random(20_000), LedgerAgainstModel(), list[str](), list[str]()
     budgets = [(name, scope) for name in ("total", "daily", "hour", "watch") for scope in ("", "ann")]
     try:
         machine.choose_limits(limit=15_000_000)
         for number in range(OPERATIONS):
-            match rng.choices(("reserve", "extend", "settle", "release", "clock", "limit"), (40, 20, 30, 8, 1, 1))[0]:
+            match rng.choices(KINDS, SHARES)[0]:
                 case "reserve":
                     chosen = rng.sample(budgets, rng.randint(1, 4))
                     made = machine.reserve(chosen, rng.randrange(2000), rng.randint(1, 3000), rng.random() < 0.5)
@@ -342,12 +437,20 @@ def test_twenty_thousand_operations_leave_every_account_exact_to_the_nano_dollar
                     machine.settle(standing.pop(rng.randrange(len(standing))), rng.choice((None, 0, 33, 100, 150)))
                 case "release" if standing:
                     machine.release(standing.pop(rng.randrange(len(standing))))
+                case "lend":
+                    made = machine.lend(rng.sample(budgets, rng.randint(1, 3)), rng.randint(1, 40))
+                    lent += [made] if isinstance(made, str) else []
+                case "draw" if lent:
+                    machine.draw(rng.choice(lent), rng.randint(0, 100), rng.choice((0, 33, 100, 150)))
+                case "take back" if lent:
+                    machine.take_back(lent.pop(rng.randrange(len(lent))), rng.randint(0, 100))
                 case "clock":
                     machine.turn_the_clock(rng.randint(-90, 180))
                 case "limit":
                     machine.limits["hour"] = rng.randrange(20_000_000)
             if number % 500 == 0:
                 machine.the_ledger_agrees_with_the_model()
+        assert machine.count_lent > OPERATIONS // 200
     finally:
         machine.teardown()
 

@@ -12,7 +12,6 @@ import stat
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -29,55 +28,17 @@ from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.reading import read_accounts, read_reservations
 from proxy.ledger.server import serve
-from proxy.reservations import Balance, BudgetLine, Granted, RateRule, Refused, Request, Reserve, Settle
+from proxy.reservations import Balance, BudgetLine, Finish, Granted, RateRule, Refused, Request, Reserve, Settle
 from tests.harness.process import ROOT, wait_until
+from tests.ledger.ledger_under_test import LedgerProcess, running_ledger
 from tests.ledger.scenes import DOLLAR, NEED, price_book, request, total
 from tests.ledger.throughput import ledger_throughput
 
 
-class LedgerProcess:
-    """A ledger that can be killed and started again. Its socket has a short path, as UNIX sockets want."""
-
-    def __init__(self, directory: Path) -> None:
-        self.database = directory / "ledger.db"
-        self.socket = directory / "ledger.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "tests.ledger.ledger_process", str(self.database), str(self.socket)]
-        self._process = subprocess.Popen(command, cwd=ROOT)
-        wait_until(self._answers, "an answer of the ledger", timeout_s=60)
-
-    def _answers(self) -> bool:
-        assert self._process is not None
-        assert self._process.poll() is None, "the ledger ended at once"
-        try:
-            with SyncLedgerClient(self.socket) as client:
-                client.balance(())
-        except LedgerUnavailable:
-            return False
-        return True
-
-    def send(self, number: int) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Signal the process if it runs; return its exit code."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
-            self._process.send_signal(number)
-        return self._process.wait(30)
-
-
 @pytest.fixture
 def ledger_process() -> Iterator[LedgerProcess]:
-    with tempfile.TemporaryDirectory(prefix="gl-") as directory:
-        process = LedgerProcess(Path(directory))
-        process.start()
+    with running_ledger() as process:
         yield process
-        process.end(signal.SIGKILL)
 
 
 class Racers:
@@ -206,7 +167,7 @@ def _reserved(found: object) -> int:
 
 
 async def connect(ledger_process: LedgerProcess, patience_s: float = 5.0) -> Asked:
-    client = LedgerClient(ledger_process.socket, timeout=patience_s)
+    client = LedgerClient(ledger_process.socket, timeout=patience_s, leases=False)
     client.start()
     await client.connected()
     return Asked(client)
@@ -246,6 +207,32 @@ async def test_a_gateway_that_goes_away_frees_its_slots(ledger_process: LedgerPr
         while not isinstance(await second.reserve(request("c", rates=rates)), Granted):
             pass
     await second.client.close()
+
+
+async def test_only_what_is_counted_as_concurrent_is_said_to_be_over(tmp_path: Path) -> None:
+    heard: list[Request] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        frames, decoder = FrameBuffer(MAX_REQUEST), msgspec.msgpack.Decoder(Request)
+        while data := await reader.read(2**16):
+            for message in map(decoder.decode, frames.feed(data)):
+                heard.append(message)
+                if isinstance(message, Reserve):
+                    writer.write(frame(Granted(message.ticket, 0, None, None)))
+
+    server = await asyncio.start_unix_server(listen, tmp_path / "s")
+    client = LedgerClient(tmp_path / "s")
+    client.start()
+    await client.connected()
+    asked = Asked(client)
+    await asked.reserve(request("budget", total(DOLLAR)))
+    await asked.reserve(request("rate", rates=(RateRule("key", concurrent=1),)))
+    client.finish("budget")
+    client.finish("rate")
+    await until(lambda: bool([message for message in heard if isinstance(message, Finish)]))
+    assert [message for message in heard if isinstance(message, Finish)] == [Finish("rate")]
+    await client.close()
+    server.close()
 
 
 async def test_without_a_ledger_every_request_is_refused_at_once(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def _measure(socket: Path, seconds: float, rate: float | None) -> tuple[list[int
 
 async def ask_for(socket: Path, name: str, seconds: float, rate: float) -> None:
     """Reserve for `seconds`, `rate` times each of them, or as fast as answers come; print how long each took, in ms."""
-    client = LedgerClient(socket, timeout=20)
+    client = LedgerClient(socket, timeout=20, leases=False)
     client.start()
     await client.connected()
     print("connected", flush=True)

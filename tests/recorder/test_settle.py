@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
 from proxy.recorder import Recorder
 from proxy.recorder.bills import Bills
 from proxy.recorder.interpret import Interpreter
-from proxy.reservations import BudgetLine, Reserve
+from proxy.reservations import BudgetLine, Lease, Leased, Reserve, Return
 from proxy.store import SqliteStore
 from tests.harness.process import wait_until
 from tests.recorder.builders import ANSWER_NANO_USD, PROMPT, interpreter, make_begin, make_end, write_chat
@@ -68,6 +68,41 @@ class LedgerUnderTest:
             while not list(buffer.feed(connection.recv(65536))):
                 pass
 
+    def lend(self, lease: str, owner: str) -> int:
+        """Let a gateway have a lease that dies with its connection; return what it holds."""
+        like = Reserve(
+            ticket=1,
+            exchange="like",
+            owner=owner,
+            model="gpt-4o-mini",
+            provider="openai",
+            is_free=False,
+            endpoint="chat",
+            input_bytes=1000,
+            max_output_tokens=1000,
+            choices=1,
+            is_sliced=False,
+            tier=None,
+            lines=(LINE,),
+            rates=(),
+        )
+        with SyncLedgerClient(self.path) as client:
+            client._ticket = 1
+            client._send([Lease(1, lease, like, 10)])
+            [answer] = client._receive(1)
+        assert isinstance(answer, Leased)
+        assert answer.nano_usd
+        return answer.nano_usd
+
+    def take_back(self, lease: str, used: int) -> None:
+        with SyncLedgerClient(self.path) as client:
+            client._send([Return(lease, used)])
+            client.balance(())
+
+    def held(self) -> int:
+        with SyncLedgerClient(self.path) as client:
+            return sum(account.reserved_nano_usd for account in client.balance([LINE]))
+
     def open(self) -> set[str]:
         with SyncLedgerClient(self.path) as client:
             return {each.exchange for each in client.open()}
@@ -106,7 +141,7 @@ def recorder(tmp_path: Path) -> Iterator[Recorder]:
     made.close()
 
 
-def make_recorder(data_dir: Path) -> Recorder:
+def make_recorder(data_dir: Path, boot: str | None = None) -> Recorder:
     store = SqliteStore(data_dir / "records.db")
     return Recorder(
         data_dir / "journal",
@@ -115,6 +150,7 @@ def make_recorder(data_dir: Path) -> Recorder:
         SyncLedgerClient(data_dir / "run" / "ledger.sock"),
         Config(),
         stop=threading.Event(),
+        boot=boot,
     )
 
 
@@ -133,6 +169,104 @@ def test_a_reserved_exchange_is_settled_at_its_cost_with_its_batch(
     recorder.step()
     assert ledger_.open() == set()
     assert ledger_.spent() == 5 * ANSWER_NANO_USD
+
+
+def test_settlements_are_passed_on_together_and_the_last_when_the_recorder_ends(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    recorder = make_recorder(tmp_path)
+    recorder.step()
+    reserved_chat(ledger_, journal, "first")
+    recorder.step()
+    assert ledger_.open() == set()
+    reserved_chat(ledger_, journal, "second")
+    recorder.step()
+    recorder.close()
+    assert ledger_.open() == set()
+    assert ledger_.spent() == 2 * ANSWER_NANO_USD
+
+
+TAKEN = 50_000
+
+
+def lent_chat(journal: JournalWriter, name: str, lease: str = "lease", taken: int = TAKEN) -> None:
+    write_chat(journal, make_begin(id=name, is_reserved=True, lease=(lease, taken)))
+
+
+def test_what_a_lease_admitted_is_drawn_from_it_at_its_cost(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder
+) -> None:
+    recorder.step()
+    held = ledger_.lend("lease", journal.name)
+    for index in range(5):
+        lent_chat(journal, f"id-{index}")
+    recorder.step()
+    assert ledger_.spent() == 5 * ANSWER_NANO_USD
+    assert ledger_.held() == held - 5 * TAKEN
+    ledger_.take_back("lease", used=6 * TAKEN)
+    assert ledger_.held() == TAKEN, "one more is under way"
+    lent_chat(journal, "last")
+    step_until(recorder, lambda: not ledger_.open())
+    assert (ledger_.spent(), ledger_.held()) == (6 * ANSWER_NANO_USD, 0)
+    step_until(recorder, lambda: not leases_stored(recorder))
+
+
+def test_what_was_drawn_while_the_ledger_was_away_is_drawn_once_when_it_is_back(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    """Told by two recorders, one of which died without a word from the ledger."""
+    held = ledger_.lend("lease", journal.name)
+    for number in range(2):
+        recorder = make_recorder(tmp_path)
+        recorder.step()
+        ledger_.kill()
+        lent_chat(journal, f"id-{number}")
+        recorder.step()
+        recorder.close()
+        ledger_.start()
+    recorder = make_recorder(tmp_path)
+    step_until(recorder, lambda: ledger_.spent() > 0)
+    assert (ledger_.spent(), ledger_.held()) == (2 * ANSWER_NANO_USD, held - 2 * TAKEN)
+    recorder.close()
+
+
+def test_the_lease_of_a_gateway_that_died_is_given_back_but_for_what_it_sent_on(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder
+) -> None:
+    """One exchange ended, one was under way, and nobody knows what that cost: what it took is spent."""
+    ledger_.lend("lease", journal.name)
+    lent_chat(journal, "ended")
+    journal.begin(make_begin(id="under way", is_reserved=True, lease=("lease", TAKEN)), b"{}")
+    recorder.step()
+    journal.close()
+    step_until(recorder, lambda: not ledger_.open())
+    assert (ledger_.spent(), ledger_.held()) == (ANSWER_NANO_USD + TAKEN, 0)
+    step_until(recorder, lambda: not leases_stored(recorder))
+
+
+def test_what_was_left_of_a_lease_is_spent_after_a_loss_of_power(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    """What the machine did last may have left no trace, so nobody can say what the gateway had admitted."""
+    held = ledger_.lend("lease", journal.name)
+    lent_chat(journal, "recorded")
+    journal.close()
+    recorder = make_recorder(tmp_path, boot="the next life of the machine")
+    step_until(recorder, lambda: not ledger_.open())
+    assert (ledger_.spent(), ledger_.held()) == (ANSWER_NANO_USD + held - TAKEN, 0)
+    recorder.close()
+
+
+def step_until(recorder: Recorder, condition: Callable[[], bool]) -> None:
+    def step() -> bool:
+        recorder.step()
+        return condition()
+
+    wait_until(step, "the recorder")
+
+
+def leases_stored(recorder: Recorder) -> list[tuple[str, int, int]]:
+    return recorder._store.drawn(["lease"])
 
 
 def test_what_was_stored_while_the_ledger_was_away_is_settled_when_it_is_back(

@@ -56,7 +56,7 @@ def peek(body: bytes, operation: Operation | None, content_type: bytes = b"") ->
 
     `operation` decides which fields count; None: nobody knows what is asked for, so the cautious reading of all.
     """
-    if form.is_form(content_type):
+    if content_type and form.is_form(content_type):
         # No API takes a form for what it bills by the token; a server that did would be read wrong here.
         is_generation = operation is not None and operation.billing == "tokens"
         seen = None if is_generation else form.peek(body, content_type, operation)
@@ -106,6 +106,6 @@ def confusing_field(body: bytes, operation: Operation | None, content_type: byte
     None as well for what `peek` cannot read either; a form with such a field is one of those. Raises BadRequest for more
     members than anybody needs.
     """
-    if form.is_form(content_type):
+    if content_type and form.is_form(content_type):
         return None
     return _DECISIVE["openai" if operation is None else operation.dialect].confusing(body)

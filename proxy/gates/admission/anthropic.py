@@ -38,6 +38,7 @@ _MARKS: Final = Marks(
     (re.compile(rb'"type"\s*:\s*"image"'),),
     re.compile(rb'"type"\s*:\s*"(?:file|document|container_upload|search_result)"|"application/pdf"'),
     _PICTURE_TOKENS,
+    sign=re.compile(rb'"(?:image|file|document|container_upload|search_result|application/pdf)"'),
 )
 _RUN_BY_CLIENT: Final = ("custom", "bash_", "text_editor_", "computer_", "memory_")
 

@@ -41,7 +41,7 @@ have a backslash, so text is never taken for a picture."""
 
 def without_pictures(body: bytes) -> bytes:
     """Return `body` without the bytes of its pictures, which are billed by their size and not as text."""
-    if len(body) < _SMALLEST or body.count(b'"') > _MOST_QUOTES:
+    if len(body) < _SMALLEST or b'"data' not in body or body.count(b'"') > _MOST_QUOTES:
         return body
     return _INLINE.sub(_frame, body)
 
@@ -59,10 +59,16 @@ class Marks:
     stored: re.Pattern[bytes] | None
     """One is enough for the whole context."""
     picture_tokens: int = PICTURE_TOKENS
+    sign: re.Pattern[bytes] | None = None
+    """Stands in every mark and in few bodies, so that most are looked through once only; None: there is none."""
 
     def tokens(self, body: bytes) -> int:
         """Return an upper bound of the input that `body` names and does not contain."""
-        text = without_escapes(body) if len(body) <= _LONGEST else None
+        text = None
+        if len(body) <= _LONGEST:
+            text = without_escapes(body) if b"\\u00" in body else body
+        if text is not None and self.sign is not None and self.sign.search(text) is None:
+            return 0
         if text is None or (self.stored is not None and self.stored.search(text)):
             return CONTEXT_TOKENS
         return self.picture_tokens * max((len(spelling.findall(text)) for spelling in self.pictures), default=0)

@@ -6,7 +6,7 @@ limit depends on a member, such a body is refused rather than guessed at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -18,6 +18,8 @@ from proxy.gates.admission.values import LOOSE_BYTES, UNREADABLE, loose_json
 MOST_MEMBERS: Final = 1000
 """Members of an object that are looked at, a microsecond or two each; no API knows a hundred. A body may hold millions,
 and would stop everybody's traffic for many seconds."""
+_SMALLEST_MEMBER: Final = 5
+"""Bytes: `"":0,`."""
 NO_NESTED: Final[Mapping[str, frozenset[str]]] = MappingProxyType({})
 
 
@@ -38,7 +40,8 @@ _MEMBERS: Final = msgspec.json.Decoder(dict[_Member, msgspec.Raw], dec_hook=_mem
 
 def _members(raw: bytes | msgspec.Raw) -> dict[_Member, msgspec.Raw]:
     """Return the members of an object. Raises BadRequest where there are too many, as well as what the decoder raises."""
-    if bytes(raw).count(b":") <= MOST_MEMBERS:
+    text = bytes(raw)
+    if len(text) <= _SMALLEST_MEMBER * MOST_MEMBERS or text.count(b":") <= MOST_MEMBERS:
         return _MEMBERS.decode(raw)
     budget = iter(range(MOST_MEMBERS))
 
@@ -75,8 +78,10 @@ class Decisive:
             members = _members(body)
         except UNREADABLE:
             return self._confusing_loosely(body)
-        found = self._first([str(name) for name in members], self._names, self._folded)
-        return found or next(
+        found = self._first(members, self._names, self._folded)
+        if found is not None or not self._nested:
+            return found
+        return next(
             (
                 inside
                 for name, raw in members.items()
@@ -87,7 +92,7 @@ class Decisive:
 
     def _confusing_inside(self, name: str, raw: msgspec.Raw) -> str | None:
         try:
-            inner = [str(member) for member in _members(raw)]
+            inner = _members(raw)
         except UNREADABLE:
             return None  # null, or of another type: it has no members
         return self._first(inner, self._nested[name], self._folded_nested[name])
@@ -97,15 +102,14 @@ class Decisive:
         nested = next((name for name in names if name in self._nested), None)
         return self._first(names, self._names, self._folded) or nested
 
-    def _first(self, names: list[str], exact: frozenset[str], folded: frozenset[str]) -> str | None:
-        seen: set[str] = set()
+    def _first(self, names: Iterable[str], exact: frozenset[str], folded: frozenset[str]) -> str | None:
+        fold, seen = self._fold, list[str]()
         for name in names:
-            plain = self._fold(name)
-            if plain not in folded:
-                continue
-            if name not in exact or plain in seen:
-                return name
-            seen.add(plain)
+            plain = fold(name)
+            if plain in folded:
+                if plain in seen or str(name) not in exact:
+                    return str(name)
+                seen.append(plain)
         return None
 
 

@@ -80,9 +80,12 @@ _MARKS: Final = Marks(
         rb'"(?:file_id|file_url|image_id|vector_store_ids)"\s*:'
         rb'|"type"\s*:\s*"(?:input_file|file|item_reference|input_video|video_url)"'
     ),
+    sign=re.compile(rb'"(?:image_|input_|file|vector_store_ids"|item_reference"|video_url")'),
 )
 _MANY_PROMPTS: Final = 100_000
 """Commas in `prompt` up to which its elements are told apart; OpenAI takes 2,048 prompts."""
+_SEARCHES: Final = "-search"
+"""In the name of a model that searches the web with every request."""
 _CLIENT_TOOLS: Final = frozenset({"function", "custom", "local_shell", "apply_patch"})
 """Tools that the client runs; any other may be run by the provider, which reads what they bring as input."""
 
@@ -105,6 +108,9 @@ class _Plain(msgspec.Struct):
     prediction: msgspec.Raw = ABSENT
     previous_response_id: str | None = None
     conversation: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
+    web_search_options: msgspec.Raw = ABSENT
+    plugins: msgspec.Raw = ABSENT
 
 
 class _Tolerant(msgspec.Struct):
@@ -174,7 +180,11 @@ def peek(body: bytes, operation: Operation | None) -> Peek | None:
 
 
 def _from_plain(plain: _Plain, endpoint: str) -> Peek:
-    limits = [getattr(plain, field) for field in LIMITS_OF.get(endpoint, _ALL_LIMITS)]
+    limit = None
+    for field in LIMITS_OF.get(endpoint, _ALL_LIMITS):
+        allowed = getattr(plain, field)
+        if allowed is not None and allowed > (limit or 0):
+            limit = allowed if allowed < MAX_COUNT else MAX_COUNT
     prompt = b"" if plain.prompt is ABSENT else bytes(plain.prompt)
     choices = max(plain.n or 1, plain.best_of or 1, 1)
     if prompt:
@@ -182,14 +192,17 @@ def _from_plain(plain: _Plain, endpoint: str) -> Peek:
     return Peek(
         name(plain.model),
         plain.stream is True,
-        _given(plain.stream_options),
-        _with_prediction(largest(limits), plain.prediction),
+        None if plain.stream_options is ABSENT else _given(plain.stream_options),
+        limit if plain.prediction is ABSENT else _with_prediction(limit, plain.prediction),
         choices if choices < MAX_COUNT else MAX_COUNT,
-        name(plain.service_tier),
-        name(plain.user),
+        None if plain.service_tier is None else name(plain.service_tier),
+        None if plain.user is None else name(plain.user),
         plain.previous_response_id is not None or is_given(plain.conversation) or prompt.startswith(b"{"),
         None,
         () if plain.models is ABSENT else _model_names(plain.models),
+        has_tools=not (
+            plain.tools is plain.web_search_options is plain.plugins is ABSENT and _SEARCHES not in (plain.model or "")
+        ),
     )
 
 
@@ -274,7 +287,7 @@ def image_tokens(size: object, partial_images: int | None) -> int:
 
 def unseen(body: bytes, operation: Operation | None, seen: Peek) -> Unseen:
     """Return what the request can consume beyond its bytes."""
-    tool_calls = _hosted_calls(body)
+    tool_calls = _hosted_calls(body) if seen.has_tools else 0
     if tool_calls:
         return Unseen(WHOLE_CONTEXT.tokens, tool_calls)
     if seen.refers_to_stored or (operation is not None and operation.endpoint == "runs"):
@@ -287,7 +300,7 @@ def _hosted_calls(body: bytes) -> int:
     fields = fields_of(body, _HOSTED)
     if fields is None:
         return TOOL_CALLS
-    searches = isinstance(fields.model, str) and "-search" in fields.model
+    searches = isinstance(fields.model, str) and _SEARCHES in fields.model
     is_asked = searches or is_given(fields.web_search_options) or is_given(fields.plugins)
     if is_asked or has_hosted(fields.tools, _is_run_by_client):
         return whole(fields.max_tool_calls) or TOOL_CALLS

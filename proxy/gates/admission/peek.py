@@ -44,6 +44,8 @@ class Peek(msgspec.Struct, frozen=True):
     """What those files count at most."""
     is_bounded: bool = True
     """False: nothing in the request says how much it can cost."""
+    has_tools: bool = True
+    """Something in it may make the provider run tools; False: nothing does."""
 
 
 class Unseen(msgspec.Struct, frozen=True):

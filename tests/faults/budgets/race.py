@@ -45,6 +45,7 @@ def race(
     callers: int = 1000,
     *,
     victim: str | None = None,
+    limit: int = LIMIT,
 ) -> dict[str, Any]:
     """Let `callers` race for one budget behind `workers` gateways; return what was seen.
 
@@ -53,7 +54,7 @@ def race(
     started = time.monotonic()
     rng = random.Random(seed)
     before = max((line["n"] for line in simulator.truth("received")), default=0)
-    budget = {"limit_usd": str(LIMIT_USD), "window": "total"}
+    budget = {"limit_usd": str(Decimal(limit) / 10**9), "window": "total"}
     config = {"keys": [{"name": "race", "key": KEY, "budgets": [budget]}]}
     glassline = start_glassline(simulator.url, config, args=("--workers", str(workers)))
     try:
@@ -74,8 +75,9 @@ def race(
         "dispatched": len(billed),
         "samples": witness.samples,
         "peak_nano_usd": witness.peak,
-        "limit_nano_usd": LIMIT,
-        "overspend_nano_usd": max(0, witness.peak - LIMIT, account["spent_nano_usd"] - LIMIT),
+        "limit_nano_usd": limit,
+        "leases": witness.leases,
+        "overspend_nano_usd": max(0, witness.peak - limit, account["spent_nano_usd"] - limit),
         "overrun_nano_usd": max(witness.overrun, account["overrun_nano_usd"]),
         "reserved_nano_usd": account["reserved_nano_usd"],
         "spent_nano_usd": account["spent_nano_usd"],
@@ -96,6 +98,8 @@ class Witness:
         self.samples = 0
         self.peak = 0
         self.overrun = 0
+        self.leases = 0
+        """The most leases that stood at a time."""
         self._path = glassline.data_dir / "ledger.db"
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -119,6 +123,8 @@ class Witness:
                     rows: list[Any] = connection.execute(sql).fetchall()
                     self.peak = max(self.peak, *(committed for committed, _ in rows), 0)
                     self.overrun = max(self.overrun, *(overrun for _, overrun in rows), 0)
+                    [row] = connection.execute("SELECT count(*) FROM reservations WHERE is_lease").fetchall()
+                    self.leases = max(self.leases, int(str(row[0])))
                     self.samples += 1
         finally:
             connection.close()

@@ -24,7 +24,7 @@ from proxy.recorder import Recorder
 from proxy.recorder.bills import Bills
 from proxy.recorder.durability import SegmentSync
 from proxy.recorder.interpret import Interpreter
-from proxy.reservations import BudgetLine, Granted, Open, Opened, OpenReservation, Release, Reserve, Settle
+from proxy.reservations import BudgetLine, Draw, Drawn, Granted, Open, Opened, OpenReservation, Release, Reserve, Settle
 from proxy.store import SqliteStore, StoreReader, query
 from tests.harness.powercut import Recording
 from tests.recorder.builders import ANSWER, ANSWER_NANO_USD, PROMPT, START_MS, make_begin, make_end
@@ -103,6 +103,14 @@ class Books:
     def settle(self, messages: Sequence[Settle]) -> None:
         with self._noted([message.exchange for message in messages]):
             self._ledger.handle(messages)
+
+    def draw(self, messages: Sequence[Draw]) -> Sequence[str]:
+        answers = self._ledger.handle(messages)
+        return [
+            message.lease
+            for message, answer in zip(messages, answers, strict=True)
+            if isinstance(answer, Drawn) and not answer.is_open
+        ]
 
     def open(self, owner: str = "") -> Sequence[OpenReservation]:
         (answer,) = self._ledger.handle([Open(0, owner)])
