@@ -321,6 +321,23 @@ def feed(decoder: ChunkDecoder, wire: bytes, size: int) -> list[bytes]:
     return [piece for start in range(0, len(wire), size) for piece in decoder.feed(wire[start : start + size])]
 
 
+def test_what_looks_like_a_chunk_of_its_own_is_one_only_where_a_chunk_may_begin() -> None:
+    alike = b"3\r\nabc\r\n"
+    decoder = ChunkDecoder()
+    assert decoder.feed(b"10\r\n") == []
+    assert [decoder.feed(alike), decoder.feed(alike)] == [[alike], [alike]], "the body of a chunk"
+    assert decoder.feed(b"\r\n1") == []
+    assert decoder.feed(alike) == [b"abc\r\n"], "the end of a size"
+    assert decoder.feed(b"x" * 14) == [b"x" * 14]
+    with pytest.raises(ValueError, match="longer than its size"):
+        decoder.feed(alike)
+    decoder = ChunkDecoder()
+    assert decoder.feed(b"0\r\n") == decoder.feed(alike) == [], "trailers"
+    assert not decoder.is_done
+    assert decoder.feed(b"\r\n") == []
+    assert (decoder.is_done, decoder.wire) == (True, None)
+
+
 def test_a_chunk_of_any_size_ends_where_it_says() -> None:
     for size in range(1, 300):
         decoder = ChunkDecoder()
