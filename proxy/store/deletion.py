@@ -52,7 +52,28 @@ _EMPTY: Final[dict[str, str]] = {
     "bodies_kept": "0",
 }
 """Columns that hold words of strangers, and what is left of them."""
-_NO_BODY: Final[dict[str, str]] = {"headers": "'[]'", "sha256": "x''", "head": "NULL", "tail": "NULL", "edit": "''"}
+_NO_WHOLE_BODY: Final[dict[str, str]] = {
+    "headers": "'[]'",
+    "sha256": "x''",
+    "head": "NULL",
+    "tail": "NULL",
+    "edit": "''",
+}
+_NO_PAYLOAD: Final[dict[str, str]] = {
+    "request_sha256": "x''",
+    "response_sha256": "x''",
+    "head_pieces": "NULL",
+    "heads": "NULL",
+    "pieces": "NULL",
+    "contents": "NULL",
+}
+_LEFT: Final = (
+    ("exchanges", "seq", _EMPTY),
+    ("payloads", "exchange", _NO_PAYLOAD),
+    ("whole_bodies", "exchange", _NO_WHOLE_BODY),
+    ("bodies", "exchange", _NO_WHOLE_BODY),
+)
+"""Tables of this and of earlier versions, by which column a request is found in them, and what is left there."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +198,7 @@ def erase_copy(connection: apsw.Connection, selection: Selection, names: Names) 
             raise StoreError("it is damaged, so that nobody can tell what it holds: delete the file")
         connection.pragma("secure_delete", 1)
         connection.pragma("foreign_keys", 1)
+        connection.pragma("recursive_triggers", 1)
         with connection:
             chosen = connection.execute(f"SELECT seq FROM exchanges WHERE {where}", values).fetchall()  # noqa: S608 (constants)
             _forget(connection, chosen)
@@ -239,11 +261,14 @@ def _forget(connection: apsw.Connection, chosen: Sequence[tuple[Value, ...]]) ->
 
 def _empty(connection: apsw.Connection, chosen: Sequence[tuple[Value, ...]]) -> None:
     """Leave nothing of rows but their numbers; columns that an older database lacks have nothing to lose."""
-    for table, place, columns in (("exchanges", "seq", _EMPTY), ("bodies", "exchange", _NO_BODY)):
+    tables = {str(name) for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    for table, place, columns in _LEFT:
+        if table not in tables:
+            continue
         there = {str(row[1]) for row in connection.execute(f"PRAGMA table_info({table})")}
         settings = ", ".join(f'"{name}" = {value}' for name, value in columns.items() if name in there)
         connection.executemany(f"UPDATE {table} SET {settings} WHERE {place} = ?", chosen)  # noqa: S608 (constants)
-    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'pseudonyms'").fetchall():
+    if "pseudonyms" in tables:
         connection.executemany("DELETE FROM pseudonyms WHERE exchange = ?", chosen)
 
 

@@ -16,8 +16,9 @@ import msgspec
 
 from proxy.store.bills import BillWriter
 from proxy.store.faults import our_errors
+from proxy.store.payloads import PAYLOAD_SQL, read_bodies
 from proxy.store.rollups import Rollups
-from proxy.store.row import StoredBody, stored_body
+from proxy.store.row import StoredBody
 from proxy.store.text import Value, storable
 
 Kind = Literal["reprice", "reread"]
@@ -142,12 +143,7 @@ class JobReader:
     def bodies(self, seq: int) -> tuple[StoredBody, StoredBody] | None:
         """Return both bodies of a record; None: they are gone."""
         with our_errors():
-            rows = self._connection.execute(
-                "SELECT headers, size, sha256, codec, head, head_size, tail, edit FROM bodies"
-                " WHERE exchange = ? ORDER BY side",
-                (seq,),
-            ).fetchall()
-        return (stored_body(rows[0]), stored_body(rows[1])) if len(rows) == 2 else None
+            return read_bodies(self._connection.execute(PAYLOAD_SQL.format(choice="seq = ?"), (seq,)).fetchall())
 
     def row(self, seq: int) -> dict[str, Any] | None:
         """Return the row of a record; None: it is gone."""

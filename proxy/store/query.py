@@ -14,9 +14,10 @@ import msgspec
 from proxy.errors import ClientError
 from proxy.store.filter import Filter, both, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Rows, Sort, Step, find
+from proxy.store.payloads import PAYLOAD_SQL, read_bodies
 from proxy.store.periods import ERRORS, period, summed_by
 from proxy.store.rollups import Dimension
-from proxy.store.row import StoredBody, stored_body
+from proxy.store.row import StoredBody
 
 T = TypeVar("T")
 Side = Literal["request", "response"]
@@ -232,11 +233,12 @@ def request(prefix: str) -> Query[RequestRow | None]:
 
 def body(exchange_id: str, side: Side) -> Query[StoredBody | None]:
     """Ask for a body of the request with exactly this id; None: there is no such request."""
-    sql = (
-        "SELECT headers, size, sha256, codec, head, head_size, tail, edit FROM bodies"
-        " WHERE exchange = (SELECT seq FROM exchanges WHERE id = ?) AND side = ?"
-    )
-    return Query(sql, (exchange_id, int(side == "response")), lambda rows: stored_body(rows[0]) if rows else None)
+
+    def convert(rows: Rows) -> StoredBody | None:
+        bodies = read_bodies(rows)
+        return None if bodies is None else bodies[side == "response"]
+
+    return Query(PAYLOAD_SQL.format(choice="id = ?"), (exchange_id,), convert)
 
 
 def pseudonyms(exchange_id: str) -> Query[dict[str, str]]:

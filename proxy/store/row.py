@@ -7,15 +7,10 @@ from typing import Final
 import msgspec
 import zstandard
 
-from proxy.store.record import KeptBody, Record
+from proxy.store.record import Record
 from proxy.store.text import Value, are_storable, is_storable, json_text, storable_integer, storable_text
 
-COMPRESSION_LEVEL: Final = 3
-"""Zstandard's own default: 133 µs for 50 KB; level 9 takes four times as long for a tenth less."""
-RAW: Final = "raw"
-ZSTD: Final = "zstd"
-_SMALL: Final = 128
-"""Bytes below which a compressed frame is rarely shorter."""
+_ZSTD: Final = "zstd"
 
 
 TEXT_COLUMNS: Final = (
@@ -48,32 +43,8 @@ def exchange_row(record: Record) -> tuple[Value, ...]:
     return texts + numbers
 
 
-def body_row(seq: int, side: int, body: KeptBody, compressor: zstandard.ZstdCompressor) -> tuple[Value, ...]:
-    """Return the row of `bodies`."""
-    head = body.head
-    codec = RAW
-    if head is not None and len(head) > _SMALL:
-        packed = compressor.compress(head)
-        if len(packed) < len(head):
-            codec, head = ZSTD, packed
-    headers = json_text([(name.decode("latin-1"), value.decode("latin-1")) for name, value in body.headers])
-    head_size = 0 if body.head is None else len(body.head)
-    return (
-        seq,
-        side,
-        storable_text(headers),
-        body.size,
-        body.sha256,
-        codec,
-        head,
-        head_size,
-        body.tail or None,
-        body.edit,
-    )
-
-
 def keeps_bytes(record: Record) -> bool:
-    """Say whether rows in `bodies` would hold bytes of this record."""
+    """Say whether a payload would hold bytes of this record."""
     return any(body.head or body.tail for body in (record.request, record.response))
 
 
@@ -192,10 +163,10 @@ class StoredBody(msgspec.Struct, frozen=True):
         return self.head is not None and (self.edit == "redacted" or (not self.edit and len(self.head) == self.size))
 
 
-def stored_body(row: tuple[Value, ...]) -> StoredBody:
-    """Return what a row of `headers, size, sha256, codec, head, head_size, tail, edit` holds."""
+def whole_body(row: tuple[Value, ...]) -> StoredBody:
+    """Return what `headers, size, sha256, codec, head, head_size, tail, edit` of a row of `whole_bodies` hold."""
     headers, size, sha256, codec, head, head_size, tail, edit = row
-    if isinstance(head, bytes) and codec == ZSTD:
+    if isinstance(head, bytes) and codec == _ZSTD:
         head = zstandard.ZstdDecompressor().decompress(head, max_output_size=_integer(head_size))
     return StoredBody(
         headers=msgspec.json.decode(str(headers), type=tuple[tuple[str, str], ...]),

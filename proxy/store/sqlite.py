@@ -16,7 +16,6 @@ from typing import Final, Protocol
 
 import apsw
 import msgspec
-import zstandard
 
 from proxy.databases import open_database
 from proxy.disk import file_identity
@@ -28,10 +27,11 @@ from proxy.store.deletion import Deletion
 from proxy.store.faults import our_errors, sane
 from proxy.store.jobs import JobWriter
 from proxy.store.leases import LeaseWriter
+from proxy.store.payloads import PayloadWriter
 from proxy.store.record import JournalPosition, Record, Settlement
 from proxy.store.retention import Retention
 from proxy.store.rollups import Rollups
-from proxy.store.row import COMPRESSION_LEVEL, EXCHANGE_COLUMNS, body_row, exchange_row
+from proxy.store.row import EXCHANGE_COLUMNS, exchange_row
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
 from proxy.store.text import Value, storable_text
 from proxy.store.words import Heard, Words
@@ -102,13 +102,13 @@ class SqliteStore:
         require_sqlite()
         self.path = path
         self._series = Series(max_series)
-        self._compressor = zstandard.ZstdCompressor(level=COMPRESSION_LEVEL, write_content_size=True)
         self._wal_pages = 0
         with our_errors(), sane():
             self._connection = _open(path)
             self._identity = file_identity(path)
             self._connection.set_wal_hook(self._note_wal_pages)
             self._load_series()
+            self._payloads = PayloadWriter(self._connection)
         self.rollups = Rollups(self._connection)
         """Sums by hour and day."""
         self.words = Words(self._connection)
@@ -133,7 +133,7 @@ class SqliteStore:
         with our_errors(), self._transaction():
             stored = self._insert(records, rows) if rows else []
             self.rollups.add([seq for seq, _ in stored])
-            self._insert_bodies(stored)
+            self._payloads.write((seq, record.request, record.response) for seq, record in stored)
             self.words.add((seq, self._news(record), record.answer) for seq, record in stored)
             new = [record for _, record in stored]
             with self.rollups.following_ids([id_ for record in new for id_ in record.resolves]):
@@ -294,21 +294,12 @@ class SqliteStore:
         seqs: dict[Value, int] = {id_: int(str(seq)) for id_, seq in added}
         # Of several records of one exchange the first was stored.
         found = ((seqs.pop(row[0], None), record) for record, row in zip(records, rows, strict=True))
-        return [(seq, record) for seq, record in found if seq is not None]
-
-    def _insert_bodies(self, stored: Sequence[tuple[int, Record]]) -> None:
-        self._connection.executemany(
-            "INSERT INTO bodies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                body_row(seq, side, body, self._compressor)
-                for seq, record in stored
-                for side, body in enumerate((record.request, record.response))
-            ],
-        )
+        stored = [(seq, record) for seq, record in found if seq is not None]
         self._connection.executemany(
             "INSERT OR IGNORE INTO pseudonyms (exchange, name, original) VALUES (?, ?, ?)",
             [(seq, name, storable_text(original)) for seq, record in stored for name, original in record.pseudonyms],
         )
+        return stored
 
     def _news(self, record: Record) -> str:
         begin, user = record.exchange.begin, record.exchange.begin.user or record.reading.user
@@ -378,6 +369,7 @@ def _open(path: Path) -> apsw.Connection:
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", 1)
         connection.pragma("foreign_keys", 1)
+        connection.pragma("recursive_triggers", 1)  # a piece that goes gives back the pieces that it held
         # What retention deletes is gone: a deleted prompt must not be readable in the file's free pages.
         connection.pragma("secure_delete", 1)
         connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)

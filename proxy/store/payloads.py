@@ -1,0 +1,295 @@
+"""Payloads: the heads and bodies of exchanges in the database, each piece of them once.
+
+A payload is a list of what stands in it: bytes of its own, and the numbers of pieces that others may hold, too. A run of
+pieces is a piece itself. Of each piece the database counts who holds it; triggers give back what a deleted row held, and
+delete with it whatever nobody holds any more. So whoever deletes a payload, by whatever statement, leaves no copy of
+what was its alone, and takes nothing from others.
+
+Invariants: `uses` of a piece is the number of payloads and pieces whose `pieces` name it; what is stored is the body
+that was given, byte for byte.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import apsw
+import msgspec
+
+from proxy.store.heads import Heads, joined
+from proxy.store.packing import Packer, unpack
+from proxy.store.pieces import Part, look_inside, split_request, split_response
+from proxy.store.record import KeptBody
+from proxy.store.row import StoredBody, whole_body
+from proxy.store.text import Value
+
+Rows = Sequence[tuple[Any, ...]]
+Item = bytes | int
+"""Bytes as they are; the place of a piece in the list of pieces; or, below zero, -1 - the place of one to be encoded as
+base64."""
+_DIGEST_SIZE: Final = 16
+_ENCODE: Final = msgspec.msgpack.encode
+
+
+class _Content(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
+    """What is kept of a body."""
+
+    items: list[Item]
+    tail: bytes = b""
+    edit: str = ""
+
+
+_HEADS: Final = msgspec.msgpack.Decoder(tuple[tuple[int, list[str]], tuple[int, list[str]]])
+_CONTENTS: Final = msgspec.msgpack.Decoder(tuple[_Content | None, _Content | None])
+_ITEMS: Final = msgspec.msgpack.Decoder(list[Item])
+
+
+class _Payload(NamedTuple):
+    """What is about to be stored of one exchange."""
+
+    exchange: int
+    bodies: tuple[KeptBody, KeptBody]
+    heads: tuple[tuple[Part, list[str]], tuple[Part, list[str]]]
+    contents: tuple[list[Part] | None, list[Part] | None]
+
+    @property
+    def parts(self) -> Iterator[Part]:
+        for template, _ in self.heads:
+            yield template
+        for parts in self.contents:
+            yield from parts or ()
+
+
+class PayloadWriter:
+    """Stores payloads for the one writer; its caller holds the transaction."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        ((key,),) = connection.execute("SELECT key FROM piece_key").fetchall()
+        # As fast as the processor's own instructions; the key makes the names of texts unguessable and unforgeable.
+        self._keyed = hashlib.sha256(key.ljust(64, b"\0"))
+        self._packer = Packer()
+        self._heads = Heads()
+
+    def write(self, new: Iterable[tuple[int, KeptBody, KeptBody]]) -> None:
+        """Store the requests and responses of exchanges, by the places of their rows."""
+        payloads = [self._split(*each) for each in new]
+        found = _Found(self._connection, self._digest)
+        found.look_up([part for payload in payloads for part in payload.parts])
+        ((first,),) = self._connection.execute("SELECT coalesce(max(id), 0) + 1 FROM pieces").fetchall()
+        batch = _Batch(found, self._packer, first)
+        rows = [batch.row(payload) for payload in payloads]
+        batch.store(self._connection)
+        self._connection.executemany("INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _split(self, exchange: int, request: KeptBody, response: KeptBody) -> _Payload:
+        return _Payload(
+            exchange,
+            (request, response),
+            (self._head(request), self._head(response)),
+            (
+                None if request.head is None else split_request(request.head, self._digest),
+                None if response.head is None else split_response(response.head, self._digest),
+            ),
+        )
+
+    def _head(self, body: KeptBody) -> tuple[Part, list[str]]:
+        template, values = self._heads.split(body.headers)
+        return Part(self._digest(template), template), values
+
+    def _digest(self, data: bytes) -> bytes:
+        keyed = self._keyed.copy()
+        keyed.update(data)
+        return keyed.digest()[:_DIGEST_SIZE]
+
+
+class _Found:
+    """Which parts of a batch are stored already."""
+
+    def __init__(self, connection: apsw.Connection, digest: Any) -> None:
+        self._connection = connection
+        self._digest = digest
+        self.ids: dict[bytes, int] = {}
+        self.new: dict[bytes, Part] = {}
+        """What is in the others is among them, too."""
+
+    def look_up(self, parts: Iterable[Part]) -> None:
+        """Ask for all parts in one go; then for what is in those that are new."""
+        while wanted := self._unknown(parts):
+            for digest, id_ in self._connection.executemany(
+                "SELECT hash, id FROM pieces WHERE hash = ?", [(digest,) for digest in wanted]
+            ):
+                self.ids[digest] = id_
+                del wanted[digest]
+            opened = {digest: look_inside(part, self._digest) for digest, part in wanted.items()}
+            self.new |= opened
+            parts = [inner for part in opened.values() for inner in part.parts]
+
+    def _unknown(self, parts: Iterable[Part]) -> dict[bytes, Part]:
+        ids, new = self.ids, self.new
+        return {
+            part.digest: part
+            for part in parts
+            if not part.is_inline and part.digest not in ids and part.digest not in new
+        }
+
+
+class _Batch:
+    """Rows that are being made."""
+
+    def __init__(self, found: _Found, packer: Packer, first: int) -> None:
+        self._ids = found.ids
+        self._new = found.new
+        self._packer = packer
+        self._first = first
+        self._pieces: list[tuple[bytes, str | None, bytes]] = []
+        """Hash, pieces, data; the ids follow each other."""
+        self._uses: Counter[int] = Counter()
+
+    def row(self, payload: _Payload) -> tuple[Value, ...]:
+        """Return the row of a payload, and note the pieces that it needs."""
+        head_ids: list[int] = []
+        heads = [(self._place(template, head_ids), values) for template, values in payload.heads]
+        ids: list[int] = []
+        contents = [
+            None if parts is None else _Content(self._items(parts, ids), body.tail, body.edit)
+            for parts, body in zip(payload.contents, payload.bodies, strict=True)
+        ]
+        request, response = payload.bodies
+        is_kept = any(content is not None for content in contents)
+        return (
+            payload.exchange,
+            *(request.size, request.sha256, response.size, response.sha256),
+            self._held(head_ids),
+            self._packer.pack(_ENCODE(heads)),
+            self._held(ids) if is_kept else None,
+            self._packer.pack(_ENCODE(contents)) if is_kept else None,
+        )
+
+    def store(self, connection: apsw.Connection) -> None:
+        """Write the pieces, and count who holds them."""
+        uses, first = self._uses, self._first
+        end = first + len(self._pieces)
+        connection.executemany(
+            "INSERT INTO pieces (id, hash, uses, pieces, data) VALUES (?, ?, ?, ?, ?)",
+            [(id_, hash_, uses[id_], held, data) for id_, (hash_, held, data) in enumerate(self._pieces, first)],
+        )
+        connection.executemany(
+            "UPDATE pieces SET uses = uses + ? WHERE id = ?",
+            [(count, id_) for id_, count in uses.items() if not first <= id_ < end],
+        )
+
+    def _items(self, parts: Sequence[Part], ids: list[int]) -> list[Item]:
+        items: list[Item] = []
+        for part in parts:
+            if part.is_inline:
+                if items and isinstance(items[-1], bytes):
+                    items[-1] += part.data
+                else:
+                    items.append(part.data)
+            else:
+                place = self._place(part, ids)
+                items.append(-1 - place if part.is_base64 else place)
+        return items
+
+    def _place(self, part: Part, ids: list[int]) -> int:
+        """Return the place of a piece among those that somebody holds."""
+        id_ = self._ids.get(part.digest)
+        if id_ is None:
+            id_ = self._add(self._new[part.digest])
+        if id_ not in ids:
+            ids.append(id_)
+        return ids.index(id_)
+
+    def _add(self, part: Part) -> int:
+        if part.parts:
+            ids: list[int] = []
+            data = _ENCODE(self._items(part.parts, ids))
+            held = self._held(ids)
+        else:
+            data, held = part.data, None
+        id_ = self._ids[part.digest] = self._first + len(self._pieces)
+        self._pieces.append((part.digest, held, self._packer.pack(data)))
+        return id_
+
+    def _held(self, ids: list[int]) -> str:
+        self._uses.update(ids)
+        return msgspec.json.encode(ids).decode()
+
+
+PAYLOAD_SQL: Final = """
+WITH RECURSIVE asked (seq) AS (SELECT seq FROM exchanges WHERE {choice}),
+held (id) AS (
+    SELECT value FROM payloads JOIN asked ON exchange = seq, json_each(payloads.head_pieces)
+    UNION SELECT value FROM payloads JOIN asked ON exchange = seq, json_each(payloads.pieces)
+    UNION SELECT value FROM held JOIN pieces USING (id), json_each(pieces.pieces)
+)
+SELECT 'payload', request_size, request_sha256, response_size, response_sha256, head_pieces, heads, payloads.pieces, contents
+FROM payloads JOIN asked ON exchange = seq
+UNION ALL SELECT 'piece', id, pieces.pieces, data, NULL, NULL, NULL, NULL, NULL FROM held JOIN pieces USING (id)
+UNION ALL SELECT 'whole', headers, size, sha256, codec, head, head_size, tail, edit
+FROM (SELECT * FROM whole_bodies JOIN asked ON exchange = seq ORDER BY side)
+"""
+"""All that is needed to put the bodies of one exchange together again."""
+
+
+def read_bodies(rows: Rows) -> tuple[StoredBody, StoredBody] | None:
+    """Return the request and the response that the answer to PAYLOAD_SQL holds; None: there is none."""
+    pieces = {row[1]: (row[2], row[3]) for row in rows if row[0] == "piece"}
+    for row in rows:
+        if row[0] == "payload":
+            return _read_payload(row, _Pieces(pieces))
+    whole = [whole_body(tuple(row[1:])) for row in rows if row[0] == "whole"]
+    return (whole[0], whole[1]) if len(whole) == 2 else None
+
+
+def _read_payload(row: tuple[Any, ...], pieces: _Pieces) -> tuple[StoredBody, StoredBody]:
+    _, *sizes, head_ids, heads, ids, contents = row
+    headers = pieces.headers(head_ids, heads)
+    kept = (None, None) if contents is None else _CONTENTS.decode(unpack(contents))
+    held = _ids(ids)
+    request, response = (
+        StoredBody(
+            headers=headers[side],
+            size=sizes[2 * side],
+            sha256=sizes[2 * side + 1],
+            head=None if content is None else pieces.join(content.items, held),
+            tail=b"" if content is None else content.tail,
+            edit="" if content is None else content.edit,
+        )
+        for side, content in enumerate(kept)
+    )
+    return request, response
+
+
+class _Pieces:
+    """Puts together what pieces hold."""
+
+    def __init__(self, rows: dict[int, tuple[str | None, bytes]]) -> None:
+        self._rows = rows
+
+    def headers(self, ids: str | None, heads: bytes | None) -> list[tuple[tuple[str, str], ...]]:
+        if ids is None or heads is None:
+            return [(), ()]
+        held = _ids(ids)
+        return [joined(self._bytes(held[place]), values) for place, values in _HEADS.decode(unpack(heads))]
+
+    def join(self, items: Sequence[Item], ids: Sequence[int]) -> bytes:
+        return b"".join([item if isinstance(item, bytes) else self._item(item, ids) for item in items])
+
+    def _item(self, place: int, ids: Sequence[int]) -> bytes:
+        if place >= 0:
+            return self._bytes(ids[place])
+        return binascii.b2a_base64(self._bytes(ids[-1 - place]), newline=False)
+
+    def _bytes(self, id_: int) -> bytes:
+        held, data = self._rows[id_]
+        return unpack(data) if held is None else self.join(_ITEMS.decode(unpack(data)), _ids(held))
+
+
+def _ids(text: str | None) -> list[int]:
+    return [] if text is None else msgspec.json.decode(text, type=list[int])
