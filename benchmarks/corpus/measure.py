@@ -106,6 +106,7 @@ def _cost(records: Sequence[Record], folder: Path) -> float:
     path = folder / "cost.db"
     SqliteStore(path).close()
     with contextlib.closing(open_database(path, "write")) as connection:
+        connection.pragma("synchronous", 1)
         connection.wal_autocheckpoint(0)
         writer = PayloadWriter(connection)
         started = time.process_time_ns()
@@ -123,6 +124,7 @@ def _plain_cost(records: Sequence[Record], folder: Path) -> float:
     with contextlib.closing(open_database(path, "write")) as connection:
         connection.pragma("page_size", 16384)
         connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", 1)
         connection.wal_autocheckpoint(0)
         connection.execute("CREATE TABLE bodies (head TEXT, data BLOB)")
         compressor = zstandard.ZstdCompressor(level=3)

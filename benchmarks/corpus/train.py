@@ -19,9 +19,9 @@ from proxy.store.packing import LEVEL
 from proxy.store.pieces import Part, split_request
 
 _SEED = 20261121
-_SIZE = 48 * 1024
+_SIZE = 64 * 1024
 """Beyond it every doubling gains some three percent of a chat, and stays in the memory of every reader."""
-_SAMPLES = {"agent": 9, "support": 60, "chat": 400, "rag": 60, "multimodal": 8}
+_SAMPLES = {"agent": 6, "support": 80, "chat": 1500, "rag": 60, "multimodal": 8}
 
 
 def train() -> bytes:

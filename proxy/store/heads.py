@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from proxy.records import Headers
+from proxy.store.pieces import Digest, Part
 
 _MOST: Final = 256
 """Shapes that are remembered; a shape that was forgotten is learnt again."""
@@ -21,47 +22,54 @@ _NAMES: Final = msgspec.json.Decoder(list[tuple[str, str | None]])
 class Heads:
     """Learns which headers change."""
 
-    def __init__(self) -> None:
-        self._seen: dict[tuple[bytes, ...], list[bytes | None]] = {}
-        self._texts: dict[tuple[tuple[bytes, ...], int], bytes] = {}
+    def __init__(self, digest: Digest) -> None:
+        self._digest = digest
+        self._shapes: dict[tuple[bytes, ...], _Shape] = {}
 
-    def split(self, headers: Headers) -> tuple[bytes, list[str]]:
-        """Return a template, as a text to be stored once, and what fills its holes."""
+    def split(self, headers: Headers) -> tuple[Part, list[str]]:
+        """Return a template, which is stored once, and what fills its holes."""
         names = tuple([name for name, _ in headers])
-        seen = self._seen.get(names)
-        if seen is None:
-            self._forget()
-            self._seen[names] = seen = [value for _, value in headers]
-            return _text(headers, seen), []
-        values = []
-        is_new = False
-        for place, (_, value) in enumerate(headers):
-            if seen[place] != value:
-                is_new |= seen[place] is not None
-                seen[place] = None
-                values.append(value.decode("latin-1"))
-        holes = len(values)
-        text = None if is_new else self._texts.get((names, holes))
-        if text is None:
-            text = self._texts[names, holes] = _text(headers, seen)
-        return text, values
+        shape = self._shapes.get(names)
+        if shape is None:
+            if len(self._shapes) >= _MOST:
+                self._shapes.clear()
+            shape = self._shapes[names] = _Shape(headers)
+        values = shape.fill(headers)
+        if shape.template is None:
+            text = msgspec.json.encode(shape.text())
+            shape.template = Part(self._digest(text), text)
+        return shape.template, values
 
-    def _forget(self) -> None:
-        if len(self._seen) >= _MOST:
-            self._seen.clear()
-            self._texts.clear()
+
+class _Shape:
+    """Headers of the same names."""
+
+    __slots__ = ("_names", "_values", "template")
+
+    def __init__(self, headers: Headers) -> None:
+        self._names = [name.decode("latin-1") for name, _ in headers]
+        self._values: list[bytes | None] = [value for _, value in headers]
+        """None: has been seen to change."""
+        self.template: Part | None = None
+
+    def fill(self, headers: Headers) -> list[str]:
+        """Return what fills the holes; where a value changes for the first time there is one from now on."""
+        constants, values = self._values, []
+        for place, (_, value) in enumerate(headers):
+            constant = constants[place]
+            if constant != value:
+                if constant is not None:
+                    constants[place] = self.template = None
+                values.append(value.decode("latin-1"))
+        return values
+
+    def text(self) -> list[tuple[str, str | None]]:
+        """Return the names and what always stands there."""
+        values = (None if value is None else value.decode("latin-1") for value in self._values)
+        return list(zip(self._names, values, strict=True))
 
 
 def joined(template: bytes, values: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Return the headers of which `split` made a template and values."""
     left = iter(values)
     return tuple((name, next(left) if value is None else value) for name, value in _NAMES.decode(template))
-
-
-def _text(headers: Headers, constants: Sequence[bytes | None]) -> bytes:
-    return msgspec.json.encode(
-        [
-            (name.decode("latin-1"), None if value is None else value.decode("latin-1"))
-            for (name, _), value in zip(headers, constants, strict=True)
-        ]
-    )

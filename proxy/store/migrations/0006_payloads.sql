@@ -19,7 +19,7 @@ CREATE TABLE payloads (
     response_size INTEGER NOT NULL,
     response_sha256 BLOB NOT NULL,
     head_pieces TEXT, -- JSON array of ids: pieces that hold the headers; NULL: not kept
-    heads BLOB, -- packed: what differs in the headers
+    heads BLOB, -- what differs in the headers
     pieces TEXT, -- JSON array of ids: pieces that the bodies hold; NULL: not kept
     contents BLOB -- packed: what stands between the pieces, and the ends of bodies that were cut
 );
