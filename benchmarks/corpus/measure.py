@@ -98,7 +98,10 @@ def _compare(path: Path, passed: Sequence[Passed]) -> None:
 
 def _sizes(path: Path) -> dict[str, int]:
     with contextlib.closing(open_database(path, "read")) as connection:
-        return {str(name): int(str(size)) for name, size in connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name")}
+        return {
+            str(name): int(str(size))
+            for name, size in connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name")
+        }
 
 
 def _cost(records: Sequence[Record], folder: Path) -> float:
@@ -112,7 +115,9 @@ def _cost(records: Sequence[Record], folder: Path) -> float:
         started = time.process_time_ns()
         for start in range(0, len(records), _BATCH):
             with connection:
-                writer.write((start + at, each.request, each.response) for at, each in enumerate(records[start : start + _BATCH]))
+                writer.write(
+                    (start + at, each.request, each.response) for at, each in enumerate(records[start : start + _BATCH])
+                )
         spent = time.process_time_ns() - started
     path.unlink()
     return spent / 1000
@@ -131,7 +136,9 @@ def _plain_cost(records: Sequence[Record], folder: Path) -> float:
         started = time.process_time_ns()
         for start in range(0, len(records), _BATCH):
             with connection:
-                connection.executemany("INSERT INTO bodies VALUES (?, ?)", list(_plain(records[start : start + _BATCH], compressor)))
+                connection.executemany(
+                    "INSERT INTO bodies VALUES (?, ?)", list(_plain(records[start : start + _BATCH], compressor))
+                )
         spent = time.process_time_ns() - started
     path.unlink()
     return spent / 1000
@@ -201,7 +208,9 @@ def main() -> None:
     parser.add_argument("--kind", choices=list(KINDS), action="append")
     arguments = parser.parse_args()
     weights = []
-    print(f"{'kind':12}{'requests':>9}{'raw/request':>13}{'stored/request':>15}{'ratio':>8}{'database':>10}{'CPU µs':>9}{'plain µs':>10}")
+    print(
+        f"{'kind':12}{'requests':>9}{'raw/request':>13}{'stored/request':>15}{'ratio':>8}{'database':>10}{'CPU µs':>9}{'plain µs':>10}"
+    )
     for kind in arguments.kind or KINDS:
         library = standard_library(_SEED)
         passed = _interleaved(KINDS[kind](library, max(1, int(_SIZES[kind] * arguments.scale))), library)
@@ -215,7 +224,11 @@ def main() -> None:
         )
     target = Path(__file__).resolve().parents[1] / "build" / "corpus.json"
     target.parent.mkdir(exist_ok=True)
-    target.write_bytes(msgspec.json.format(msgspec.json.encode({each.kind: msgspec.to_builtins(each) | {"ratio": each.ratio} for each in weights})))
+    target.write_bytes(
+        msgspec.json.format(
+            msgspec.json.encode({each.kind: msgspec.to_builtins(each) | {"ratio": each.ratio} for each in weights})
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -54,7 +54,8 @@ def own_text(seed: int) -> Library:
 
 
 def _library(files: Iterable[tuple[str, str]], seed: int) -> Library:
-    code, prose = {}, []
+    code: dict[str, str] = {}
+    prose: list[str] = []
     for name, text in files:
         if text.count("\n") > 200:
             code[name] = text

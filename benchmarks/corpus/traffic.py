@@ -231,9 +231,7 @@ def _work(library: Library) -> tuple[str, dict[str, Any], str]:
     return "read_file", {"path": name, "limit": code.count("\n") + 1}, code
 
 
-def _openai(
-    library: Library, session: str, body: Message, answer: Message, *, is_stream: bool = False
-) -> Passed:
+def _openai(library: Library, session: str, body: Message, answer: Message, *, is_stream: bool = False) -> Passed:
     numbers = library.numbers
     head = {"id": f"chatcmpl-{_token(library, 29)}", "created": START_MS // 1000 + numbers.randrange(10**6)}
     usage = _openai_usage(library)
@@ -294,8 +292,10 @@ def _anthropic(library: Library, session: str, body: Message, text: str, tool: M
         ("message_start", {"message": {**message, "model": body["model"], "stop_reason": None, "usage": usage}}),
         ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
     ]
-    for word in text.split(" "):
-        events.append(("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": word + " "}}))
+    events += [
+        ("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": word + " "}})
+        for word in text.split(" ")
+    ]
     events.append(("content_block_stop", {"index": 0}))
     block = {"type": "tool_use", "id": tool["id"], "name": tool["name"], "input": {}}
     events.append(("content_block_start", {"index": 1, "content_block": block}))

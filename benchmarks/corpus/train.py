@@ -27,8 +27,11 @@ _SAMPLES = {"agent": 6, "support": 80, "chat": 1500, "rag": 60, "multimodal": 8}
 def train() -> bytes:
     """Return a dictionary."""
     library = own_text(_SEED)
-    samples = [
-        sample for kind, number in _SAMPLES.items() for passed in KINDS[kind](library, number) for sample in _samples(passed)
+    samples: list[bytes | bytearray | memoryview] = [
+        sample
+        for kind, number in _SAMPLES.items()
+        for passed in KINDS[kind](library, number)
+        for sample in _samples(passed)
     ]
     library.numbers.shuffle(samples)
     return zstandard.train_dictionary(_SIZE, samples, level=LEVEL).as_bytes()

@@ -15,7 +15,7 @@ import binascii
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import apsw
 import msgspec
@@ -69,7 +69,7 @@ class PayloadWriter:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        ((key,),) = connection.execute("SELECT key FROM piece_key").fetchall()
+        key = bytes(cast("bytes", connection.execute("SELECT key FROM piece_key").get))
         # As fast as the processor's own instructions; the key makes the names of texts unguessable and unforgeable.
         self._keyed = hashlib.sha256(key.ljust(64, b"\0"))
         self._packer = Packer()
@@ -80,8 +80,8 @@ class PayloadWriter:
         payloads = [self._split(*each) for each in new]
         found = _Found(self._connection, self._digest)
         found.look_up([part for payload in payloads for part in payload.parts])
-        ((first,),) = self._connection.execute("SELECT coalesce(max(id), 0) + 1 FROM pieces").fetchall()
-        batch = _Batch(found, self._packer, first)
+        newest = cast("int", self._connection.execute("SELECT coalesce(max(id), 0) FROM pieces").get)
+        batch = _Batch(found, self._packer, newest + 1)
         rows = [batch.row(payload) for payload in payloads]
         batch.store(self._connection)
         self._connection.executemany("INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)

@@ -46,6 +46,7 @@ _LARGE: Final = 4096
 _BASE64: Final = re.compile(rb'[",]([A-Za-z0-9+/]{2048,}={0,2})"')
 _PARAGRAPH: Final = rb"\n\n"
 """As JSON writes two line ends."""
+_BRACE: Final = ord("{")
 _ANCHOR: Final = 64
 """First bytes by which a member is found."""
 
@@ -116,7 +117,7 @@ def look_inside(part: Part, digest: Digest) -> Part:
 
 def _split(body: bytes, digest: Digest, conversation: frozenset[str]) -> list[Part] | None:
     """Return the parts of a JSON object; None: it is none, or has nothing to cut."""
-    if len(body) <= _SMALL or not body.lstrip()[:1] == b"{":
+    if len(body) <= _SMALL or body.lstrip()[:1] != b"{":
         return None
     try:
         members = _MEMBERS.decode(body)
@@ -159,7 +160,7 @@ def _elements(body: bytes, position: int, raw: msgspec.Raw, digest: Digest) -> t
     last = len(elements) - 1
     for number, element in enumerate(elements):
         view = memoryview(element)
-        if view[:1] != b"{":
+        if view[0] != _BRACE:
             return None
         # The comma belongs to what follows it: a message stays the same when another comes after it.
         at = body.find(b"{", end)

@@ -161,7 +161,9 @@ class Retention:
         with self._transaction():
             chosen = [(row[0],) for row in self._connection.execute(choice, parameters)]
             self._words.remove([int(str(seq)) for (seq,) in chosen])
-            self._connection.executemany("UPDATE payloads SET pieces = NULL, contents = NULL WHERE exchange = ?", chosen)
+            self._connection.executemany(
+                "UPDATE payloads SET pieces = NULL, contents = NULL WHERE exchange = ?", chosen
+            )
             self._connection.executemany("UPDATE whole_bodies SET head = NULL, tail = NULL WHERE exchange = ?", chosen)
             self._connection.executemany("DELETE FROM pseudonyms WHERE exchange = ?", chosen)
             self._connection.executemany("UPDATE exchanges SET bodies_kept = 0 WHERE seq = ?", chosen)

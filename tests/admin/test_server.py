@@ -14,6 +14,7 @@ from typing import Any
 
 import apsw
 import httpx
+import msgspec
 import pytest
 
 from proxy.admin.app import build_house, declared_routes
@@ -24,10 +25,11 @@ from proxy.admin.instruments import Instruments
 from proxy.admin.openapi import document
 from proxy.config import Config
 from proxy.stats import StatsBoard
+from proxy.store import SqliteStore
 from tests.admin.conftest import HOSTILE, UNPRICED_ID, Admin
 from tests.admin.exposed import parse_text
 from tests.harness.process import wait_until
-from tests.recorder.builders import ANSWER, ANSWER_NANO_USD, PROMPT
+from tests.recorder.builders import ANSWER, ANSWER_NANO_USD, PROMPT, START_MS, make_begin, make_record
 
 StartAdmin = Callable[..., Admin]
 
@@ -189,10 +191,12 @@ def test_bodies_come_back_byte_for_byte_and_as_nothing_a_browser_would_run(
 
 
 def test_a_body_that_was_not_kept_is_said_so(recorded: Path, start_admin: StartAdmin) -> None:
-    database = apsw.Connection(str(recorded / "records.db"))
-    database.execute("UPDATE bodies SET head = NULL, tail = NULL WHERE side = 0")
-    database.execute("UPDATE bodies SET size = size + 10 WHERE side = 1")
-    database.close()
+    store = SqliteStore(recorded / "records.db")
+    made = make_record(make_begin(started_at_ms=2 * START_MS))
+    request = msgspec.structs.replace(made.request, head=None)
+    response = msgspec.structs.replace(made.response, size=len(ANSWER) + 10)
+    store.write([msgspec.structs.replace(made, request=request, response=response)], {})
+    store.close()
     admin = start_admin(recorded)
     newest = admin.get("/api/requests", limit="1").json()["requests"][0]["id"]
     assert "were not kept" in admin.get(f"/api/requests/{newest}/request_body").json()["error"]["message"]

@@ -228,7 +228,7 @@ def test_rereading_restores_what_was_not_understood(data_dir: Path, capsys: Capt
 
 def test_records_whose_bytes_are_gone_are_not_reread(data_dir: Path, capsys: Capture) -> None:
     fill(data_dir, 5)
-    change(data_dir, "UPDATE bodies SET head = NULL WHERE exchange <= 2")
+    change(data_dir, "UPDATE payloads SET pieces = NULL, contents = NULL WHERE exchange <= 2")
     change(data_dir, "UPDATE exchanges SET model = 'kept'")
     _, total = revised(capsys, "reread", "--data-dir", str(data_dir))
     assert (total["requests"], total["changed"], total["skipped"]) == (5, 3, 2)

@@ -25,7 +25,7 @@ ERROR = "CANARY-ERROR-6931"
 CANARIES = (PROMPT, ANSWER, USER, SESSION, TAG, ERROR)
 
 
-_PACKED = "SELECT head FROM bodies JOIN exchanges ON seq = exchange WHERE user = ?"
+_PACKED = "SELECT contents FROM payloads JOIN exchanges ON seq = exchange WHERE user = ?"
 """Bodies as they lie in the file: what is compressed cannot be found by its words."""
 
 
@@ -81,13 +81,8 @@ def personal(glassline: Glassline, text: str = PROMPT, user: str = USER) -> http
 
 
 def stored(glassline: Glassline, side: int) -> list[bytes]:
-    from proxy.store.row import stored_body
-
-    rows = glassline.rows(
-        "SELECT * FROM bodies JOIN exchanges ON seq = exchange WHERE side = ? ORDER BY started_at", side
-    )
-    names = ("headers", "size", "sha256", "codec", "head", "head_size", "tail", "edit")
-    return [stored_body(tuple(row[name] for name in names)).head or b"" for row in rows]
+    ids = [row["id"] for row in glassline.rows("SELECT id FROM exchanges ORDER BY started_at")]
+    return [glassline.body(id_, "response" if side else "request").head or b"" for id_ in ids]
 
 
 @pytest.mark.parametrize("is_serving", [True, False], ids=["while serving", "while nothing runs"])
@@ -108,8 +103,8 @@ def test_after_a_deletion_nothing_of_the_person_is_in_any_file_and_the_money_is_
         cost = glassline.rows("SELECT sum(cost_nano_usd) AS cost, sum(input_tokens) AS tokens FROM exchanges")
         counters = glassline.rows("SELECT * FROM counters ORDER BY name, labels")
         assert {word for words in hits(glassline.data_dir, CANARIES).values() for word in words} >= set(CANARIES)
-        packed = [row["head"] for row in glassline.rows(_PACKED, USER)]
-        assert len(packed) == 12
+        packed = [row["contents"] for row in glassline.rows(_PACKED, USER)]
+        assert len(packed) == 6
         if not is_serving:
             glassline.kill_group()
             wait_until(lambda: not glassline.pids(), "the end of all processes")

@@ -7,13 +7,16 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import apsw
 import yaml
 
 from tests.harness.nursery import nursery
 from tests.harness.process import Process, Running, command_line, wait_until
+
+if TYPE_CHECKING:
+    from proxy.store import StoredBody
 
 _EARLY: Final = ("LD_", "PYTHON")
 """Environment variables that act before a program begins."""
@@ -139,6 +142,16 @@ class Glassline:
             return list(connection.execute(sql, values))
         finally:
             connection.close()
+
+    def body(self, id_: str, side: Literal["request", "response"]) -> StoredBody:
+        """Return a body as it is kept."""
+        from proxy.store import StoreReader  # few tests need it
+        from proxy.store import query as ask
+
+        with StoreReader(self.data_dir / "records.db") as reader:
+            body = reader.run(ask.body(id_, side))
+        assert body is not None
+        return body
 
     def wait_for_rows(self, count: int, where: str = "1", *, timeout_s: float = 20.0) -> list[dict[str, Any]]:
         """Wait until `requests` holds at least `count` rows that satisfy `where`; return them, oldest first."""

@@ -72,8 +72,9 @@ def test_only_the_numbers_are_left_of_a_row_and_nothing_changes_for_others(store
     for row in emptied:
         assert "CANARY" not in str(row)
         assert (row["user"], row["session"], row["path"], row["tags"], row["bodies_kept"]) == (None, None, "", "{}", 0)
-    bodies = rows(store, "SELECT * FROM bodies JOIN exchanges ON seq = exchange WHERE privacy = 'erased'")
-    assert {(row["headers"], row["sha256"], row["head"], row["tail"]) for row in bodies} == {("[]", b"", None, None)}
+    payloads = rows(store, "SELECT payloads.* FROM payloads JOIN exchanges ON seq = exchange WHERE privacy = 'erased'")
+    assert {(row["request_sha256"], row["response_sha256"]) for row in payloads} == {(b"", b"")}
+    assert {row[name] for row in payloads for name in ("head_pieces", "heads", "pieces", "contents")} == {None}
     assert erase(store, ALICE) == (0, 0)
 
 
@@ -129,7 +130,7 @@ def test_after_compacting_nothing_can_be_found_in_any_file(store: SqliteStore, t
     connection = open_database(store.path, "write")
     connection.execute("UPDATE exchanges SET tags = '{}'")
     connection.execute("DELETE FROM rollups WHERE dimension = 'tag'")
-    connection.execute("UPDATE bodies SET head = NULL")
+    connection.execute("UPDATE payloads SET contents = NULL")
     connection.execute("VACUUM")
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
     connection.close()
@@ -156,7 +157,7 @@ def test_pseudonyms_go_with_what_they_stand_in(store: SqliteStore) -> None:
     assert rows(store, "SELECT * FROM pseudonyms") == []
 
 
-@pytest.mark.parametrize("newest", [1, 2, 3])
+@pytest.mark.parametrize("newest", [1, 2, 3, 4, 5, 6])
 def test_a_copy_from_an_older_version_is_emptied_as_well(tmp_path: Path, newest: int) -> None:
     from importlib.resources import files
 
@@ -171,7 +172,14 @@ def test_a_copy_from_an_older_version_is_emptied_as_well(tmp_path: Path, newest:
         for row in connection.execute("PRAGMA table_info(exchanges)")
     }
     connection.execute(f"INSERT INTO exchanges ({', '.join(columns)}) VALUES ({', '.join(columns.values())})")  # noqa: S608
-    connection.execute("INSERT INTO bodies VALUES (1, 0, 'CANARY', 1, x'', 'raw', 'CANARY', 1, NULL)")
+    table = "bodies" if newest < 6 else "whole_bodies"
+    connection.execute(
+        f"INSERT INTO {table} (exchange, side, headers, size, sha256, codec, head, head_size, tail)"  # noqa: S608
+        " VALUES (1, 0, 'CANARY', 1, x'', 'raw', 'CANARY', 1, NULL)"
+    )
+    if newest >= 6:
+        connection.execute("INSERT INTO pieces VALUES (1, x'01', 1, NULL, 'CANARY')")
+        connection.execute("INSERT INTO payloads VALUES (1, 1, 'CANARY', 1, 'CANARY', '[]', 'CANARY', '[1]', 'CANARY')")
     connection.close()
     assert known_backups(tmp_path) == [copy]
     assert erase_backup(copy, ALICE, names_of(ALICE)) == 1
