@@ -75,8 +75,11 @@ class PayloadWriter:
         self._packer = Packer()
         self._heads = Heads(self._digest)
 
-    def write(self, new: Iterable[tuple[int, KeptBody, KeptBody]]) -> None:
-        """Store the requests and responses of exchanges, by the places of their rows."""
+    def write(self, new: Iterable[tuple[int, KeptBody, KeptBody]]) -> list[tuple[int, bytes]]:
+        """Store the requests and responses of exchanges, by the places of their rows.
+
+        Return of each what is new in its request: what was said before stands in another that is stored.
+        """
         payloads = [self._split(*each) for each in new]
         found = _Found(self._connection, self._digest)
         found.look_up([part for payload in payloads for part in payload.parts])
@@ -85,6 +88,7 @@ class PayloadWriter:
         rows = [batch.row(payload) for payload in payloads]
         batch.store(self._connection)
         self._connection.executemany("INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        return batch.news
 
     def _split(self, exchange: int, request: KeptBody, response: KeptBody) -> _Payload:
         return _Payload(
@@ -145,18 +149,21 @@ class _Batch:
         self._pieces: list[tuple[bytes, str | None, bytes]] = []
         """Hash, pieces, data; the ids follow each other."""
         self._uses: Counter[int] = Counter()
+        self.news: list[tuple[int, bytes]] = []
+        """Exchange and what is new in its request."""
 
     def row(self, payload: _Payload) -> tuple[Value, ...]:
         """Return the row of a payload, and note the pieces that it needs."""
         head_ids: list[int] = []
         heads = [(self._place(template, head_ids), values) for template, values in payload.heads]
         ids: list[int] = []
-        contents = [
+        request, response = payload.bodies
+        self.news.append((payload.exchange, b"\n".join(self._new_in(payload.contents[0] or ()))))
+        contents = tuple(
             None if parts is None else _Content(self._items(parts, ids), body.tail, body.edit)
             for parts, body in zip(payload.contents, payload.bodies, strict=True)
-        ]
-        request, response = payload.bodies
-        is_kept = any(content is not None for content in contents)
+        )
+        is_kept = contents != (None, None)
         return (
             payload.exchange,
             *(request.size, request.sha256, response.size, response.sha256),
@@ -178,6 +185,13 @@ class _Batch:
             "UPDATE pieces SET uses = uses + ? WHERE id = ?",
             [(count, id_) for id_, count in uses.items() if not first <= id_ < end],
         )
+
+    def _new_in(self, parts: Iterable[Part]) -> Iterator[bytes]:
+        for part in parts:
+            if part.is_inline:
+                yield part.data
+            elif part.digest not in self._ids:
+                yield from self._new_in(part.parts) if part.parts else (part.data,)
 
     def _items(self, parts: Sequence[Part], ids: list[int]) -> list[Item]:
         items: list[Item] = []

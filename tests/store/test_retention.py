@@ -143,9 +143,14 @@ def _has_bodies(store: SqliteStore, each: Record) -> bool:
 
 def test_large_bodies_leave_no_free_pages_however_many_they_were(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "records.db")
-    body = os.urandom(60_000)
-    begins = [make_begin(id=f"{number:09d}") for number in range(300)]
-    fill(store, [make_record(begin, make_end(body, body), request=body, response=body) for begin in begins])
+    bodies = [os.urandom(60_000) for _ in range(300)]
+    fill(
+        store,
+        [
+            make_record(make_begin(id=f"{number:09d}"), make_end(body, body), request=body, response=body)
+            for number, body in enumerate(bodies)
+        ],
+    )
     store.checkpoint(at_pages=1)
     full_bytes = store.path.stat().st_size
     while store.retention.purge(Policy(), START_MS + 400 * DAY_MS).is_more:
