@@ -168,7 +168,7 @@ class Deletion:
                     " the file is too large to be rewritten while requests are recorded; stop Glassline and prune again"
                 )
             else:
-                self._connection.execute("VACUUM")
+                self._connection.execute("DELETE FROM torn_pieces; VACUUM")
             if not _empty_log(self._connection, patience_s):
                 missed.append("records.db-wal: somebody was reading the database all the time: prune again")
         return missed

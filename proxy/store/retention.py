@@ -22,6 +22,13 @@ BATCH: Final = 500
 """Rows at a time: a few milliseconds."""
 _NAMING: Final = ("exchanges_by_user", "exchanges_by_session", "exchanges_by_trace", "rollups_by_place")
 """Indexes whose entries may name somebody; a million of them are rebuilt in a second."""
+_BLOCK: Final = 256
+"""Ids of pieces, see `torn_pieces`."""
+_MARGIN: Final = 150
+"""Pieces before and after a block that are on the same pages: these hold a hundred, and rarely more."""
+_MOST_MENDED: Final = 16 * 1024 * 1024
+"""Bytes of pieces that are written anew at a time; among more of them only the small ones, which move between pages."""
+_SMALL: Final = 16 * 1024
 _TIDY_EVERY_MS: Final = 86_400_000
 _GIGABYTE: Final = 1024**3
 
@@ -131,9 +138,29 @@ class Retention:
                 self._rebuild(self._stale.pop())
             self._is_sweeping = self._is_sweeping and self._sweep()
             return True
+        if self._mend():
+            return True
         if self._must_cut_log:
             self._must_cut_log = not self._cut_log()
         return False
+
+    def _mend(self) -> bool:
+        """Write the pieces around deleted ones anew, so that the gaps of their pages are empty; return whether any was."""
+        execute = self._connection.execute
+        with self._transaction():
+            block = execute("SELECT min(block) FROM torn_pieces").get
+            if block is None:
+                return False
+            first = int(str(block)) * _BLOCK
+            window = (first - _MARGIN, first + _BLOCK + _MARGIN)
+            total = execute("SELECT total(length(data)) FROM pieces WHERE id BETWEEN ? AND ?", window).get
+            most = _SMALL if float(str(total)) > _MOST_MENDED else _MOST_MENDED
+            some = "FROM pieces WHERE id BETWEEN ? AND ? AND length(data) <= ?"
+            rows = execute(f"SELECT * {some}", (*window, most)).fetchall()
+            execute(f"DELETE {some}", (*window, most))
+            self._connection.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
+            execute("DELETE FROM torn_pieces WHERE block = ?", (block,))
+        return True
 
     def _cut_log(self) -> bool:
         """Copy the log into the database and cut it to nothing; False: somebody is reading, so it has to wait."""

@@ -332,3 +332,43 @@ def test_retention_works_through_shared_bodies_in_batches(store: SqliteStore) ->
     assert batches >= 100 // 7
     assert_counts_are_right(store._connection)
     assert one(store, "SELECT count(*) FROM payloads WHERE contents IS NOT NULL") == 0
+
+
+def gaps(path: Path) -> list[bytes]:
+    """Return what lies between the cells of the pages of tables."""
+    data, found = path.read_bytes(), []
+    for start in range(16384, len(data), 16384):
+        page = data[start : start + 16384]
+        if page[0] == 0x0D:
+            found.append(page[8 + 2 * int.from_bytes(page[3:5]) : int.from_bytes(page[5:7])])
+    return found
+
+
+def test_after_retention_no_gap_of_a_page_holds_what_was_deleted(store: SqliteStore) -> None:
+    chance = random.Random(5)
+    talks: list[list[dict[str, Any]]] = []
+    records = []
+    for number in range(2000):
+        if not talks or chance.random() < 0.15:
+            talks.append([{"role": "system", "content": chance.randbytes(200).hex()}])
+        talk = chance.choice(talks[-30:])
+        talk.append({"role": "user", "content": chance.randbytes(chance.randint(20, 900)).hex()})
+        answer = chance.randbytes(300).hex()
+        records.append(record(number * 1000, chat(talk), answer.encode()))
+        talk.append({"role": "assistant", "content": answer})
+    for start in range(0, len(records), 50):
+        store.write(records[start : start + 50], {})
+    before = dict(store._connection.execute("SELECT id, data FROM pieces"))
+    policy = Policy(bodies=DAY_MS / 1000, records=10 * DAY_MS / 1000)
+    while store.retention.purge(policy, START_MS + 1_333_000 + DAY_MS).is_more:
+        pass
+    left = dict(store._connection.execute("SELECT id, data FROM pieces"))
+    assert_counts_are_right(store._connection)
+    deleted = b"".join(bytes(before[id_]) for id_ in before.keys() - left.keys())
+    assert len(deleted) > 500_000
+    assert 0 < len(left) < len(before)
+    runs = {gap[at : at + 16] for gap in gaps(store.path) for at in range(0, len(gap) - 16, 16)}
+    kept = b"".join(bytes(data) for data in left.values())
+    assert not [run for run in runs if any(run) and run in deleted and run not in kept]
+    assert all(before.get(id_, data) == data for id_, data in left.items())
+    assert body(store, 1_999_000) == records[-1].request.head

@@ -198,7 +198,8 @@ def test_a_recorder_that_died_before_it_could_cut_the_log_leaves_that_to_the_nex
     store.close()
     assert search(copy, SECRET) > 0
     store = SqliteStore(copy / "records.db")
-    store.retention.purge(Policy(), START_MS)
+    while store.retention.purge(Policy(), START_MS).is_more:
+        pass
     assert search(copy, SECRET) == 0
     store.close()
 

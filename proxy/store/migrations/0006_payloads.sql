@@ -24,13 +24,18 @@ CREATE TABLE payloads (
     contents BLOB -- packed: what stands between the pieces, and the ends of bodies that were cut
 );
 
+-- Where pieces were deleted since the pages around were last written anew: SQLite moves rows between pages that are
+-- half empty, and leaves copies of them in the gaps.
+CREATE TABLE torn_pieces (block INTEGER PRIMARY KEY); -- of 256 ids
+
 -- Whoever held pieces gives them back; what nobody holds any more goes. Needs `PRAGMA recursive_triggers = ON`.
 CREATE VIEW released_pieces AS SELECT NULL AS pieces;
 CREATE TRIGGER pieces_released INSTEAD OF INSERT ON released_pieces WHEN NEW.pieces IS NOT NULL BEGIN
     UPDATE pieces SET uses = uses - 1 WHERE id IN (SELECT value FROM json_each(NEW.pieces));
     DELETE FROM pieces WHERE uses = 0 AND id IN (SELECT value FROM json_each(NEW.pieces));
 END;
-CREATE TRIGGER piece_deleted AFTER DELETE ON pieces WHEN OLD.pieces IS NOT NULL BEGIN
+CREATE TRIGGER piece_deleted AFTER DELETE ON pieces WHEN OLD.uses = 0 BEGIN
+    INSERT OR IGNORE INTO torn_pieces VALUES (OLD.id / 256);
     INSERT INTO released_pieces VALUES (OLD.pieces);
 END;
 CREATE TRIGGER payload_deleted AFTER DELETE ON payloads BEGIN
