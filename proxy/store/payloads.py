@@ -75,11 +75,8 @@ class PayloadWriter:
         self._packer = Packer()
         self._heads = Heads(self._digest)
 
-    def write(self, new: Iterable[tuple[int, KeptBody, KeptBody]]) -> list[tuple[int, bytes]]:
-        """Store the requests and responses of exchanges, by the places of their rows.
-
-        Return of each what is new in its request: what was said before stands in another that is stored.
-        """
+    def write(self, new: Iterable[tuple[int, KeptBody, KeptBody]]) -> None:
+        """Store the requests and responses of exchanges, by the places of their rows."""
         payloads = [self._split(*each) for each in new]
         found = _Found(self._connection, self._digest)
         found.look_up([part for payload in payloads for part in payload.parts])
@@ -88,7 +85,6 @@ class PayloadWriter:
         rows = [batch.row(payload) for payload in payloads]
         batch.store(self._connection)
         self._connection.executemany("INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        return batch.news
 
     def _split(self, exchange: int, request: KeptBody, response: KeptBody) -> _Payload:
         return _Payload(
@@ -149,8 +145,6 @@ class _Batch:
         self._pieces: list[tuple[bytes, str | None, bytes]] = []
         """Hash, pieces, data; the ids follow each other."""
         self._uses: Counter[int] = Counter()
-        self.news: list[tuple[int, bytes]] = []
-        """Exchange and what is new in its request."""
 
     def row(self, payload: _Payload) -> tuple[Value, ...]:
         """Return the row of a payload, and note the pieces that it needs."""
@@ -158,7 +152,6 @@ class _Batch:
         heads = [(self._place(template, head_ids), values) for template, values in payload.heads]
         ids: list[int] = []
         request, response = payload.bodies
-        self.news.append((payload.exchange, b"\n".join(self._new_in(payload.contents[0] or ()))))
         contents = tuple(
             None if parts is None else _Content(self._items(parts, ids), body.tail, body.edit)
             for parts, body in zip(payload.contents, payload.bodies, strict=True)
@@ -185,13 +178,6 @@ class _Batch:
             "UPDATE pieces SET uses = uses + ? WHERE id = ?",
             [(count, id_) for id_, count in uses.items() if not first <= id_ < end],
         )
-
-    def _new_in(self, parts: Iterable[Part]) -> Iterator[bytes]:
-        for part in parts:
-            if part.is_inline:
-                yield part.data
-            elif part.digest not in self._ids:
-                yield from self._new_in(part.parts) if part.parts else (part.data,)
 
     def _items(self, parts: Sequence[Part], ids: list[int]) -> list[Item]:
         items: list[Item] = []

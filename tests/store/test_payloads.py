@@ -95,21 +95,6 @@ def test_a_history_that_is_sent_again_and_again_is_stored_once(store: SqliteStor
     assert_counts_are_right(store._connection)
 
 
-def test_what_is_new_in_a_request_is_told_once(store: SqliteStore) -> None:
-    messages, told = [{"role": "system", "content": said(6000)}], []
-    store._connection.pragma("foreign_keys", 0)
-    for number in range(20):
-        messages += [
-            {"role": "user", "content": f"question {number} {said()}"},
-            {"role": "tool", "content": said(5000)},
-        ]
-        made = record(number, chat(messages))
-        with store._transaction():
-            told += store._payloads.write([(number, made.request, made.response)])
-    for number in range(20):
-        assert [f"question {number} ".encode() in new for _, new in told] == [at == number for at in range(20)]
-
-
 def test_two_in_one_batch_share_what_is_new_in_both(store: SqliteStore) -> None:
     system, picture = {"role": "system", "content": said(9000)}, {"role": "user", "content": said(30_000)}
     store.write(
