@@ -8,7 +8,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from proxy.admin.guard import (
     DEFAULT_CONTENT_POLICY,
@@ -172,6 +172,14 @@ def test_a_host_header_of_any_bytes_is_read_or_refused(header: bytes) -> None:
     assert name is None or (name.isascii() and "/" not in name and "@" not in name)
 
 
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [(b"A-b_c.d:1", "a-b_c.d"), (b"a/b", None), (b"a@b", None), (b"a?b", None), (b"a b", None), (b".", None)],
+)
+def test_a_host_name_is_letters_digits_and_what_joins_them(header: bytes, name: str | None) -> None:
+    assert host_name(header) == name
+
+
 def test_others_reach_the_admin_port_only_with_a_password(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^admin\.password_file: must be set"):
         check_exposure(exposed())
@@ -282,6 +290,26 @@ def test_a_browser_that_is_not_logged_in_sees_a_page_that_leads_there() -> None:
     assert set(page.headers.raw) >= {*SECURITY_HEADERS, *TO_LOGIN.headers}
     other = answer("GET", "/status", {"accept": "text/html", "host": "evil.example"})
     assert (other.status_code, other.headers["content-type"]) == (421, "application/json")
+
+
+def test_what_everybody_may_see_is_shown_to_everybody() -> None:
+    assert answer("GET", "/login").status_code == 200
+    assert answer("GET", "/login", {"host": "evil.example"}).status_code == 421
+    assert answer("GET", "/healthz", {"host": "10.1.2.3"}).status_code == 200
+
+
+def test_no_body_is_sent_to_who_asks_for_a_head() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        pytest.fail("nobody needs to know what it sends")
+
+    guard = Guard(served, LOCAL, Doors(), identify)
+    asyncio.run(guard({"type": "http", "method": "HEAD", "path": "/", "headers": []}, receive, send))
+    assert [message.get("body") for message in sent] == [None, b""]
 
 
 def test_nobody_comes_in_while_users_cannot_be_read() -> None:
