@@ -22,6 +22,7 @@ from proxy.store.row import StoredBody
 from proxy.store.text import Value, storable
 
 Kind = Literal["reprice", "reread"]
+_PAYLOAD: Final = PAYLOAD_SQL.format(choice="seq = ?")
 WINDOW: Final = 2000
 """Rows looked at for one slice: some milliseconds when none of them matches."""
 
@@ -143,7 +144,7 @@ class JobReader:
     def bodies(self, seq: int) -> tuple[StoredBody, StoredBody] | None:
         """Return both bodies of a record; None: they are gone."""
         with our_errors():
-            return read_bodies(self._connection.execute(PAYLOAD_SQL.format(choice="seq = ?"), (seq,)).fetchall())
+            return read_bodies(self._connection.execute(_PAYLOAD, (seq,)).fetchall())
 
     def row(self, seq: int) -> dict[str, Any] | None:
         """Return the row of a record; None: it is gone."""

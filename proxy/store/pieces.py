@@ -121,7 +121,7 @@ def _split(body: bytes, digest: Digest, conversation: frozenset[str]) -> list[Pa
         return None
     try:
         members = _MEMBERS.decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
     parts: list[Part] = []
     start = position = 0
@@ -153,7 +153,7 @@ def _elements(body: bytes, position: int, raw: msgspec.Raw, digest: Digest) -> t
     """Cut a conversation that begins at `position`; return where its elements begin and end, and what they are."""
     try:
         elements = _ELEMENTS.decode(raw)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return None
     begin = end = position
     parts: list[Part] = []

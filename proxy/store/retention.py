@@ -155,9 +155,9 @@ class Retention:
             window = (first - _MARGIN, first + _BLOCK + _MARGIN)
             total = execute("SELECT total(length(data)) FROM pieces WHERE id BETWEEN ? AND ?", window).get
             most = _SMALL if float(str(total)) > _MOST_MENDED else _MOST_MENDED
-            some = "FROM pieces WHERE id BETWEEN ? AND ? AND length(data) <= ?"
-            rows = execute(f"SELECT * {some}", (*window, most)).fetchall()
-            execute(f"DELETE {some}", (*window, most))
+            some = (*window, most)
+            rows = execute("SELECT * FROM pieces WHERE id BETWEEN ? AND ? AND length(data) <= ?", some).fetchall()
+            execute("DELETE FROM pieces WHERE id BETWEEN ? AND ? AND length(data) <= ?", some)
             self._connection.executemany("INSERT INTO pieces VALUES (?, ?, ?, ?, ?)", rows)
             execute("DELETE FROM torn_pieces WHERE block = ?", (block,))
         return True

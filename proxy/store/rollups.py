@@ -73,6 +73,10 @@ _ROWS: Final = (
     " coalesce(prompt_version, ''), coalesce(user, ''), tags, duration_us, first_token_us,"
     f" {', '.join(MEASURES.values())} FROM exchanges WHERE "
 )
+_ROWS_BETWEEN: Final = _ROWS + "seq BETWEEN ? AND ?"
+_ROWS_CHOSEN: Final = _ROWS + "seq IN (SELECT value FROM json_each(?))"  # noqa: S608 (constants)
+_FOLDED_CHOSEN: Final = f"{_ROWS_CHOSEN} AND {_FOLDED}"
+_UNFOLDED_CHOSEN: Final = f"{_ROWS_CHOSEN} AND {UNFOLDED}"
 _PLACE: Final = "dimension = ? AND span = ? AND start = ? AND value = ? AND part = ?"
 _COLUMNS: Final = ("dimension", "span", "start", "value", "part", *MEASURES, "latency", "ttft")
 _INSERT: Final = f"INSERT INTO rollups ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608 (constants)
@@ -189,6 +193,11 @@ def _places(
     )
 
 
+def _listed(values: Sequence[Value]) -> str:
+    """Return values as `json_each` reads them."""
+    return msgspec.json.encode(values).decode()
+
+
 class Rollups:
     """The roll-ups of the one writer; its caller holds the transaction."""
 
@@ -200,7 +209,7 @@ class Rollups:
         """Add rows that are new, one after the other."""
         if seqs:
             difference = _Difference()
-            difference.take(self._connection.execute(_ROWS + "seq BETWEEN ? AND ?", (seqs[0], seqs[-1])), 1)
+            difference.take(self._connection.execute(_ROWS_BETWEEN, (seqs[0], seqs[-1])), 1)
             self._apply(difference.sums())
 
     @contextmanager
@@ -211,27 +220,27 @@ class Rollups:
         if not seqs:
             yield
             return
-        chosen = f"seq IN ({','.join(map(str, seqs))})"
+        chosen = (_listed(seqs),)
         difference = _Difference()
-        difference.take(self._connection.execute(_ROWS + chosen), -1)
+        difference.take(self._connection.execute(_ROWS_CHOSEN, chosen), -1)
         yield
-        difference.take(self._connection.execute(_ROWS + chosen), 1)
+        difference.take(self._connection.execute(_ROWS_CHOSEN, chosen), 1)
         self._apply(difference.sums())
 
     def following_ids(self, ids: Sequence[str]) -> AbstractContextManager[None]:
         """Follow what is changed meanwhile in the requests with these ids."""
         if not ids:
             return nullcontext()
-        return self.following("id IN (SELECT value FROM json_each(?))", (msgspec.json.encode(ids).decode(),))
+        return self.following("id IN (SELECT value FROM json_each(?))", (_listed(ids),))
 
     def part_with(self, seqs: Sequence[int]) -> None:
         """Keep the sums of rows that are about to be deleted, but for those that may name somebody."""
         if not seqs:
             return
-        chosen = f"seq IN ({','.join(map(str, seqs))}) AND "
+        chosen = (_listed(seqs),)
         gone, kept = _Difference(), _Difference()
-        gone.take(self._connection.execute(_ROWS + chosen + _FOLDED), -1)
-        kept.take(self._connection.execute(_ROWS + chosen + UNFOLDED), 1)
+        gone.take(self._connection.execute(_FOLDED_CHOSEN, chosen), -1)
+        kept.take(self._connection.execute(_UNFOLDED_CHOSEN, chosen), 1)
         self._apply({place: change for place, change in gone.sums().items() if place.dimension in _NAMING})
         self._apply({place: change for place, change in kept.sums().items() if place.dimension not in _NAMING})
 
@@ -242,7 +251,7 @@ class Rollups:
             return False
         end = int(min(done + limit, last))
         difference = _Difference()
-        difference.take(self._connection.execute(_ROWS + "seq > ? AND seq <= ?", (done, end)), 1)
+        difference.take(self._connection.execute(_ROWS_BETWEEN, (done + 1, end)), 1)
         self._apply(difference.sums())
         self._connection.execute("UPDATE folds SET done_seq = ? WHERE name = 'rollups'", (end,))
         return bool(end < last)

@@ -112,18 +112,15 @@ def _restore(glassline: Glassline, made: Backup, asked: list[Asked]) -> dict[str
     spent, recorded = _sum(ledger, "spent_nano_usd", "accounts"), _sum(records, "cost_nano_usd", "exchanges")
     restored = sessions(records)
     meanwhile = [each for each in asked if made.began <= each.answered_at and each.at <= made.ended]
+    held = _sum(made.path.with_suffix("") / "ledger.db", "reserved_nano_usd", "accounts")
     return {
         "restored": len(restored),
         "lost_by_restore": missing((each for each in asked if each.answered_at <= made.began), restored),
         "spent_nano_usd": spent,
         "recorded_nano_usd": recorded,
-        "fits": -_most_open(meanwhile) * MOST_NANO_USD <= recorded - spent <= len(meanwhile) * EACH_NANO_USD,
+        "held_nano_usd": held,
+        "fits": -held <= recorded - spent <= len(meanwhile) * EACH_NANO_USD,
     }
-
-
-def _most_open(asked: list[Asked]) -> int:
-    """Return how many requests were open at once."""
-    return max((sum(other.at <= each.at < other.answered_at for other in asked) for each in asked), default=0)
 
 
 def _sum(database: Path, column: str, table: str) -> int:
