@@ -73,9 +73,9 @@ class Limit:
 
 
 LIMITS = (
-    Limit("glassline", CLOSED_LOOP, 4.0, 14),
-    Limit("glassline+budget", CLOSED_LOOP, 7.2, 26),
-    Limit("glassline", SHORT_STREAMS, 2.4, 3.2),
+    Limit("glassline", CLOSED_LOOP, 5.0, 18),
+    Limit("glassline+budget", CLOSED_LOOP, 7.5, 26),
+    Limit("glassline", SHORT_STREAMS, 2.4, 4),
 )
 
 
