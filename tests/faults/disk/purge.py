@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import yaml
 
 from proxy.store import Record, SqliteStore
@@ -94,10 +93,9 @@ def purge_store(
 def fill(database: Path, rows: int, first_ms: int, body_bytes: int) -> None:
     """Store so many requests, a millisecond apart, each with the canary in its request and as its user."""
     store = SqliteStore(database)
-    templates = [_template(body_bytes) for _ in range(_AT_ONCE)]
     for start in range(0, rows, _AT_ONCE):
-        some = templates[: rows - start]
-        store.write([_at(each, start + nth, first_ms + start + nth) for nth, each in enumerate(some)], {})
+        numbers = range(start, min(start + _AT_ONCE, rows))
+        store.write([_record(number, first_ms + number, body_bytes) for number in numbers], {})
         store.checkpoint(at_pages=4000)
     store.checkpoint(at_pages=1)
     store.close()
@@ -109,16 +107,11 @@ def search(directory: Path) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def _template(body_bytes: int) -> Record:
+def _record(number: int, at_ms: int, body_bytes: int) -> Record:
     request = b'{"said":"%b"}' % CANARY  # so short that it is not compressed: a search finds it
     response = b'{"said":"%b"}' % os.urandom(body_bytes // 2).hex().encode()
-    begin = make_begin(user=CANARY.decode(), session="old")
+    begin = make_begin(id=f"old-{number:09}", started_at_ms=at_ms, user=CANARY.decode(), session="old")
     return make_record(begin, make_end(response, request), request=request, response=response)
-
-
-def _at(record: Record, number: int, at_ms: int) -> Record:
-    begin = msgspec.structs.replace(record.exchange.begin, id=f"old-{number:09}", started_at_ms=at_ms)
-    return msgspec.structs.replace(record, exchange=msgspec.structs.replace(record.exchange, begin=begin))
 
 
 def _watch(glassline: Glassline, cutoff_ms: int, until: float) -> _Watch:
