@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Final
 
@@ -14,14 +15,18 @@ from proxy.locks import take_lock
 LOCK: Final = "lock"
 """Whoever serves a data directory, or puts another in its place, holds it."""
 FOLDERS: Final = ("run", "journal")
+_DYING_S: Final = 2.0
+"""How long a Glassline that was killed may go on holding it: what it has under way at the disk comes to its end first."""
 
 
 def take_data_dir(path: Path) -> int:
     """Make the directory and take its lock, for as long as the descriptor is open. Raises EnvironmentUnusable."""
     make_data_dir(path)
     check_file_system(path)
+    patience = time.monotonic() + _DYING_S
     try:
-        lock = take_lock(path / LOCK)
+        while (lock := take_lock(path / LOCK)) is None and time.monotonic() < patience:
+            time.sleep(0.02)
     except OSError as error:
         raise EnvironmentUnusable(f"data directory {path}: {error.strerror}") from error
     if lock is None:

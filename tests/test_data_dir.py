@@ -4,12 +4,14 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from proxy.data_dir import make_data_dir
+from proxy.data_dir import LOCK, make_data_dir, take_data_dir
 from proxy.errors import EnvironmentUnusable
+from proxy.locks import take_lock
 from tests.conftest import StartGlassline
 from tests.harness.client import exchange, post
 from tests.harness.upstream import ScriptedUpstream
@@ -72,6 +74,19 @@ def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path / "data", 12345, 12345)
     with pytest.raises(EnvironmentUnusable, match="belongs to user 12345"):
         make_data_dir(tmp_path / "data")
+
+
+def test_what_a_killed_one_holds_a_moment_longer_is_waited_for_and_what_a_running_one_holds_is_refused(
+    tmp_path: Path,
+) -> None:
+    make_data_dir(tmp_path / "data")
+    held = take_lock(tmp_path / "data" / LOCK)
+    assert held is not None
+    threading.Timer(0.3, os.close, [held]).start()
+    taken = take_data_dir(tmp_path / "data")
+    with pytest.raises(EnvironmentUnusable, match="another Glassline uses it"):
+        take_data_dir(tmp_path / "data")
+    os.close(taken)
 
 
 def test_serve_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> None:
