@@ -73,6 +73,15 @@ def test_pipelined_requests_are_answered_in_order(glassline: Glassline, upstream
     assert positions == sorted(positions)
 
 
+def test_each_record_says_the_length_that_its_own_request_had(glassline: Glassline) -> None:
+    bodies = [BODY, BODY + b" " * 100, BODY + b" " * 3]
+    for body in bodies:
+        exchange(glassline.port, post("/v1/chat/completions", body, headers=("x-glassline-session: lengths",)))
+    rows = glassline.wait_for_rows(3, "session = 'lengths'")
+    recorded = [dict(glassline.body(row["id"], "request").headers)["Content-Length"] for row in rows]
+    assert sorted(recorded) == sorted(str(len(body)) for body in bodies)
+
+
 def test_pipelined_requests_that_are_answered_here_are_answered_in_order(glassline: Glassline) -> None:
     me = f"GET /-/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {LIMITED}\r\n\r\n".encode()
     probe = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
