@@ -71,15 +71,6 @@ class Capture:
         """Take the whole body in place of its pieces, which all still wait, so that memory holds it once."""
         self._pending = [body]
 
-    def take_back(self, data: bytes) -> None:
-        """Let all that `take` returned so far wait again: the journal did not get it. Of a long body it stays lost."""
-        if not data or self._digest is not None:
-            return
-        self._pending.insert(0, data)
-        self.pending_bytes += len(data)
-        self._journaled = 0
-        self._unhashed, self._unhashed_bytes = [], 0
-
     def lose_rest(self) -> None:
         """Take note that what `take` returned last was lost: the journal gets no more of this body but its end."""
         self._hash()

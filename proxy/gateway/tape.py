@@ -37,6 +37,9 @@ class Tape:
 
     __slots__ = (
         "_is_begin_due",
+        "_is_kept_whole",
+        "_kept_request",
+        "_kept_response",
         "_length",
         "_service",
         "_template",
@@ -73,7 +76,9 @@ class Tape:
         """Under which it was admitted, and what it took; what is never dispatched takes nothing."""
         self.mutated: tuple[str, ...] = ()
         self.end_mutated: tuple[str, ...] = ()
-        self._is_begin_due = False
+        self._is_begin_due = self._is_kept_whole = False
+        self._kept_request = self._kept_response = b""
+        """What the journal gets at the end, because BEGIN could not be written."""
         self._length = length
         self.number: int | None = None
         """Number of the exchange in the journal; None: BEGIN was not written."""
@@ -110,7 +115,8 @@ class Tape:
             except JournalUnavailable as error:
                 failure = error
             if self.number is None:
-                self.request.take_back(body)
+                self._kept_request = body
+                self._is_kept_whole = True
         begun(failure)
 
     def tap(self, pieces: list[bytes], arrived: float) -> None:
@@ -126,12 +132,16 @@ class Tape:
 
     def flush_request(self) -> None:
         """Hand over the request bytes that wait."""
-        if self.number is not None and (data := self.request.take()):
+        if self._is_kept_whole:
+            self._kept_request += self.request.take()
+        elif self.number is not None and (data := self.request.take()):
             self._keep(CHUNK_REQUEST, self.request, data)
 
     def flush_response(self) -> None:
         """Hand over the response bytes that wait."""
-        if self.number is not None and (data := self.response.take()):
+        if self._is_kept_whole:
+            self._kept_response += self.response.take()
+        elif self.number is not None and (data := self.response.take()):
             self._keep(CHUNK_RESPONSE, self.response, data)
         if len(self._times) > _MOST_TIMES:
             self._times = _thinned(self._times)
@@ -191,6 +201,7 @@ class Tape:
             # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
             keeps = refusal is None or refusal.code != "invalid_key"
             end = self._end(outcome, response, refusal)
+            request, answer = self._kept_request + request, self._kept_response + answer
             self._service.scribe.keep_whole(self._fill(), end, request if keeps else b"", answer)
             if ended is not None:
                 ended()
