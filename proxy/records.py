@@ -101,15 +101,22 @@ class Begin(msgspec.Struct, frozen=True, array_like=True):
 class BeginTemplate:
     """A `Begin` whose per-request fields are left open, encoded ahead: a gateway sees the same caller again and again."""
 
-    __slots__ = ("_last", "_middle", "begin")
+    __slots__ = ("_before", "_last", "_length", "_middle", "begin")
 
     def __init__(self, begin: Begin) -> None:
         encode = msgspec.msgpack.encode
         names = Begin.__struct_fields__
         values = [getattr(begin, name) for name in names]
-        first_open = names.index("is_reserved")
+        headers, first_open = names.index("headers"), names.index("is_reserved")
+        lengths = [at for at, (name, _) in enumerate(begin.headers) if name.lower() == b"content-length"]
+        following = begin.headers[lengths[0] + 1 :] if lengths else ()
         self.begin = begin
-        self._middle = b"".join(map(encode, values[2:first_open]))
+        self._length = encode(begin.headers[lengths[0]][1]) if lengths else b""
+        """What the request's `Content-Length` says: also open, where there is one."""
+        after = b"".join(map(encode, following))
+        before = b"".join(map(encode, values[2 : headers + 1]))
+        self._before = before[: len(before) - len(after) - len(self._length)]
+        self._middle = after + b"".join(map(encode, values[headers + 1 : first_open]))
         self._last = b"".join(map(encode, values[first_open + 2 : -1]))
 
     def again(self, retry_of: str) -> BeginTemplate:
@@ -124,15 +131,18 @@ class BeginTemplate:
         *,
         is_reserved: bool,
         mutated: tuple[str, ...],
+        length: int | None = None,
         lease: tuple[str, int] | None = None,
     ) -> bytes:
-        """Return the msgpack encoding of the `Begin` with these fields."""
+        """Return the msgpack encoding of the `Begin` with these fields; `length`: what its `Content-Length` says."""
         encode = _ENCODER.encode
         return b"".join(
             (
                 _BEGIN_HEADER,
                 encode(exchange_id),
                 encode(started_at_ms),
+                self._before,
+                encode(b"%d" % length) if length is not None and self._length else self._length,
                 self._middle,
                 b"\xc3" if is_reserved else b"\xc2",
                 encode(mutated) if mutated else b"\x90",

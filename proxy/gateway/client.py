@@ -196,6 +196,7 @@ class ClientConnection(asyncio.Protocol):
         if self.request_is_open:
             self._chunks = self._body_bytes = self._pace_bytes = 0
             self._pace_since = self.last_read
+            self.resume_reading()  # paused, perhaps, while it waited behind another
         relay = self._gateway.accept(self, opening, length)
         if relay is not None:
             self.relay = relay

@@ -99,7 +99,7 @@ class Openings:
         start, end = match.span()
         known = self._known.get(head[:start] + head[end:])
         # A length beside chunks is for the parser to refuse.
-        return (known, int(match[1])) if known is not None and not known.head.is_chunked else None
+        return (known, int(match[1])) if known is not None and known.head.content_length is not None else None
 
     def _learn(self, head: bytes) -> tuple[Opening, int | None]:
         match = _LENGTH.search(head)

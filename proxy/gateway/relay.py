@@ -634,10 +634,9 @@ class Relay:
         tape, editor = self._tape, self._delivery.editor
         if isinstance(editor, ResultsRewriter) and editor.edits:
             tape.end_mutated += ("results_url",)
-        was_dispatched = tape.number is not None
         tape.end(outcome, self._response, refusal, ended)
         if tape.is_reserved:
-            if was_dispatched:
+            if tape.number is not None:
                 self._service.ledger.finish(tape.id)
             else:
                 self._service.ledger.release(tape.id)

@@ -141,21 +141,18 @@ class Scribe:
             return
         self._frames, self._written, self._frame_bytes = [], [], 0
         try:
-            self._journal.append(frames[0] if len(frames) == 1 else b"".join(frames))
+            count = self._journal.append_all(frames)
         except JournalUnavailable:
-            self._tell(written, is_written=False)
-        else:
-            self._tell(written, is_written=True)
+            count = 0
+        self._tell(written[:count], is_good=True)
+        self._tell(written[count:], is_good=False)
 
-    def _tell(self, written: list[Callable[[bool], None]], *, is_written: bool) -> None:
-        told = 0
-        try:
-            for call in written:
-                told += 1
-                call(is_written)
-        finally:
-            if told < len(written):  # whatever went wrong for one, the others go on
-                self._loop.call_soon(partial(self._tell, written[told:], is_written=is_written))
+    def _tell(self, waiting: list[Callable[[bool], None]], *, is_good: bool) -> None:
+        for call in waiting:
+            try:
+                call(is_good)
+            except Exception as error:  # noqa: BLE001 - whatever went wrong for one, the others and the caller go on
+                self._loop.call_exception_handler({"message": "an exchange failed", "exception": error})
 
     def begin(self, header: bytes, body: bytes, *, is_reserved: bool) -> int | None:
         """Append BEGIN and return the number of the exchange; None: it is to be recorded when it is over.
@@ -287,8 +284,7 @@ class Scribe:
         self._sync_task = None
         if not is_durable:
             self._fail()
-        for deliver in waiting:
-            deliver(is_durable)
+        self._tell(waiting, is_good=is_durable)
         if self._syncing:
             self._start_sync()
 

@@ -180,10 +180,10 @@ class Gateway:
         elif route is None or template is None:
             self.answer_unrecorded(client, "not_found", 404, "the path names no upstream; use /v1/… or /<upstream>/…")
         elif opening.is_upgrade:
-            return SocketRelay(self, client, opening, route, Tape(self, template), length)
+            return SocketRelay(self, client, opening, route, Tape(self, template, length), length)
         else:
             layers = MeteredRelay if opening.is_limited else RepeatingRelay
-            return layers(self, client, opening, route, Tape(self, template), length)
+            return layers(self, client, opening, route, Tape(self, template, length), length)
         return None
 
     def answer_unrecorded(self, client: ClientConnection, code: str, status: int, message: str) -> None:

@@ -36,7 +36,11 @@ class Tape:
     """What is known of one exchange so far. Durations are µs since its head was complete, on the monotonic clock."""
 
     __slots__ = (
-        "_is_ended",
+        "_is_begin_due",
+        "_is_kept_whole",
+        "_kept_request",
+        "_kept_response",
+        "_length",
         "_service",
         "_template",
         "_times",
@@ -57,7 +61,8 @@ class Tape:
         "started_ms",
     )
 
-    def __init__(self, service: Gateway, template: BeginTemplate) -> None:
+    def __init__(self, service: Gateway, template: BeginTemplate, length: int | None) -> None:
+        """`length`: what the request says of its own, which the template does not know."""
         self.started = service.now()
         self.started_ms = started_ms = time_ns() // 1_000_000
         self.id = service.new_id(started_ms)
@@ -71,7 +76,10 @@ class Tape:
         """Under which it was admitted, and what it took; what is never dispatched takes nothing."""
         self.mutated: tuple[str, ...] = ()
         self.end_mutated: tuple[str, ...] = ()
-        self._is_ended = False
+        self._is_begin_due = self._is_kept_whole = False
+        self._kept_request = self._kept_response = b""
+        """What the journal gets at the end, because BEGIN could not be written."""
+        self._length = length
         self.number: int | None = None
         """Number of the exchange in the journal; None: BEGIN was not written."""
         self.request = Capture(service.capture_bytes)
@@ -82,7 +90,7 @@ class Tape:
 
     def again(self, retry_of: str, body: bytes) -> Tape:
         """Return the tape of another attempt to send a request whose whole body is `body`."""
-        tape = Tape(self._service, self._template.again(retry_of))
+        tape = Tape(self._service, self._template.again(retry_of), self._length)
         if body:
             tape.request.add(body)
         tape.request_complete_us = 0
@@ -92,23 +100,24 @@ class Tape:
         """Write BEGIN with the request bytes so far and call `begun`, mostly at the end of this turn of the loop."""
         body = self.request.take()
         written = partial(self._begin_written, body, begun)
+        self._is_begin_due = True
         self.number = self._service.scribe.begin_soon(self._fill(self.lease), body, written)
         if self.number is None:
             written(False)
 
     def _begin_written(self, body: bytes, begun: Begun, is_written: bool) -> None:
-        if is_written:
-            begun(None)
-            return
-        self.number = None
-        if self._is_ended:
-            return
-        try:
-            self.number = self._service.scribe.begin(self._fill(self.lease), body, is_reserved=self.is_reserved)
-        except JournalUnavailable as error:
-            begun(error)
-        else:
-            begun(None)
+        self._is_begin_due = False
+        failure: JournalUnavailable | None = None
+        if not is_written:
+            self.number = None
+            try:
+                self.number = self._service.scribe.begin(self._fill(self.lease), body, is_reserved=self.is_reserved)
+            except JournalUnavailable as error:
+                failure = error
+            if self.number is None:
+                self._kept_request = body
+                self._is_kept_whole = True
+        begun(failure)
 
     def tap(self, pieces: list[bytes], arrived: float) -> None:
         """Take pieces of the response that arrived together."""
@@ -123,12 +132,16 @@ class Tape:
 
     def flush_request(self) -> None:
         """Hand over the request bytes that wait."""
-        if self.number is not None and (data := self.request.take()):
+        if self._is_kept_whole:
+            self._kept_request += self.request.take()
+        elif self.number is not None and (data := self.request.take()):
             self._keep(CHUNK_REQUEST, self.request, data)
 
     def flush_response(self) -> None:
         """Hand over the response bytes that wait."""
-        if self.number is not None and (data := self.response.take()):
+        if self._is_kept_whole:
+            self._kept_response += self.response.take()
+        elif self.number is not None and (data := self.response.take()):
             self._keep(CHUNK_RESPONSE, self.response, data)
         if len(self._times) > _MOST_TIMES:
             self._times = _thinned(self._times)
@@ -179,7 +192,8 @@ class Tape:
         ended: Callable[[], None] | None = None,
     ) -> None:
         """Write END; and BEGIN, if it never came to that. At once, or at the end of this turn, and then call `ended`."""
-        self._is_ended = True
+        if self._is_begin_due:
+            self._service.scribe.write()  # whether there is a BEGIN decides what is written now
         number = self.number
         request = self.request.take() if self.request.pending_bytes else b""
         answer = self.response.take()
@@ -187,6 +201,7 @@ class Tape:
             # The bodies of callers we do not know are not kept: anybody could fill the disk with them.
             keeps = refusal is None or refusal.code != "invalid_key"
             end = self._end(outcome, response, refusal)
+            request, answer = self._kept_request + request, self._kept_response + answer
             self._service.scribe.keep_whole(self._fill(), end, request if keeps else b"", answer)
             if ended is not None:
                 ended()
@@ -213,7 +228,12 @@ class Tape:
 
     def _fill(self, lease: tuple[str, int] | None = None) -> bytes:
         return self._template.fill(
-            self.id, self.started_ms, is_reserved=self.is_reserved, mutated=self.mutated, lease=lease
+            self.id,
+            self.started_ms,
+            is_reserved=self.is_reserved,
+            mutated=self.mutated,
+            length=self._length,
+            lease=lease,
         )
 
     def _end(self, outcome: Outcome, response: ResponseHead | None, refusal: Refusal | None) -> End:

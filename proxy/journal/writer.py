@@ -14,7 +14,9 @@ import errno
 import os
 import secrets
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -187,18 +189,38 @@ class JournalWriter:
     def append(self, data: bytes) -> None:
         """Append whole frames, all or none."""
         size = len(data)
+        if self._write(data) != size:
+            self._cut_off()
+            raise JournalUnavailable("journal: the disk took only part of a frame")
+        self._count(size)
+
+    def append_all(self, frames: list[bytes]) -> int:
+        """Append frames by one write; return how many: what is whole of a short write stays, it may have been read."""
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        written = self._write(data)
+        if written == len(data):
+            self._count(written)
+            return len(frames)
+        *ends, _ = accumulate(map(len, frames))
+        count = bisect_right(ends, written)
+        self._count(ends[count - 1] if count else 0)
+        self._cut_off()
+        return count
+
+    def _write(self, data: bytes) -> int:
+        """Return how many bytes the disk took; all of `data` goes into one segment."""
+        size = len(data)
         if (self._is_spoilt or self._offset + size > self._segment_bytes) and self._offset > HEADER_SIZE:
             self._open_segment()
         try:
             failpoint("journal.write")
-            written = os.write(self._file, data)
+            return os.write(self._file, data)
         except OSError as error:
             # After anything but a lack of space nobody knows what the file holds behind the last good frame.
             self._is_spoilt = self._is_spoilt or error.errno not in _NO_SPACE
             raise JournalUnavailable(f"journal: {error.strerror}") from error
-        if written != size:
-            self._cut_off()
-            raise JournalUnavailable("journal: the disk took only part of a frame")
+
+    def _count(self, size: int) -> None:
         self._offset += size
         self.written_bytes += size
 

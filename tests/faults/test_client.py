@@ -73,6 +73,39 @@ def test_pipelined_requests_are_answered_in_order(glassline: Glassline, upstream
     assert positions == sorted(positions)
 
 
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_a_long_body_that_waited_behind_another_request_is_read_to_its_end(
+    glassline: Glassline, upstream: ScriptedUpstream, framing: str
+) -> None:
+    def script(connection: Connection) -> None:
+        time.sleep(0.3)
+        connection.send(with_length(b"%d" % len(connection.request)))
+
+    upstream.script = script
+    long = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * 600_000}]}).encode()
+    second = post("/v1/chat/completions", long)
+    if framing == "chunks":
+        head = second.partition(b"\r\n\r\n")[0].replace(
+            b"Content-Length: %d" % len(long), b"Transfer-Encoding: chunked"
+        )
+        second = head + b"\r\n\r\n" + b"%x\r\n%b\r\n0\r\n\r\n" % (len(long), long)
+    with RawClient(glassline.port) as client:
+        sender = threading.Thread(target=client.send, args=(post("/v1/chat/completions", BODY, close=False) + second,))
+        sender.start()
+        raw = client.read_all().raw
+        sender.join()
+    assert raw.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_each_record_says_the_length_that_its_own_request_had(glassline: Glassline) -> None:
+    bodies = [BODY, BODY + b" " * 100, BODY + b" " * 3]
+    for body in bodies:
+        exchange(glassline.port, post("/v1/chat/completions", body, headers=("x-glassline-session: lengths",)))
+    rows = glassline.wait_for_rows(3, "session = 'lengths'")
+    recorded = [dict(glassline.body(row["id"], "request").headers)["Content-Length"] for row in rows]
+    assert sorted(recorded) == sorted(str(len(body)) for body in bodies)
+
+
 def test_pipelined_requests_that_are_answered_here_are_answered_in_order(glassline: Glassline) -> None:
     me = f"GET /-/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {LIMITED}\r\n\r\n".encode()
     probe = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"

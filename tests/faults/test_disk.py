@@ -63,6 +63,58 @@ def test_without_a_record_nothing_is_dispatched_and_readiness_says_so(start_glas
     assert (row["outcome"], row["error_code"]) == ("refused", "recorder_unavailable")
 
 
+def test_what_is_refused_in_the_turn_in_which_its_begin_finds_no_room_is_recorded(
+    start_glassline: StartGlassline,
+) -> None:
+    head = b"POST /v1/files HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with ScriptedUpstream() as upstream:
+        # The first write opens the journal.
+        glassline = start_glassline(upstream.url, env={"GLASSLINE_FAILPOINTS": "journal.write:enospc:2"})
+        assert exchange(glassline.port, head + b"broken\r\n").status == 400
+        [row] = glassline.wait_for_rows(1)
+        assert upstream.requests == []
+    assert (row["outcome"], row["error_code"], row["status"]) == ("refused", "bad_request", 400)
+
+
+@pytest.mark.parametrize("when_full", ["block", "metadata_only"])
+def test_a_request_whose_begin_finds_no_room_is_recorded_with_its_body(
+    start_glassline: StartGlassline, when_full: str
+) -> None:
+    with ScriptedUpstream() as upstream:
+        glassline = start_glassline(upstream.url, {"record": {"when_full": when_full}})
+        disk = Refusing(glassline)
+        disk.refuse()
+        answer = exchange(glassline.port, post("/v1/chat/completions", BODY))
+        disk.relent()
+        [row] = glassline.wait_for_rows(1)
+    assert answer.status == (503 if when_full == "block" else 200)
+    assert glassline.body(row["id"], "request").head == BODY
+    assert row["model_requested"] == "gpt-4o-mini"
+
+
+def test_an_answer_without_end_costs_no_memory_where_nothing_can_be_recorded(start_glassline: StartGlassline) -> None:
+    size, piece = 64 * 1024 * 1024, b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+
+    def script(connection: Connection) -> None:
+        connection.send(STREAM_HEAD)
+        for _ in range(size // 0x10000):
+            connection.send(piece)
+        connection.send(b"0\r\n\r\n")
+
+    with ScriptedUpstream(script) as upstream:
+        glassline = start_glassline(upstream.url, {"record": {"when_full": "metadata_only", "max_body_mb": 1}})
+        disk = Refusing(glassline)
+        disk.refuse()
+        assert len(exchange(glassline.port, post("/v1/chat/completions", BODY), timeout_s=60).raw) > size
+        [pid] = glassline.pids_of("gateway")
+        status = Path(f"/proc/{pid}/status").read_text()
+        disk.relent()
+        [row] = glassline.wait_for_rows(1)
+    peak_kb = int(status.partition("VmHWM:")[2].split()[0])
+    assert peak_kb < size / 1024
+    assert row["response_bytes"] == size
+
+
 def test_an_end_that_the_disk_refuses_waits_in_memory(start_glassline: StartGlassline) -> None:
     script = Waiting()
     with ScriptedUpstream(script) as upstream:

@@ -90,6 +90,18 @@ def test_an_encoded_template_is_the_same_as_the_begin_it_stands_for() -> None:
     assert msgspec.msgpack.decode(made, type=Begin) == want
 
 
+def test_a_template_says_the_length_of_each_request() -> None:
+    headers = ((b"a", b"b"), (b"Content-Length", b"5"), (b"c", b"d"))
+    begin = Begin("id", 123, "openai", "openai", None, False, "POST", "/x", headers)
+    template = BeginTemplate(begin)
+    for length in (5, 123_456):
+        made = msgspec.msgpack.decode(
+            template.fill("id", 123, is_reserved=False, mutated=(), length=length), type=Begin
+        )
+        assert made.headers == ((b"a", b"b"), (b"Content-Length", b"%d" % length), (b"c", b"d"))
+    assert msgspec.msgpack.decode(template.fill("id", 123, is_reserved=False, mutated=()), type=Begin) == begin
+
+
 def test_a_response_head_loses_only_what_belongs_to_the_hop() -> None:
     head = read_response_head(
         b"HTTP/1.1 200 Fine\r\nConnection: keep-alive\r\nX-Request-Id: r\r\nalt-svc: h3\r\n"

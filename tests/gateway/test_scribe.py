@@ -26,11 +26,11 @@ def journal(tmp_path: Path) -> Iterator[JournalWriter]:
 
 
 @pytest.fixture
-def full_disk() -> Iterator[Callable[[], None]]:
-    """Return what makes every file too large to grow, until the test ends."""
+def full_disk() -> Iterator[Callable[[int], None]]:
+    """Return what keeps every file from growing beyond a size, until the test ends."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, handler)
 
@@ -90,7 +90,7 @@ def test_what_is_long_is_written_apart_and_in_its_turn(tmp_path: Path, journal: 
 
 
 def test_a_disk_that_takes_nothing_tells_everybody_of_the_turn(
-    tmp_path: Path, journal: JournalWriter, full_disk: Callable[[], None]
+    tmp_path: Path, journal: JournalWriter, full_disk: Callable[[int], None]
 ) -> None:
     told: list[bool] = []
 
@@ -98,7 +98,7 @@ def test_a_disk_that_takes_nothing_tells_everybody_of_the_turn(
         scribe = Scribe(journal, asyncio.get_running_loop())
         for _ in range(3):
             scribe.begin_soon(BEGIN, b"question", told.append)
-        full_disk()
+        full_disk(1)
         await asyncio.sleep(0)
 
     asyncio.run(turn())
@@ -124,3 +124,41 @@ def test_one_who_fails_does_not_keep_the_others_waiting(journal: JournalWriter) 
     asyncio.run(turn())
     assert told == [True, True]
     assert [type(failure) for failure in failures] == [RuntimeError]
+
+
+def test_who_fails_does_not_take_along_an_end_that_is_written_at_once(tmp_path: Path, journal: JournalWriter) -> None:
+    failures: list[object] = []
+
+    def fail(is_written: bool) -> None:
+        raise RuntimeError(is_written)
+
+    async def turn() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
+        scribe = Scribe(journal, loop)
+        number = scribe.begin(BEGIN, b"", is_reserved=False)
+        assert number is not None
+        scribe.begin_soon(BEGIN, b"", fail)
+        scribe.keep_end(number, make_end(), b"answer")
+
+    asyncio.run(turn())
+    assert kinds_in(tmp_path) == [(FrameKind.BEGIN, 1), (FrameKind.BEGIN, 2), (FrameKind.END, 1)]
+    assert [type(failure) for failure in failures] == [RuntimeError]
+
+
+def test_whole_frames_of_a_short_write_stay_for_a_reader_may_have_seen_them(
+    tmp_path: Path, journal: JournalWriter, full_disk: Callable[[int], None]
+) -> None:
+    told: list[tuple[int, bool]] = []
+
+    async def turn() -> None:
+        scribe = Scribe(journal, asyncio.get_running_loop())
+        for index in range(4):
+            scribe.begin_soon(BEGIN, b"x" * 1000, lambda is_written, index=index: told.append((index, is_written)))  # type: ignore[misc]
+        full_disk(journal.written_bytes + 2 * (1000 + len(BEGIN)) + 500)
+        await asyncio.sleep(0)
+
+    asyncio.run(turn())
+    assert told == [(0, True), (1, True), (2, False), (3, False)]
+    assert kinds_in(tmp_path) == [(FrameKind.BEGIN, 1), (FrameKind.BEGIN, 2)]
+    assert journal.written_bytes == next(tmp_path.glob("*.journal")).stat().st_size
