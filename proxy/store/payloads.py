@@ -31,6 +31,8 @@ Rows = Sequence[tuple[Any, ...]]
 Item = bytes | int
 """Bytes as they are; the place of a piece in the list of pieces; or, below zero, -1 - the place of one to be encoded as
 base64."""
+_Places = dict[int, int]
+"""Ids of pieces that somebody holds, each with its place among them, in order."""
 _DIGEST_SIZE: Final = 16
 _ENCODE: Final = msgspec.msgpack.encode
 
@@ -148,9 +150,9 @@ class _Batch:
 
     def row(self, payload: _Payload) -> tuple[Value, ...]:
         """Return the row of a payload, and note the pieces that it needs."""
-        head_ids: list[int] = []
+        head_ids: _Places = {}
         heads = [(self._place(template, head_ids), values) for template, values in payload.heads]
-        ids: list[int] = []
+        ids: _Places = {}
         request, response = payload.bodies
         contents = tuple(
             None if parts is None else _Content(self._items(parts, ids), body.tail, body.edit)
@@ -179,7 +181,7 @@ class _Batch:
             [(count, id_) for id_, count in uses.items() if not first <= id_ < end],
         )
 
-    def _items(self, parts: Sequence[Part], ids: list[int]) -> list[Item]:
+    def _items(self, parts: Sequence[Part], ids: _Places) -> list[Item]:
         items: list[Item] = []
         for part in parts:
             if part.is_inline:
@@ -192,18 +194,16 @@ class _Batch:
                 items.append(-1 - place if part.is_base64 else place)
         return items
 
-    def _place(self, part: Part, ids: list[int]) -> int:
+    def _place(self, part: Part, ids: _Places) -> int:
         """Return the place of a piece among those that somebody holds."""
         id_ = self._ids.get(part.digest)
         if id_ is None:
             id_ = self._add(self._new[part.digest])
-        if id_ not in ids:
-            ids.append(id_)
-        return ids.index(id_)
+        return ids.setdefault(id_, len(ids))
 
     def _add(self, part: Part) -> int:
         if part.parts:
-            ids: list[int] = []
+            ids: _Places = {}
             data = _ENCODE(self._items(part.parts, ids))
             held = self._held(ids)
         else:
@@ -212,9 +212,9 @@ class _Batch:
         self._pieces.append((part.digest, held, self._packer.pack(data)))
         return id_
 
-    def _held(self, ids: list[int]) -> str:
-        self._uses.update(ids)
-        return msgspec.json.encode(ids).decode()
+    def _held(self, ids: _Places) -> str:
+        self._uses.update(ids.keys())
+        return msgspec.json.encode(list(ids)).decode()
 
 
 PAYLOAD_SQL: Final = """

@@ -17,6 +17,8 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -24,6 +26,7 @@ import msgspec
 Digest = Callable[[bytes], bytes]
 """Names a content: 16 bytes that nobody can choose."""
 
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _CONVERSATION: Final = frozenset(("messages", "input", "contents"))
@@ -121,7 +124,7 @@ def _split(body: bytes, digest: Digest, conversation: frozenset[str]) -> list[Pa
         return None
     try:
         members = _MEMBERS.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except _UNREADABLE:
         return None
     parts: list[Part] = []
     start = position = 0
@@ -146,14 +149,16 @@ def _split(body: bytes, digest: Digest, conversation: frozenset[str]) -> list[Pa
             start = position
     if not parts:
         return None
-    return _joined([*parts, _inline(body[start:])])
+    parts = _joined([*parts, _inline(body[start:])])
+    # Of members with the same name only the last is seen, and may be looked for where another of them stands.
+    return parts if b"".join([part.bytes for part in parts]) == body else None
 
 
 def _elements(body: bytes, position: int, raw: msgspec.Raw, digest: Digest) -> tuple[int, int, list[Part]] | None:
     """Cut a conversation that begins at `position`; return where its elements begin and end, and what they are."""
     try:
         elements = _ELEMENTS.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except _UNREADABLE:
         return None
     begin = end = position
     parts: list[Part] = []
@@ -198,11 +203,11 @@ def _run(parts: list[Part], digest: Digest) -> Part:
 def _joined(parts: list[Part]) -> list[Part]:
     """Join neighbours that stay with their request."""
     joined: list[Part] = []
-    for part in parts:
-        if part.is_inline and joined and joined[-1].is_inline:
-            joined[-1] = _inline(joined[-1].data + part.data)
-        elif part.data or part.parts:
-            joined.append(part)
+    for is_inline, some in groupby(parts, attrgetter("is_inline")):
+        if not is_inline:
+            joined += some
+        elif data := b"".join([part.data for part in some]):
+            joined.append(_inline(data))
     return joined
 
 

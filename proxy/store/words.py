@@ -30,8 +30,9 @@ _MOST_HEARD: Final = 50_000
 _LONG: Final = 64
 """Letters from which a text is remembered: a shorter one costs nothing, and means something each time."""
 _DAY_MS: Final = 86_400_000
-_STRING: Final = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"(\s*:)?', re.DOTALL)
-"""A string of JSON; with a colon behind it, the name of a member. Eight times slower than decoding all of it."""
+_STRING: Final = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)("(?:\s*+:)?)?', re.DOTALL)
+"""A string of JSON; with a colon behind it, the name of a member. Eight times slower than decoding all of it. What was cut
+is a match, too: or each quotation mark in it would be tried as a beginning."""
 _SPOKEN_BY_NOBODY: Final = frozenset(
     (
         *("role", "type", "model", "id", "call_id", "tool_call_id", "tool_use_id", "previous_response_id"),
@@ -189,11 +190,11 @@ def _leaves(value: Any) -> Iterator[str]:
 def _strings(data: bytes) -> Iterator[str]:
     """Yield the same of a body that was cut, and is no JSON any more."""
     name = ""
-    for string, colon in _STRING.findall(data):
+    for string, end in _STRING.findall(data):
         text = _unescaped(string)
-        if colon:
+        if end.endswith(b":"):
             name = text
-        elif name not in _SPOKEN_BY_NOBODY:
+        elif end and name not in _SPOKEN_BY_NOBODY:
             yield text
 
 

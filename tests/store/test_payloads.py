@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -103,6 +104,20 @@ def test_two_in_one_batch_share_what_is_new_in_both(store: SqliteStore) -> None:
     assert one(store, "SELECT count(*) FROM pieces WHERE length(data) > 3000") == 2
     assert one(store, "SELECT min(uses) FROM pieces WHERE length(data) > 3000") == 9
     assert_counts_are_right(store._connection)
+
+
+def test_a_document_of_ever_so_many_paragraphs_takes_no_longer_than_its_size_says(tmp_path: Path) -> None:
+    def seconds(count: int) -> float:
+        data = chat([{"role": "user", "content": "\n\n".join(f"{at} {'word ' * 120}" for at in range(count))}])
+        with closing(SqliteStore(tmp_path / f"{count}.db")) as store:
+            store.write([], {})
+            begin = time.process_time()
+            store.write([record(1, data)], {})
+            spent = time.process_time() - begin
+            assert body(store, 1) == data
+        return spent
+
+    assert seconds(18_000) < 35 * seconds(1_500)
 
 
 def test_a_store_that_is_opened_again_finds_what_it_stored_before(store: SqliteStore, tmp_path: Path) -> None:

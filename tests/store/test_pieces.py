@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import random
+import time
 from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.store.pieces import Part, look_inside, split_request, split_response
@@ -98,10 +99,39 @@ def test_a_body_that_was_cut_is_one_part(end: float) -> None:
         b'{"messages":"' + b"x" * 3000 + b'"}',
         b'{"messages":[' + b",".join([b"{}"] * 500) + b"]}",
         b'{"messages":[],"tools":[]' + b" " * 300 + b"}",
+        b'{"\xff\xfe":"' + b"x" * 300 + b'"}',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"messages":[{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}",
     ],
 )
 def test_odd_bodies_are_put_together_again(data: bytes) -> None:
     assert whole(split_request(data, digest)) == data
+    assert whole(split_response(data, digest)) == data
+
+
+messages = st.integers(0, 700).map(lambda size: b'{"role":"user","content":"%b"}' % (b"a" * size))
+values = st.lists(messages, max_size=9).map(lambda some: b"[%b]" % b",".join(some)) | messages.map(
+    b'{"q":[%b]}'.__mod__
+)
+members = st.tuples(st.sampled_from((b"messages", b"input", b"tools", b"x")), values).map(b'"%b":%b'.__mod__)
+
+
+@settings(max_examples=400)
+@given(st.lists(members, max_size=5))
+def test_members_of_one_name_that_begin_alike_are_put_together_again(said: list[bytes]) -> None:
+    data = b"{%b}" % b",".join(said)
+    assert whole(split_request(data, digest)) == data
+    assert whole(split_response(data, digest)) == data
+
+
+def test_what_a_body_costs_grows_with_its_size_and_no_faster() -> None:
+    def seconds(count: int) -> float:
+        data = b'{"a":1%b}' % b"".join(b',"k%d":"%b"' % (at, b"x" * 130) for at in range(count))
+        begin = time.process_time()
+        split_request(data, digest)
+        return time.process_time() - begin
+
+    assert min(seconds(40_000) for _ in range(2)) < 20 * min(seconds(5_000) for _ in range(3))
 
 
 @pytest.mark.parametrize("member", SHAPES)

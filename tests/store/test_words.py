@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -221,6 +222,16 @@ def test_what_is_no_text_is_not_taken_for_one(data: bytes) -> None:
 def test_a_body_that_was_cut_is_found_by_what_is_left(ending: bytes) -> None:
     whole = prompt("the first", 'a "second"\none')
     assert text_of(whole[:-3] + ending) == text_of(whole) == 'the first\na "second"\none'
+
+
+def test_a_body_that_was_cut_inside_of_quoted_json_takes_no_longer_than_another() -> None:
+    def seconds(ending: bytes) -> float:
+        data = b'{"content": "first", "content": "' + rb"\"name\": " * 3000 + ending
+        begin = time.process_time()
+        assert text_of(data).startswith("first")
+        return time.process_time() - begin
+
+    assert seconds(b"") < 20 * max(seconds(b'"') for _ in range(3))
 
 
 @pytest.mark.parametrize("depth", [400, 900, 100_000])
