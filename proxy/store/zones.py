@@ -120,10 +120,13 @@ class ZoneWriter:
             self._learn(zone)
 
     def _filled(self) -> range:
-        ((newest, seq),) = self._connection.execute(
-            "SELECT (SELECT max(zone) FROM zones), (SELECT max(seq) FROM exchanges)"
+        # Not from the last zone on, for all after it may be empty: whatever was deleted, there is little to look at.
+        ((first, last),) = self._connection.execute(
+            "SELECT (SELECT min(seq) FROM exchanges WHERE seq >= (SELECT coalesce(max(zone) + 1, 0) FROM zones) << ?),"
+            " (SELECT max(seq) FROM exchanges)",
+            (SHIFT,),
         )
-        return range(_number(newest, -1) + 1, (_number(seq, -1) + 1) >> SHIFT)
+        return range(_number(first, 0) >> SHIFT, (_number(last, -1) + 1) >> SHIFT if first is not None else 0)
 
     def _unknown(self) -> list[int]:
         rows = self._connection.execute(

@@ -17,8 +17,9 @@ from proxy.store import SqliteStore, StoreReader, query
 from proxy.store.filter import Filter, parse_filter
 from proxy.store.listing import Cursor, Place, Sort, SortError, TimeIsUp
 from proxy.store.zones import SHIFT
-from tests.recorder.builders import START_MS
+from tests.recorder.builders import START_MS, make_begin, make_record
 from tests.store.rows import Row, change, read_rows, write_rows
+from tests.store.versions import at_version
 
 ROWS = 5 * 512 + 200
 MEASURES: dict[str, Callable[[Row], Any]] = {
@@ -440,3 +441,38 @@ def test_requests_of_an_older_store_are_found_before_and_after_its_zones_are_kno
                 assert shown(reader, case[0], sort, 1000) == expected(read_rows(path), case, sort)
         with closing(SqliteStore(path)) as store:
             store.put_status({})
+
+
+def test_what_is_recorded_into_the_last_zone_of_an_older_store_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "records.db"
+    at_version(path, 5)
+    with closing(SqliteStore(tmp_path / "template.db")) as store:
+        write_rows(store, made_up(700, seed=6))
+    columns = ", ".join(name for name in read_rows(store.path)[0] if name != "privacy")
+    change(path, f"ATTACH '{store.path}' AS o; INSERT INTO exchanges ({columns}) SELECT {columns} FROM o.exchanges")  # noqa: S608
+    case: Case = "key:late", lambda row: row["key"] == "late"
+    with closing(SqliteStore(path)) as store:
+        store.put_status({})
+        store.write([make_record(make_begin(id=f"{number}", key="late")) for number in range(400)], {})
+    with StoreReader(path) as reader:
+        assert len(shown(reader, case[0], "-time", 1000)) == 400
+        assert shown(reader, case[0], "-cost", 1000) == expected(read_rows(path), case, "-cost")
+
+
+def test_a_batch_after_everything_was_deleted_looks_for_no_zones_among_what_is_gone(tmp_path: Path) -> None:
+    steps = [0]
+
+    def count() -> bool:
+        steps[0] += 1
+        return False
+
+    spent = []
+    with closing(SqliteStore(tmp_path / "records.db")) as store:
+        for gone in (0, 50_000_000):
+            write_rows(store, [{"id": f"gone-{gone}", "seq": gone + 512}])
+            change(store.path, "DELETE FROM exchanges WHERE id = ?", f"gone-{gone}")
+            store._connection.set_progress_handler(count, 10)
+            steps[0] = 0
+            store.write([make_record(make_begin(id=f"{gone}"))], {})
+            spent.append(steps[0])
+    assert spent[1] < 1.5 * spent[0]
