@@ -108,8 +108,8 @@ def test_two_in_one_batch_share_what_is_new_in_both(store: SqliteStore) -> None:
 
 def test_a_document_of_ever_so_many_paragraphs_takes_no_longer_than_its_size_says(tmp_path: Path) -> None:
     def seconds(count: int) -> float:
-        data = chat([{"role": "user", "content": "\n\n".join(f"{at} {'word ' * 120}" for at in range(count))}])
-        with closing(SqliteStore(tmp_path / f"{count}.db")) as store:
+        data = chat([{"role": "user", "content": "\n\n".join(f"{at} {'word ' * 104}" for at in range(count))}])
+        with closing(SqliteStore(tmp_path / f"{said(8)}.db")) as store:
             store.write([], {})
             begin = time.process_time()
             store.write([record(1, data)], {})
@@ -117,7 +117,7 @@ def test_a_document_of_ever_so_many_paragraphs_takes_no_longer_than_its_size_say
             assert body(store, 1) == data
         return spent
 
-    assert seconds(18_000) < 35 * seconds(1_500)
+    assert seconds(18_000) < 35 * min(seconds(1_500) for _ in range(2))
 
 
 def test_a_store_that_is_opened_again_finds_what_it_stored_before(store: SqliteStore, tmp_path: Path) -> None:
