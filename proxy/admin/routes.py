@@ -186,7 +186,7 @@ class Desk:
             raise QuestionError(f"by: {', '.join(sorted(unknown))} is none of {', '.join(GROUPINGS)}")
         start = read_instant(request.query_params.get("from", DEFAULT_COST_SPAN), now)
         end = read_instant(request.query_params.get("to", "now"), now)
-        where = parse_filter(request.query_params.get("q", ""))
+        where = parse_filter(request.query_params.get("q", ""), is_all=True)
         async with self._read.store() as store:
             question = ask.costs(by, from_ms=start, to_ms=end, where=where)  # type: ignore[arg-type]  # checked above
             rows = await store.run(question) if store else []

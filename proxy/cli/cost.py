@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     start = read_instant(arguments.start or DEFAULT_START, now)
     # One past now: what was recorded in this millisecond counts.
     end = read_instant(arguments.end, now) if arguments.end else now + 1
-    where = parse_filter(arguments.query)
+    where = parse_filter(arguments.query, is_all=True)
     with open_store(arguments) as store:
         rows = store.run(ask.costs(by, from_ms=start, to_ms=end, where=where))
     screen = Screen()

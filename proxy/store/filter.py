@@ -85,15 +85,15 @@ _MAX_DEPTH: Final = 8
 _MAX_CHARACTERS: Final = 4096
 
 
-def parse_filter(text: str) -> Filter:
-    """Compile a filter. Raises FilterError."""
+def parse_filter(text: str, *, is_all: bool = False) -> Filter:
+    """Compile a filter. `is_all`: words find all rows, not the newest ones, as a sum needs it. Raises FilterError."""
     if len(text) > _MAX_CHARACTERS:
         raise FilterError(f"at most {_MAX_CHARACTERS} characters", _MAX_CHARACTERS)
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise FilterError("this is no character", error.start) from None
-    return _Parser(text).filter()
+    return _Parser(text, is_all=is_all).filter()
 
 
 def started(*, from_ms: int | None = None, to_ms: int | None = None) -> Filter:
@@ -165,8 +165,9 @@ def _joined(word: str, clauses: Sequence[Clause]) -> Clause:
 class _Parser:
     """Reads a filter from left to right."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_all: bool) -> None:
         self._text = text
+        self._is_all = is_all
         self._at = 0
         self._terms = 0
         self._words = 0
@@ -205,7 +206,7 @@ class _Parser:
                 self._words += 1
             else:
                 found.append(self._one())
-        return both(*found, *([_searched(words, first)] if words else []))
+        return both(*found, *([self._searched(words, first)] if words else []))
 
     def _one(self) -> Filter:
         if self._text[self._at] == "-":
@@ -286,6 +287,14 @@ class _Parser:
         self._require_end(start)
         return self._text[start : self._at]
 
+    def _searched(self, words: Sequence[str], position: int) -> Filter:
+        """Return the condition that the words stand in the texts, or do not where a `-` stands in front."""
+        try:
+            clause = Clause(*search_clause(" ".join(words), is_all=self._is_all))
+        except SearchError as error:
+            raise FilterError(str(error), position) from None
+        return Filter(*clause, anchor=clause, rest=_ANY)
+
     def _count(self) -> None:
         self._terms += 1
         if self._terms > _MAX_TERMS:
@@ -320,15 +329,6 @@ class _Parser:
 
 _ValueCompiler = Callable[[str, bool, int], Filter]
 """From a value, whether it stood in quotation marks, and where, to a condition."""
-
-
-def _searched(words: Sequence[str], position: int) -> Filter:
-    """Return the condition that the words stand in the texts, or do not where a `-` stands in front."""
-    try:
-        clause = Clause(*search_clause(" ".join(words)))
-    except SearchError as error:
-        raise FilterError(str(error), position) from None
-    return Filter(*clause, anchor=clause, rest=_ANY)
 
 
 def _compiler(name: str, position: int) -> _ValueCompiler:

@@ -19,20 +19,21 @@ MOST_FOUND: Final = 4000
 _SHORTEST_STEM: Final = 3
 """Letters in front of a `*`: the words that begin with one or two take seconds to be listed."""
 _TERM: Final = re.compile(r'(?P<not>-)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))')
-_CLAUSE: Final = f"seq IN (SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY rowid DESC LIMIT {MOST_FOUND})"  # noqa: S608
+_ALL: Final = -1
+_CLAUSE: Final = "seq IN (SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY rowid DESC LIMIT ?)"
 
 
 class SearchError(ClientError):
     """Something that cannot be searched for."""
 
 
-def search_clause(text: str) -> tuple[str, tuple[str]]:
-    """Return a condition over the rows in which everything that `text` asks for stands, and its bound value.
+def search_clause(text: str, *, is_all: bool = False) -> tuple[str, tuple[str, int]]:
+    """Return a condition over the rows in which everything that `text` asks for stands, and its bound values.
 
-    Give it all words at once: of each clause only the newest `MOST_FOUND` rows are seen. The index is read from its end,
-    so that a word that stands everywhere costs no more than a rare one. Raises SearchError.
+    Give it all words at once: of each clause only the newest `MOST_FOUND` rows are seen, but with `is_all`. The index is
+    read from its end, so that a word that stands everywhere costs no more than a rare one. Raises SearchError.
     """
-    return _CLAUSE, (match_expression(text),)
+    return _CLAUSE, (match_expression(text), _ALL if is_all else MOST_FOUND)
 
 
 def match_expression(text: str) -> str:

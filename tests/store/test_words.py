@@ -19,9 +19,10 @@ from proxy.recorder.backfill import Backfill
 from proxy.recorder.bills import Bills
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.revise import Reviser
-from proxy.store import Record, SqliteStore
+from proxy.store import Record, SqliteStore, StoreReader, query
 from proxy.store.deletion import Names, Selection, erase_copy
-from proxy.store.search import SearchError, match_expression, search_clause
+from proxy.store.filter import parse_filter
+from proxy.store.search import MOST_FOUND, SearchError, match_expression, search_clause
 from proxy.store.words import MOST_LETTERS, text_of
 from tests.recorder.builders import (
     ANSWER,
@@ -102,6 +103,15 @@ def test_what_was_said_is_found(store: SqliteStore, text: str, expected: list[st
         {},
     )
     assert find(store, text) == expected
+
+
+def test_a_sum_is_over_everything_in_which_a_word_stands(store: SqliteStore) -> None:
+    count = MOST_FOUND + 50
+    store.write([chat(f"{number}", prompt("delivery")) for number in range(count)], {})
+    assert len(find(store, "delivery")) == MOST_FOUND
+    question = query.costs([], from_ms=0, to_ms=2**50, where=parse_filter("delivery", is_all=True))
+    with StoreReader(store.path) as reader:
+        assert [row.requests for row in reader.run(question)] == [count]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "-late", "a*", "no*", "!!!", '""', "* "])
