@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import apsw
 import msgspec
+import zstandard
 
 from proxy.store.heads import Heads, joined
 from proxy.store.packing import Packer, unpack
@@ -35,6 +36,10 @@ _Places = dict[int, int]
 """Ids of pieces that somebody holds, each with its place among them, in order."""
 _DIGEST_SIZE: Final = 16
 _ENCODE: Final = msgspec.msgpack.encode
+
+
+class PayloadDamaged(Exception):
+    """What is stored cannot be put together."""
 
 
 class _Content(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True):
@@ -234,7 +239,17 @@ FROM (SELECT * FROM whole_bodies JOIN asked ON exchange = seq ORDER BY side)
 
 
 def read_bodies(rows: Rows) -> tuple[StoredBody, StoredBody] | None:
-    """Return the request and the response that the answer to PAYLOAD_SQL holds; None: there is none."""
+    """Return the request and the response that the answer to PAYLOAD_SQL holds; None: there is none.
+
+    Raises PayloadDamaged.
+    """
+    try:
+        return _read_bodies(rows)
+    except (LookupError, OSError, ValueError, msgspec.MsgspecError, zstandard.ZstdError) as error:
+        raise PayloadDamaged(f"what was recorded is damaged: {error}") from error
+
+
+def _read_bodies(rows: Rows) -> tuple[StoredBody, StoredBody] | None:
     pieces = {row[1]: (row[2], row[3]) for row in rows if row[0] == "piece"}
     for row in rows:
         if row[0] == "payload":

@@ -19,6 +19,7 @@ import apsw
 from proxy.databases import open_database, open_database_async
 from proxy.errors import StoreError
 from proxy.store.listing import Rows, Step, TimeIsUp
+from proxy.store.payloads import PayloadDamaged
 from proxy.store.query import Plan, Query
 
 T = TypeVar("T")
@@ -173,7 +174,7 @@ class AsyncStoreReader:
         return [tuple(row) for row in await self._connection.execute_fetchall(sql, parameters)]
 
 
-_FAULTS: Final = (apsw.Error, OverflowError, UnicodeError, TimeIsUp)
+_FAULTS: Final = (apsw.Error, OverflowError, UnicodeError, TimeIsUp, PayloadDamaged)
 
 
 def _our_error(path: Path, error: Exception) -> StoreError:

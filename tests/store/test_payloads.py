@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from proxy.config import Retention as Policy
 from proxy.databases import open_database
+from proxy.errors import StoreError
 from proxy.store import SqliteStore, StoreReader, query
 from proxy.store.deletion import Names, Selection
 from tests.recorder.builders import PROMPT, START_MS, make_begin, make_end, make_record
@@ -150,6 +151,19 @@ def test_what_another_request_still_holds_stays_and_the_rest_is_in_no_byte(store
     assert not any(data in each for data in gone for each in files)
     assert all(any(bytes(data) in each for each in files) for data in left.values())
     assert_counts_are_right(store._connection)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01damaged", b"\xffof a newer version"])
+def test_a_damaged_piece_is_an_error_of_the_store_and_of_whoever_holds_it_alone(
+    store: SqliteStore, data: bytes
+) -> None:
+    store.write([record(1, chat([{"role": "user", "content": said(9000)}])), record(2, b"{}")], {})
+    store._connection.execute(
+        "UPDATE pieces SET data = ? WHERE length(data) = (SELECT max(length(data)) FROM pieces)", (data,)
+    )
+    with pytest.raises(StoreError, match="damaged"):
+        body(store, 1)
+    assert body(store, 2) == b"{}"
 
 
 def test_the_last_one_to_go_takes_everything_with_it(store: SqliteStore) -> None:
