@@ -115,13 +115,14 @@ class Leases:
         """Return the newest bucket: requests came at any time since the lease began, and none may be forgotten early."""
         return self._accounts.bucket_of(self._accounts.by_id(account), now_ms)
 
-    def of_budget(self, budget: str) -> set[str]:
-        """Return the leases that hold money of a budget, in any scope and window."""
+    def of_budget(self, budget: str, scope: str | None = None) -> set[str]:
+        """Return the leases that hold money of a budget, in any window; `scope` None: in any scope."""
         sql = (
             "SELECT r.exchange FROM reservations r INDEXED BY leases CROSS JOIN reservation_lines l"
-            " ON l.exchange = r.exchange JOIN accounts a ON a.id = l.account WHERE r.is_lease = 1 AND a.budget = ?"
+            " ON l.exchange = r.exchange JOIN accounts a ON a.id = l.account"
+            " WHERE r.is_lease = 1 AND a.budget = ?1 AND a.scope = coalesce(?2, a.scope)"
         )
-        return {str(lease) for (lease,) in self._connection.execute(sql, (budget,))}
+        return {str(lease) for (lease,) in self._connection.execute(sql, (budget, scope))}
 
     def _insert(self, message: Lease, rows: Sequence[AccountRow], now_ms: int) -> None:
         like = message.like

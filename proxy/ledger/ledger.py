@@ -181,9 +181,9 @@ class Ledger:
         self._connection.execute("COMMIT")
         failpoint("ledger.after_commit")
 
-    def leases_of(self, budget: str) -> set[str]:
-        """Return the leases that hold money of a budget."""
-        return self._leases.of_budget(budget)
+    def leases_of(self, budget: str, scope: str | None) -> set[str]:
+        """Return the leases that hold money of a budget, or of one share of it."""
+        return self._leases.of_budget(budget, scope)
 
     def disconnect(self, exchanges: Iterable[str]) -> None:
         """Free the concurrency slots of a gateway that went away."""

@@ -29,6 +29,7 @@ from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
 from proxy.reservations import (
     Answer,
+    Cover,
     Draw,
     Finish,
     Granted,
@@ -153,6 +154,8 @@ class _Server:
         self._leases: dict[str, _Peer] = {}
         """Leases that can be called back, and who has them."""
         self._waiting: list[_Waiting] = []
+        self._called: set[str] = set()
+        """Leases that were called back since somebody waits."""
 
     def run(self) -> None:
         self._selector.register(self._stop, selectors.EVENT_READ)
@@ -189,9 +192,13 @@ class _Server:
 
     def _decide_again(self) -> None:
         now = time.monotonic()
-        ready = [each for each in self._waiting if each.until <= now or not each.leases & self._leases.keys()]
+        ready: list[_Waiting] = []
+        still: list[_Waiting] = []
+        for each in self._waiting:
+            is_ready = each.until <= now or each.leases.isdisjoint(self._leases)
+            (ready if is_ready else still).append(each)
         if ready:
-            self._waiting = [each for each in self._waiting if each not in ready]
+            self._waiting = still
             self._answer([(each.peer, each.message) for each in ready if each.peer in self._peers], is_final=True)
 
     def _accept(self) -> None:
@@ -224,7 +231,9 @@ class _Server:
         for (peer, message), answer in zip(batch, answers, strict=True):
             self._note(peer, message, answer)
         for (peer, message), answer in zip(batch, answers, strict=True):
-            if answer is not None and (is_final or not self._waits(peer, message, answer)):
+            if isinstance(message, Release):
+                self._give_up(peer, message.exchange)
+            elif answer is not None and (is_final or not self._waits(peer, message, answer)):
                 peer.unsent += frame(answer)
         for peer in {peer for peer, _ in batch}:
             self._flush(peer)
@@ -236,7 +245,7 @@ class _Server:
                 peer.exchanges.add(message.exchange)
             case ((Finish() | Release()), _):
                 peer.exchanges.discard(message.exchange)
-            case Lease(), Leased() if answer.nano_usd:
+            case Lease(), Leased() if answer.nano_usd and peer in self._peers:
                 self._leases[message.lease] = peer
             case Return(), _:
                 self._leases.pop(message.lease, None)
@@ -245,16 +254,27 @@ class _Server:
         """Let a refusal wait for the leases on the budget that refuses; say whether there are any."""
         if not self._leases or not isinstance(answer, Refused) or answer.reason != "budget":
             return False
-        leases = self._ledger.leases_of(answer.name) & self._leases.keys()
+        leases = self._ledger.leases_of(answer.name, _scope_of(message, answer.name)) & self._leases.keys()
         if not leases:
             return False
-        called = {lease for each in self._waiting for lease in each.leases}
+        if not self._waiting:
+            self._called.clear()
         self._waiting.append(_Waiting(peer, message, leases, time.monotonic() + RECALL_S))
-        for lease in leases - called:
-            holder = self._leases[lease]
-            holder.unsent += frame(Recall(0, lease))
-            self._flush(holder)
+        for lease in leases - self._called:
+            holder = self._leases.get(lease)
+            if holder is not None:  # it may turn out to be gone, with all its leases, when the first is called back
+                holder.unsent += frame(Recall(0, lease))
+                self._flush(holder)
+        self._called |= leases
         return True
+
+    def _give_up(self, peer: _Peer, exchange: str) -> None:
+        """Decide no more about a request that was given up: nobody would give back what it got then."""
+        self._waiting = [
+            each
+            for each in self._waiting
+            if each.peer is not peer or not isinstance(each.message, Reserve) or each.message.exchange != exchange
+        ]
 
     def _flush(self, peer: _Peer) -> None:
         if peer not in self._peers:
@@ -278,6 +298,12 @@ class _Server:
             self._selector.unregister(peer.connection)
             peer.connection.close()
             self._ledger.disconnect(peer.exchanges)
+
+
+def _scope_of(message: Request, budget: str) -> str | None:
+    """Return whose share of a budget a message is about; None: it does not say."""
+    lines = message.lines if isinstance(message, Reserve | Cover) else ()
+    return next((line.scope for line in lines if line.budget == budget), None)
 
 
 def _by_urgency(batch: list[tuple[_Peer, Request]]) -> Iterator[list[tuple[_Peer, Request]]]:

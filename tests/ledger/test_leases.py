@@ -142,8 +142,8 @@ def test_a_lease_holds_money_in_every_budget_of_its_requests(ledger: Ledger, pat
         ("key", 11, 6 * NEED),
         ("team", 11, 6 * NEED),
     ]
-    assert ledger.leases_of("team") == ledger.leases_of("key") == {"g/1"}
-    assert ledger.leases_of("other") == set()
+    assert ledger.leases_of("team", None) == ledger.leases_of("key", "") == {"g/1"}
+    assert ledger.leases_of("other", None) == ledger.leases_of("team", "somebody's share") == set()
 
 
 def test_a_lease_keeps_its_accounts_when_a_window_ends(ledger: Ledger, hands: Hands) -> None:
