@@ -66,8 +66,10 @@ class Leases:
         self._accounts = accounts
 
     def grow(self, message: Lease, nano_usd: int, rows: Sequence[AccountRow], now_ms: int) -> bool:
-        """Set `nano_usd` more aside in every account; say whether it was done: a lease keeps its accounts."""
+        """Set `nano_usd` more aside in every account; say whether it was done: a lease keeps its accounts, and has one life."""
         standing = self._find(message.lease)
+        if standing is None and message.granted_nano_usd:
+            return False  # it was settled as a whole
         if standing is None:
             self._insert(message, rows, now_ms)
         elif standing.is_returned or {row.id for row in rows} != set(self._lines(message.lease)):

@@ -401,7 +401,8 @@ class Ledger:
 
     def _open(self, message: Open) -> Opened:
         rows = self._connection.execute(
-            "SELECT exchange, owner, nano_usd, created_ms FROM reservations WHERE ?1 IN ('', owner) ORDER BY exchange",
+            "SELECT exchange, owner, nano_usd, created_ms, drawn_nano_usd FROM reservations"
+            " WHERE ?1 IN ('', owner) ORDER BY exchange",
             (message.owner,),
         )
         return Opened(message.ticket, tuple(OpenReservation(*row) for row in rows))

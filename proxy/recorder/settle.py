@@ -141,13 +141,16 @@ class Settler:
         # After the list: who reserved by then has a journal segment by now, so an unknown owner is a dead one.
         self._reader.scan()
         stored = self._store.settlements([each.exchange for each in reservations])
-        self._draw([each.exchange for each in reservations])
+        lost = self._lost(reservations)
+        self._draw([each.exchange for each in reservations if each.exchange not in lost])
         underway = self._fold.open_ids() | self._store.awaited([each.exchange for each in reservations])
         settle: list[Settle] = []
         release: list[str] = []
         for each in reservations:
             if each.exchange in stored:
                 settle.append(_message(each.exchange, stored[each.exchange]))
+            elif each.exchange in lost:
+                settle.append(_message(each.exchange, _ALL_OF_IT))
             elif each.exchange in underway or not self._reader.is_drained(each.owner):
                 continue
             elif self._reader.is_damaged(each.owner) or boot_of(each.owner) != self._boot:
@@ -163,6 +166,15 @@ class Settler:
         over = {*release, *(each.exchange for each in settle)}
         self._store.forget_leases_except([each.exchange for each in reservations if each.exchange not in over])
         self.is_behind = False
+
+    def _lost(self, reservations: Sequence[OpenReservation]) -> set[str]:
+        """Return the leases of which the ledger was told more than the store knows: it is a new one, or a copy.
+
+        Its sums would pass what the ledger was told only after so much more, and all until then would go uncounted.
+        """
+        leases = {each.exchange: each.drawn_nano_usd for each in reservations if each.drawn_nano_usd}
+        known = {lease: drawn for lease, drawn, _ in self._store.drawn(list(leases))}
+        return {lease for lease, drawn in leases.items() if drawn > known.get(lease, 0)}
 
 
 def _message(exchange: str, settlement: Settlement) -> Settle:

@@ -21,7 +21,7 @@ from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
 from proxy.ledger.leases import SHARE
 from proxy.ledger.reading import read_accounts, read_reservations
 from proxy.ledger.server import RECALL_S
-from proxy.ledger.wallet import IDLE_S
+from proxy.ledger.wallet import IDLE_S, Wallet
 from proxy.reservations import (
     Answer,
     Balance,
@@ -29,11 +29,13 @@ from proxy.reservations import (
     Draw,
     Granted,
     Lease,
+    Leased,
     Recall,
     Refused,
     Release,
     Reserve,
     Return,
+    Tariff,
 )
 from tests.ledger.ledger_under_test import LedgerProcess, running_ledger
 from tests.ledger.scenes import DOLLAR, NEED, request, total
@@ -381,3 +383,27 @@ async def test_a_caller_whose_budget_is_used_up_takes_no_lease_from_others_under
             assert isinstance(answer, Refused)
             assert lender.has_heard() is is_called
     lender.close()
+
+
+def test_a_lease_that_cannot_be_used_any_more_is_returned_however_often_more_of_it_is_asked_for() -> None:
+    """Near the cap nothing more is granted, and what was granted may not be used for ever."""
+    answers: list[Leased] = [Leased(0, 100 * NEED, None, Tariff(100, 100, NEED, 1, False))]
+    returned: list[tuple[str, int]] = []
+
+    def ask(message: Lease, answer: Callable[[Leased | None], None]) -> None:
+        answer(answers.pop() if answers else Leased(message.ticket, 0, None, None))
+
+    wallet = Wallet(ask, lambda lease, used: returned.append((lease, used)))
+    admitted = 0
+    for tick in range(400):
+        now = tick / 100
+        admitted += (
+            wallet.admit(request(f"g-{tick}", WIDE, max_output_tokens=1 if now < 0.5 else 10**9), now) is not None
+        )
+        if tick % 50 == 0:
+            wallet.tidy(now)
+    assert 0 < admitted < 100
+    [(lease, used), *later] = returned
+    assert lease == "gateway/1"
+    assert used >= admitted * NEED
+    assert not any(amount for _, amount in later)

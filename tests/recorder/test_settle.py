@@ -257,6 +257,46 @@ def test_what_was_left_of_a_lease_is_spent_after_a_loss_of_power(
     recorder.close()
 
 
+def test_what_nobody_knows_of_a_lease_any_more_is_spent_when_the_store_is_lost(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    """Its gateway lives and goes on, and the segment in which its first requests stood was deleted."""
+    held = ledger_.lend("lease", journal.name)
+    for index in range(30):
+        lent_chat(journal, f"id-{index}")
+    journal.rotate()
+    assert len(list((tmp_path / "journal").glob("*.journal"))) == 2
+    recorder = make_recorder(tmp_path)
+    step_until(recorder, lambda: len(list((tmp_path / "journal").glob("*.journal"))) == 1)
+    recorder.close()
+    assert ledger_.spent() == 30 * ANSWER_NANO_USD
+    for path in tmp_path.glob("records.db*"):
+        path.unlink()
+    lent_chat(journal, "after")
+    recorder = make_recorder(tmp_path)
+    step_until(recorder, lambda: not ledger_.open())
+    assert (ledger_.spent(), ledger_.held()) == (30 * ANSWER_NANO_USD + held - 30 * TAKEN, 0)
+    assert not leases_stored(recorder)
+    recorder.close()
+
+
+def test_a_lost_store_costs_nothing_where_the_journal_still_holds_all_of_a_lease(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    held = ledger_.lend("lease", journal.name)
+    lent_chat(journal, "before")
+    recorder = make_recorder(tmp_path)
+    step_until(recorder, lambda: ledger_.spent() > 0)
+    recorder.close()
+    for path in tmp_path.glob("records.db*"):
+        path.unlink()
+    lent_chat(journal, "after")
+    recorder = make_recorder(tmp_path)
+    recorder.step()
+    assert (ledger_.spent(), ledger_.held()) == (2 * ANSWER_NANO_USD, held - 2 * TAKEN)
+    recorder.close()
+
+
 def step_until(recorder: Recorder, condition: Callable[[], bool]) -> None:
     def step() -> bool:
         recorder.step()
