@@ -5,7 +5,8 @@ commit. While a commit waits for the disk the next batch gathers in the sockets,
 that breaks the protocol loses its connection; nobody else notices.
 
 What leases hold and gateways have not used shall refuse nobody. So before a budget refuses anything, the leases on it
-are recalled; when they are back, or their gateways are gone or do not answer, it is decided once more and for good.
+are recalled; when they are back, or their gateways are gone or do not answer, it is decided once more. That is for good,
+unless another budget of the same request refuses then, with leases that were not called back for it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -49,6 +51,7 @@ MAX_UNSENT_BYTES: Final = 1024 * 1024
 """A peer with more answers than this unread is not read from until it has caught up."""
 RECALL_S: Final = 0.25
 """A gateway returns a lease within a turn of its loop; one that cannot in this time is stuck. Callers wait two seconds."""
+_NOBODY_WAITED: Final[Mapping[int, _Waiting]] = MappingProxyType({})
 _LOG: Final = logging.getLogger(__name__)
 _DECODER: Final = msgspec.msgpack.Decoder(Request)
 
@@ -199,7 +202,8 @@ class _Server:
             (ready if is_ready else still).append(each)
         if ready:
             self._waiting = still
-            self._answer([(each.peer, each.message) for each in ready if each.peer in self._peers], is_final=True)
+            before = {id(each.message): each for each in ready}
+            self._answer([(each.peer, each.message) for each in ready if each.peer in self._peers], before)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # the peer may be gone already
@@ -219,7 +223,8 @@ class _Server:
             self._watch(peer)
         return [(peer, message) for message in messages or ()]
 
-    def _answer(self, batch: list[tuple[_Peer, Request]], *, is_final: bool = False) -> None:
+    def _answer(self, batch: list[tuple[_Peer, Request]], before: Mapping[int, _Waiting] = _NOBODY_WAITED) -> None:
+        """Carry out messages and answer them; `before`: how those have waited that have, by identity of the message."""
         self._ledger.lends = not self._waiting
         try:
             answers = self._ledger.handle([message for _, message in batch])
@@ -233,7 +238,7 @@ class _Server:
         for (peer, message), answer in zip(batch, answers, strict=True):
             if isinstance(message, Release):
                 self._give_up(peer, message.exchange)
-            elif answer is not None and (is_final or not self._waits(peer, message, answer)):
+            elif answer is not None and not self._waits(peer, message, answer, before.get(id(message))):
                 peer.unsent += frame(answer)
         for peer in {peer for peer, _ in batch}:
             self._flush(peer)
@@ -250,16 +255,22 @@ class _Server:
             case Return(), _:
                 self._leases.pop(message.lease, None)
 
-    def _waits(self, peer: _Peer, message: Request, answer: Answer) -> bool:
-        """Let a refusal wait for the leases on the budget that refuses; say whether there are any."""
+    def _waits(self, peer: _Peer, message: Request, answer: Answer, before: _Waiting | None) -> bool:
+        """Let a refusal wait for the leases on the budget that refuses; say whether there are any.
+
+        When they are back it may be another budget that refuses, with leases of its own; `until` stands for all.
+        """
         if not self._leases or not isinstance(answer, Refused) or answer.reason != "budget":
             return False
         leases = self._ledger.leases_of(answer.name, _scope_of(message, answer.name)) & self._leases.keys()
-        if not leases:
+        until = time.monotonic() + RECALL_S
+        if before is not None:
+            leases, until = leases - before.leases, before.until
+        if not leases or until <= time.monotonic():
             return False
         if not self._waiting:
             self._called.clear()
-        self._waiting.append(_Waiting(peer, message, leases, time.monotonic() + RECALL_S))
+        self._waiting.append(_Waiting(peer, message, leases | (before.leases if before is not None else set()), until))
         for lease in leases - self._called:
             holder = self._leases.get(lease)
             if holder is not None:  # it may turn out to be gone, with all its leases, when the first is called back

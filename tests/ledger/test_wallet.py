@@ -407,3 +407,22 @@ def test_a_lease_that_cannot_be_used_any_more_is_returned_however_often_more_of_
     assert lease == "gateway/1"
     assert used >= admitted * NEED
     assert not any(amount for _, amount in later)
+
+
+async def test_what_is_lent_under_any_of_its_budgets_refuses_no_request(ledger_process: LedgerProcess) -> None:
+    """The tightest refuses first, and when it has called its leases back another one is the tightest."""
+    whole = 6 * SHARE * NEED
+    key, team = total(whole, "key"), total(whole, "team")
+    first, second, asker = (Stubborn(ledger_process.socket) for _ in range(3))
+    first.ask(Lease(1, "f/1", request("x", key, owner="f"), 5))
+    second.ask(Lease(1, "s/1", request("x", team, owner="s"), 4))
+    asker.say(request("all of it", key, team, input_bytes=whole // 1000, endpoint="embeddings"))
+    assert first.hear() == Recall(0, "f/1")
+    first.say(Return("f/1", 0))
+    assert second.hear() == Recall(0, "s/1")
+    second.say(Return("s/1", 0))
+    answer = asker.hear()
+    assert isinstance(answer, Granted), answer
+    assert answer.reserved_nano_usd == whole
+    for each in (first, second, asker):
+        each.close()
