@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Final, Protocol
 
 from proxy.boot import boot_id
@@ -23,6 +24,9 @@ from proxy.store import Settlement, Store
 log = logging.getLogger(__name__)
 PACE_S: Final = 0.1
 """Between two messages to the ledger: each costs it a commit, about as much as ten settlements."""
+LINGER_S: Final = 2.0
+"""After which an open lease is drawn once more, though there is nothing new: to hear that it is over. Gateways return
+one that has lain idle for half as long."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _ALL_OF_IT: Final = Settlement(None, None, None, is_estimate=True)
@@ -78,6 +82,8 @@ class Settler:
         self._not_before = 0.0
         self._settlements: list[tuple[str, Settlement]] = []
         self._leases: set[str] = set()
+        self._drawn: dict[str, float] = {}
+        """When the leases that were open then were drawn last, longest ago first."""
         self._next = 0.0
 
     def settle(self, settlements: Iterable[tuple[str, Settlement]], leases: Iterable[str] = ()) -> None:
@@ -90,6 +96,8 @@ class Settler:
     def catch_up(self) -> None:
         """Do what is due. Call it only when everything that was read is stored."""
         if not self.is_behind:
+            before = self._monotonic() - LINGER_S
+            self._leases.update(takewhile(lambda lease: self._drawn[lease] < before, self._drawn))
             self._pass_on()
         elif self._monotonic() >= self._not_before:
             self._attempt(self._compare)
@@ -112,6 +120,10 @@ class Settler:
     def _draw(self, leases: Sequence[str]) -> None:
         messages = [Draw(0, *each) for each in self._store.drawn(leases)]
         over = self._ledger.draw(messages) if messages else ()
+        for lease in leases:
+            self._drawn.pop(lease, None)
+        still_open = [message.lease for message in messages if message.lease not in over]
+        self._drawn.update(dict.fromkeys(still_open, self._monotonic()))
         if over:
             self._store.forget_leases(over)
 
@@ -164,7 +176,9 @@ class Settler:
         if release:
             self._ledger.release(release)
         over = {*release, *(each.exchange for each in settle)}
-        self._store.forget_leases_except([each.exchange for each in reservations if each.exchange not in over])
+        still_open = {each.exchange for each in reservations} - over
+        self._store.forget_leases_except(sorted(still_open))
+        self._drawn = {lease: at for lease, at in self._drawn.items() if lease in still_open}
         self.is_behind = False
 
     def _lost(self, reservations: Sequence[OpenReservation]) -> set[str]:

@@ -211,6 +211,20 @@ def test_what_a_lease_admitted_is_drawn_from_it_at_its_cost(
     step_until(recorder, lambda: not leases_stored(recorder))
 
 
+def test_a_lease_that_is_returned_when_all_of_it_is_settled_is_forgotten(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder
+) -> None:
+    """As most are: its last request is long settled when it has lain idle for a second, and none comes after that."""
+    recorder.step()
+    ledger_.lend("lease", journal.name)
+    lent_chat(journal, "only")
+    recorder.step()
+    assert leases_stored(recorder)
+    ledger_.take_back("lease", used=TAKEN)
+    assert ledger_.open() == set()
+    step_until(recorder, lambda: not leases_stored(recorder))
+
+
 def test_what_was_drawn_while_the_ledger_was_away_is_drawn_once_when_it_is_back(
     ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
 ) -> None:
