@@ -126,6 +126,11 @@ class Leases:
         )
         return {str(lease) for (lease,) in self._connection.execute(sql, (budget, scope))}
 
+    def unreturned(self) -> list[str]:
+        """Return the leases that nobody has returned."""
+        sql = "SELECT exchange FROM reservations INDEXED BY leases WHERE is_lease = 1 AND NOT is_returned"
+        return [str(lease) for (lease,) in self._connection.execute(sql)]
+
     def _insert(self, message: Lease, rows: Sequence[AccountRow], now_ms: int) -> None:
         like = message.like
         self._connection.execute(

@@ -185,6 +185,10 @@ class Ledger:
         """Return the leases that hold money of a budget, or of one share of it."""
         return self._leases.of_budget(budget, scope)
 
+    def lent(self) -> list[str]:
+        """Return the leases that nobody has returned."""
+        return self._leases.unreturned()
+
     def disconnect(self, exchanges: Iterable[str]) -> None:
         """Free the concurrency slots of a gateway that went away."""
         for exchange in exchanges:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import selectors
 import signal
@@ -51,6 +52,8 @@ MAX_UNSENT_BYTES: Final = 1024 * 1024
 """A peer with more answers than this unread is not read from until it has caught up."""
 RECALL_S: Final = 0.25
 """A gateway returns a lease within a turn of its loop; one that cannot in this time is stuck. Callers wait two seconds."""
+RETURN_S: Final = 1.0
+"""Within which gateways have found a ledger that was started anew, and returned what they had of the one before."""
 _NOBODY_WAITED: Final[Mapping[int, _Waiting]] = MappingProxyType({})
 _LOG: Final = logging.getLogger(__name__)
 _DECODER: Final = msgspec.msgpack.Decoder(Request)
@@ -154,8 +157,10 @@ class _Server:
         self._stop = stop
         self._selector = selectors.DefaultSelector()
         self._peers: set[_Peer] = set()
-        self._leases: dict[str, _Peer] = {}
-        """Leases that can be called back, and who has them."""
+        self._leases: dict[str, _Peer | None] = dict.fromkeys(ledger.lent())
+        """Leases that can be called back, and who has them; None: who had them when this ledger was started."""
+        self._returned_at = time.monotonic() + RETURN_S
+        """From then on who has not returned what an earlier ledger lent is taken for dead."""
         self._waiting: list[_Waiting] = []
         self._called: set[str] = set()
         """Leases that were called back since somebody waits."""
@@ -254,6 +259,8 @@ class _Server:
                 self._leases[message.lease] = peer
             case Return(), _:
                 self._leases.pop(message.lease, None)
+        if isinstance(message, Release | Settle):  # of a lease, by the recorder: whoever had it is dead
+            self._leases.pop(message.exchange, None)
 
     def _waits(self, peer: _Peer, message: Request, answer: Answer, before: _Waiting | None) -> bool:
         """Let a refusal wait for the leases on the budget that refuses; say whether there are any.
@@ -262,8 +269,10 @@ class _Server:
         """
         if not self._leases or not isinstance(answer, Refused) or answer.reason != "budget":
             return False
+        if self._returned_at < time.monotonic():
+            self._forget_dead()
         leases = self._ledger.leases_of(answer.name, _scope_of(message, answer.name)) & self._leases.keys()
-        until = time.monotonic() + RECALL_S
+        until = max(time.monotonic() + RECALL_S, self._returned_at if None in map(self._leases.get, leases) else 0.0)
         if before is not None:
             leases, until = leases - before.leases, before.until
         if not leases or until <= time.monotonic():
@@ -278,6 +287,10 @@ class _Server:
                 self._flush(holder)
         self._called |= leases
         return True
+
+    def _forget_dead(self) -> None:
+        self._returned_at = math.inf
+        self._leases = {lease: holder for lease, holder in self._leases.items() if holder is not None}
 
     def _give_up(self, peer: _Peer, exchange: str) -> None:
         """Decide no more about a request that was given up: nobody would give back what it got then."""

@@ -426,3 +426,25 @@ async def test_what_is_lent_under_any_of_its_budgets_refuses_no_request(ledger_p
     assert answer.reserved_nano_usd == whole
     for each in (first, second, asker):
         each.close()
+
+
+async def test_a_ledger_that_was_started_anew_refuses_nobody_before_gateways_could_return_their_leases(
+    ledger_process: LedgerProcess,
+) -> None:
+    """They find it within half a second, and one may find it before another."""
+    whole = 6 * SHARE * NEED
+    line = total(whole)
+    lender = Stubborn(ledger_process.socket)
+    lender.ask(Lease(1, "s/1", request("x", line, owner="s"), 5))
+    lender.close()
+    ledger_process.end(signal.SIGKILL)
+    await asyncio.to_thread(ledger_process.start)
+    asker = Stubborn(ledger_process.socket)
+    asker.say(request("all of it", line, input_bytes=whole // 1000, endpoint="embeddings"))
+    await asyncio.sleep(0.3)
+    lender = Stubborn(ledger_process.socket)
+    lender.say(Return("s/1", 0))
+    answer = asker.hear()
+    assert isinstance(answer, Granted), answer
+    lender.close()
+    asker.close()
