@@ -165,6 +165,8 @@ class Lease(msgspec.Struct, frozen=True, array_like=True, tag="lease"):
     """One of the requests: all have its budgets, model, provider and tier."""
     count: int
     """How many of its size are expected."""
+    granted_nano_usd: int = 0
+    """What it has been granted so far; one that is over in spite of that does not begin anew."""
 
 
 class Return(msgspec.Struct, frozen=True, array_like=True, tag="return"):
@@ -292,6 +294,8 @@ class OpenReservation(msgspec.Struct, frozen=True, array_like=True):
     owner: str
     reserved_nano_usd: int
     created_ms: int
+    drawn_nano_usd: int = 0
+    """Of a lease: what its settled requests had taken."""
 
 
 class Opened(msgspec.Struct, frozen=True, array_like=True, tag="opened"):

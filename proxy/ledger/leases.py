@@ -66,8 +66,10 @@ class Leases:
         self._accounts = accounts
 
     def grow(self, message: Lease, nano_usd: int, rows: Sequence[AccountRow], now_ms: int) -> bool:
-        """Set `nano_usd` more aside in every account; say whether it was done: a lease keeps its accounts."""
+        """Set `nano_usd` more aside in every account; say whether it was done: a lease keeps its accounts, and has one life."""
         standing = self._find(message.lease)
+        if standing is None and message.granted_nano_usd:
+            return False  # it was settled as a whole
         if standing is None:
             self._insert(message, rows, now_ms)
         elif standing.is_returned or {row.id for row in rows} != set(self._lines(message.lease)):
@@ -115,13 +117,19 @@ class Leases:
         """Return the newest bucket: requests came at any time since the lease began, and none may be forgotten early."""
         return self._accounts.bucket_of(self._accounts.by_id(account), now_ms)
 
-    def of_budget(self, budget: str) -> set[str]:
-        """Return the leases that hold money of a budget, in any scope and window."""
+    def of_budget(self, budget: str, scope: str | None = None) -> set[str]:
+        """Return the leases that hold money of a budget, in any window; `scope` None: in any scope."""
         sql = (
             "SELECT r.exchange FROM reservations r INDEXED BY leases CROSS JOIN reservation_lines l"
-            " ON l.exchange = r.exchange JOIN accounts a ON a.id = l.account WHERE r.is_lease = 1 AND a.budget = ?"
+            " ON l.exchange = r.exchange JOIN accounts a ON a.id = l.account"
+            " WHERE r.is_lease = 1 AND a.budget = ?1 AND a.scope = coalesce(?2, a.scope)"
         )
-        return {str(lease) for (lease,) in self._connection.execute(sql, (budget,))}
+        return {str(lease) for (lease,) in self._connection.execute(sql, (budget, scope))}
+
+    def unreturned(self) -> list[str]:
+        """Return the leases that nobody has returned."""
+        sql = "SELECT exchange FROM reservations INDEXED BY leases WHERE is_lease = 1 AND NOT is_returned"
+        return [str(lease) for (lease,) in self._connection.execute(sql)]
 
     def _insert(self, message: Lease, rows: Sequence[AccountRow], now_ms: int) -> None:
         like = message.like

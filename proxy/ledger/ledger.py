@@ -181,9 +181,13 @@ class Ledger:
         self._connection.execute("COMMIT")
         failpoint("ledger.after_commit")
 
-    def leases_of(self, budget: str) -> set[str]:
-        """Return the leases that hold money of a budget."""
-        return self._leases.of_budget(budget)
+    def leases_of(self, budget: str, scope: str | None) -> set[str]:
+        """Return the leases that hold money of a budget, or of one share of it."""
+        return self._leases.of_budget(budget, scope)
+
+    def lent(self) -> list[str]:
+        """Return the leases that nobody has returned."""
+        return self._leases.unreturned()
 
     def disconnect(self, exchanges: Iterable[str]) -> None:
         """Free the concurrency slots of a gateway that went away."""
@@ -401,7 +405,8 @@ class Ledger:
 
     def _open(self, message: Open) -> Opened:
         rows = self._connection.execute(
-            "SELECT exchange, owner, nano_usd, created_ms FROM reservations WHERE ?1 IN ('', owner) ORDER BY exchange",
+            "SELECT exchange, owner, nano_usd, created_ms, drawn_nano_usd FROM reservations"
+            " WHERE ?1 IN ('', owner) ORDER BY exchange",
             (message.owner,),
         )
         return Opened(message.ticket, tuple(OpenReservation(*row) for row in rows))

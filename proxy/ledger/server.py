@@ -5,21 +5,24 @@ commit. While a commit waits for the disk the next batch gathers in the sockets,
 that breaks the protocol loses its connection; nobody else notices.
 
 What leases hold and gateways have not used shall refuse nobody. So before a budget refuses anything, the leases on it
-are recalled; when they are back, or their gateways are gone or do not answer, it is decided once more and for good.
+are recalled; when they are back, or their gateways are gone or do not answer, it is decided once more. That is for good,
+unless another budget of the same request refuses then, with leases that were not called back for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -29,6 +32,7 @@ from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
 from proxy.reservations import (
     Answer,
+    Cover,
     Draw,
     Finish,
     Granted,
@@ -48,6 +52,9 @@ MAX_UNSENT_BYTES: Final = 1024 * 1024
 """A peer with more answers than this unread is not read from until it has caught up."""
 RECALL_S: Final = 0.25
 """A gateway returns a lease within a turn of its loop; one that cannot in this time is stuck. Callers wait two seconds."""
+RETURN_S: Final = 1.0
+"""Within which gateways have found a ledger that was started anew, and returned what they had of the one before."""
+_NOBODY_WAITED: Final[Mapping[int, _Waiting]] = MappingProxyType({})
 _LOG: Final = logging.getLogger(__name__)
 _DECODER: Final = msgspec.msgpack.Decoder(Request)
 
@@ -150,9 +157,13 @@ class _Server:
         self._stop = stop
         self._selector = selectors.DefaultSelector()
         self._peers: set[_Peer] = set()
-        self._leases: dict[str, _Peer] = {}
-        """Leases that can be called back, and who has them."""
+        self._leases: dict[str, _Peer | None] = dict.fromkeys(ledger.lent())
+        """Leases that can be called back, and who has them; None: who had them when this ledger was started."""
+        self._returned_at = time.monotonic() + RETURN_S
+        """From then on who has not returned what an earlier ledger lent is taken for dead."""
         self._waiting: list[_Waiting] = []
+        self._called: set[str] = set()
+        """Leases that were called back since somebody waits."""
 
     def run(self) -> None:
         self._selector.register(self._stop, selectors.EVENT_READ)
@@ -189,10 +200,15 @@ class _Server:
 
     def _decide_again(self) -> None:
         now = time.monotonic()
-        ready = [each for each in self._waiting if each.until <= now or not each.leases & self._leases.keys()]
+        ready: list[_Waiting] = []
+        still: list[_Waiting] = []
+        for each in self._waiting:
+            is_ready = each.until <= now or each.leases.isdisjoint(self._leases)
+            (ready if is_ready else still).append(each)
         if ready:
-            self._waiting = [each for each in self._waiting if each not in ready]
-            self._answer([(each.peer, each.message) for each in ready if each.peer in self._peers], is_final=True)
+            self._waiting = still
+            before = {id(each.message): each for each in ready}
+            self._answer([(each.peer, each.message) for each in ready if each.peer in self._peers], before)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # the peer may be gone already
@@ -212,7 +228,8 @@ class _Server:
             self._watch(peer)
         return [(peer, message) for message in messages or ()]
 
-    def _answer(self, batch: list[tuple[_Peer, Request]], *, is_final: bool = False) -> None:
+    def _answer(self, batch: list[tuple[_Peer, Request]], before: Mapping[int, _Waiting] = _NOBODY_WAITED) -> None:
+        """Carry out messages and answer them; `before`: how those have waited that have, by identity of the message."""
         self._ledger.lends = not self._waiting
         try:
             answers = self._ledger.handle([message for _, message in batch])
@@ -224,7 +241,9 @@ class _Server:
         for (peer, message), answer in zip(batch, answers, strict=True):
             self._note(peer, message, answer)
         for (peer, message), answer in zip(batch, answers, strict=True):
-            if answer is not None and (is_final or not self._waits(peer, message, answer)):
+            if isinstance(message, Release):
+                self._give_up(peer, message.exchange)
+            elif answer is not None and not self._waits(peer, message, answer, before.get(id(message))):
                 peer.unsent += frame(answer)
         for peer in {peer for peer, _ in batch}:
             self._flush(peer)
@@ -236,25 +255,50 @@ class _Server:
                 peer.exchanges.add(message.exchange)
             case ((Finish() | Release()), _):
                 peer.exchanges.discard(message.exchange)
-            case Lease(), Leased() if answer.nano_usd:
+            case Lease(), Leased() if answer.nano_usd and peer in self._peers:
                 self._leases[message.lease] = peer
             case Return(), _:
                 self._leases.pop(message.lease, None)
+        if isinstance(message, Release | Settle):  # of a lease, by the recorder: whoever had it is dead
+            self._leases.pop(message.exchange, None)
 
-    def _waits(self, peer: _Peer, message: Request, answer: Answer) -> bool:
-        """Let a refusal wait for the leases on the budget that refuses; say whether there are any."""
+    def _waits(self, peer: _Peer, message: Request, answer: Answer, before: _Waiting | None) -> bool:
+        """Let a refusal wait for the leases on the budget that refuses; say whether there are any.
+
+        When they are back it may be another budget that refuses, with leases of its own; `until` stands for all.
+        """
         if not self._leases or not isinstance(answer, Refused) or answer.reason != "budget":
             return False
-        leases = self._ledger.leases_of(answer.name) & self._leases.keys()
-        if not leases:
+        if self._returned_at < time.monotonic():
+            self._forget_dead()
+        leases = self._ledger.leases_of(answer.name, _scope_of(message, answer.name)) & self._leases.keys()
+        until = max(time.monotonic() + RECALL_S, self._returned_at if None in map(self._leases.get, leases) else 0.0)
+        if before is not None:
+            leases, until = leases - before.leases, before.until
+        if not leases or until <= time.monotonic():
             return False
-        called = {lease for each in self._waiting for lease in each.leases}
-        self._waiting.append(_Waiting(peer, message, leases, time.monotonic() + RECALL_S))
-        for lease in leases - called:
-            holder = self._leases[lease]
-            holder.unsent += frame(Recall(0, lease))
-            self._flush(holder)
+        if not self._waiting:
+            self._called.clear()
+        self._waiting.append(_Waiting(peer, message, leases | (before.leases if before is not None else set()), until))
+        for lease in leases - self._called:
+            holder = self._leases.get(lease)
+            if holder is not None:  # it may turn out to be gone, with all its leases, when the first is called back
+                holder.unsent += frame(Recall(0, lease))
+                self._flush(holder)
+        self._called |= leases
         return True
+
+    def _forget_dead(self) -> None:
+        self._returned_at = math.inf
+        self._leases = {lease: holder for lease, holder in self._leases.items() if holder is not None}
+
+    def _give_up(self, peer: _Peer, exchange: str) -> None:
+        """Decide no more about a request that was given up: nobody would give back what it got then."""
+        self._waiting = [
+            each
+            for each in self._waiting
+            if each.peer is not peer or not isinstance(each.message, Reserve) or each.message.exchange != exchange
+        ]
 
     def _flush(self, peer: _Peer) -> None:
         if peer not in self._peers:
@@ -278,6 +322,12 @@ class _Server:
             self._selector.unregister(peer.connection)
             peer.connection.close()
             self._ledger.disconnect(peer.exchanges)
+
+
+def _scope_of(message: Request, budget: str) -> str | None:
+    """Return whose share of a budget a message is about; None: it does not say."""
+    lines = message.lines if isinstance(message, Reserve | Cover) else ()
+    return next((line.scope for line in lines if line.budget == budget), None)
 
 
 def _by_urgency(batch: list[tuple[_Peer, Request]]) -> Iterator[list[tuple[_Peer, Request]]]:

@@ -132,7 +132,9 @@ class Wallet:
     def tidy(self, now: float) -> None:
         """Return what lies idle."""
         for kind, purse in tuple(self._purses.items()):
-            if max(purse.since, purse.last_used) < now - IDLE_S:
+            # One that cannot be used is asked for again and again: that is no use.
+            used = purse.last_used if purse.tariff is not None else max(purse.since, purse.last_used)
+            if used < now - IDLE_S:
                 self._end(kind, purse)
 
     def empty(self) -> None:
@@ -173,7 +175,7 @@ class Wallet:
             purse.lease = f"{request.owner}/{self._number}"
             purse.last_used = now
         purse.since, purse.count, purse.is_asked = now, 0, True
-        message = Lease(0, purse.lease, request, max(expected, LEAST_REQUESTS))
+        message = Lease(0, purse.lease, request, max(expected, LEAST_REQUESTS), purse.granted)
         self._ask(message, lambda answer: self._leased(kind, purse, answer, now))
 
     def _leased(self, kind: Kind, purse: _Purse, answer: Leased | None, asked_at: float) -> None:

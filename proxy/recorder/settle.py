@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
 from typing import Final, Protocol
 
 from proxy.boot import boot_id
@@ -23,6 +24,9 @@ from proxy.store import Settlement, Store
 log = logging.getLogger(__name__)
 PACE_S: Final = 0.1
 """Between two messages to the ledger: each costs it a commit, about as much as ten settlements."""
+LINGER_S: Final = 2.0
+"""After which an open lease is drawn once more, though there is nothing new: to hear that it is over. Gateways return
+one that has lain idle for half as long."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _ALL_OF_IT: Final = Settlement(None, None, None, is_estimate=True)
@@ -78,6 +82,8 @@ class Settler:
         self._not_before = 0.0
         self._settlements: list[tuple[str, Settlement]] = []
         self._leases: set[str] = set()
+        self._drawn: dict[str, float] = {}
+        """When the leases that were open then were drawn last, longest ago first."""
         self._next = 0.0
 
     def settle(self, settlements: Iterable[tuple[str, Settlement]], leases: Iterable[str] = ()) -> None:
@@ -90,6 +96,8 @@ class Settler:
     def catch_up(self) -> None:
         """Do what is due. Call it only when everything that was read is stored."""
         if not self.is_behind:
+            before = self._monotonic() - LINGER_S
+            self._leases.update(takewhile(lambda lease: self._drawn[lease] < before, self._drawn))
             self._pass_on()
         elif self._monotonic() >= self._not_before:
             self._attempt(self._compare)
@@ -112,6 +120,10 @@ class Settler:
     def _draw(self, leases: Sequence[str]) -> None:
         messages = [Draw(0, *each) for each in self._store.drawn(leases)]
         over = self._ledger.draw(messages) if messages else ()
+        for lease in leases:
+            self._drawn.pop(lease, None)
+        still_open = [message.lease for message in messages if message.lease not in over]
+        self._drawn.update(dict.fromkeys(still_open, self._monotonic()))
         if over:
             self._store.forget_leases(over)
 
@@ -141,13 +153,16 @@ class Settler:
         # After the list: who reserved by then has a journal segment by now, so an unknown owner is a dead one.
         self._reader.scan()
         stored = self._store.settlements([each.exchange for each in reservations])
-        self._draw([each.exchange for each in reservations])
+        lost = self._lost(reservations)
+        self._draw([each.exchange for each in reservations if each.exchange not in lost])
         underway = self._fold.open_ids() | self._store.awaited([each.exchange for each in reservations])
         settle: list[Settle] = []
         release: list[str] = []
         for each in reservations:
             if each.exchange in stored:
                 settle.append(_message(each.exchange, stored[each.exchange]))
+            elif each.exchange in lost:
+                settle.append(_message(each.exchange, _ALL_OF_IT))
             elif each.exchange in underway or not self._reader.is_drained(each.owner):
                 continue
             elif self._reader.is_damaged(each.owner) or boot_of(each.owner) != self._boot:
@@ -161,8 +176,19 @@ class Settler:
         if release:
             self._ledger.release(release)
         over = {*release, *(each.exchange for each in settle)}
-        self._store.forget_leases_except([each.exchange for each in reservations if each.exchange not in over])
+        still_open = {each.exchange for each in reservations} - over
+        self._store.forget_leases_except(sorted(still_open))
+        self._drawn = {lease: at for lease, at in self._drawn.items() if lease in still_open}
         self.is_behind = False
+
+    def _lost(self, reservations: Sequence[OpenReservation]) -> set[str]:
+        """Return the leases of which the ledger was told more than the store knows: it is a new one, or a copy.
+
+        Its sums would pass what the ledger was told only after so much more, and all until then would go uncounted.
+        """
+        leases = {each.exchange: each.drawn_nano_usd for each in reservations if each.drawn_nano_usd}
+        known = {lease: drawn for lease, drawn, _ in self._store.drawn(list(leases))}
+        return {lease for lease, drawn in leases.items() if drawn > known.get(lease, 0)}
 
 
 def _message(exchange: str, settlement: Settlement) -> Settle:

@@ -124,6 +124,14 @@ def test_the_lease_of_a_gateway_that_died_is_given_back_or_spent_as_a_reservatio
     assert read_reservations(path) == []
 
 
+def test_a_lease_that_was_settled_as_a_whole_does_not_begin_anew(ledger: Ledger, path: Path) -> None:
+    """Its gateway lives and asks for more: what it has said and will say of it counts from the first beginning."""
+    granted = lease(ledger, 10, total(DOLLAR)).nano_usd
+    ask(ledger, Settle(1, "g/1", None))
+    assert ask(ledger, Lease(1, "g/1", like(total(DOLLAR)), 10, granted)) == Leased(1, 0, None, None)
+    assert account(path) == (granted, 0)
+
+
 def test_what_costs_more_than_it_took_is_spent_and_counted_as_overrun(ledger: Ledger, path: Path) -> None:
     line = total(ENOUGH)
     lease(ledger, 10, line)
@@ -142,8 +150,8 @@ def test_a_lease_holds_money_in_every_budget_of_its_requests(ledger: Ledger, pat
         ("key", 11, 6 * NEED),
         ("team", 11, 6 * NEED),
     ]
-    assert ledger.leases_of("team") == ledger.leases_of("key") == {"g/1"}
-    assert ledger.leases_of("other") == set()
+    assert ledger.leases_of("team", None) == ledger.leases_of("key", "") == {"g/1"}
+    assert ledger.leases_of("other", None) == ledger.leases_of("team", "somebody's share") == set()
 
 
 def test_a_lease_keeps_its_accounts_when_a_window_ends(ledger: Ledger, hands: Hands) -> None:

@@ -211,6 +211,7 @@ async def test_a_gateway_that_goes_away_frees_its_slots(ledger_process: LedgerPr
 
 async def test_only_what_is_counted_as_concurrent_is_said_to_be_over(tmp_path: Path) -> None:
     heard: list[Request] = []
+    ended = asyncio.Event()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames, decoder = FrameBuffer(MAX_REQUEST), msgspec.msgpack.Decoder(Request)
@@ -220,6 +221,8 @@ async def test_only_what_is_counted_as_concurrent_is_said_to_be_over(tmp_path: P
                 if isinstance(message, Reserve):
                     writer.write(frame(Granted(message.ticket, 0, None, None)))
         writer.close()
+        await writer.wait_closed()
+        ended.set()
 
     server = await asyncio.start_unix_server(listen, tmp_path / "s")
     client = LedgerClient(tmp_path / "s")
@@ -233,6 +236,7 @@ async def test_only_what_is_counted_as_concurrent_is_said_to_be_over(tmp_path: P
     await until(lambda: bool([message for message in heard if isinstance(message, Finish)]))
     assert [message for message in heard if isinstance(message, Finish)] == [Finish("rate")]
     await client.close()
+    await ended.wait()
     server.close()
     await server.wait_closed()
 

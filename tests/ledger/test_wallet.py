@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from select import select
 from typing import Any, Final
 
 import msgspec
@@ -20,8 +21,22 @@ from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
 from proxy.ledger.leases import SHARE
 from proxy.ledger.reading import read_accounts, read_reservations
 from proxy.ledger.server import RECALL_S
-from proxy.ledger.wallet import IDLE_S
-from proxy.reservations import Answer, BudgetLine, Draw, Granted, Lease, Recall, Refused, Reserve
+from proxy.ledger.wallet import IDLE_S, Wallet
+from proxy.reservations import (
+    Answer,
+    Balance,
+    BudgetLine,
+    Draw,
+    Granted,
+    Lease,
+    Leased,
+    Recall,
+    Refused,
+    Release,
+    Reserve,
+    Return,
+    Tariff,
+)
 from tests.ledger.ledger_under_test import LedgerProcess, running_ledger
 from tests.ledger.scenes import DOLLAR, NEED, request, total
 
@@ -257,9 +272,20 @@ class Stubborn:
         self._socket.settimeout(10)
         self._frames = FrameBuffer(MAX_ANSWER)
 
-    def ask(self, message: Lease) -> Answer:
-        self._socket.sendall(frame(message))
+    def ask(self, message: Lease | Balance) -> Answer:
+        self.say(message)
         return self.hear()
+
+    def say(self, *messages: msgspec.Struct) -> None:
+        self._socket.sendall(b"".join(frame(message) for message in messages))
+
+    def hear_no_more(self) -> None:
+        """Be gone for whoever sends, before it can be seen."""
+        self._socket.shutdown(socket.SHUT_RD)
+
+    def has_heard(self) -> bool:
+        """Say whether anything has come."""
+        return bool(select([self._socket], [], [], 0)[0])
 
     def hear(self) -> Answer:
         while True:
@@ -299,3 +325,126 @@ async def test_a_refusal_does_not_wait_for_a_gateway_that_is_gone(ledger_process
         with SyncLedgerClient(ledger_process.socket) as recorder:
             recorder.release(["s/1"])
         assert isinstance(await one.ask(line, input_bytes=large), Granted)
+
+
+@pytest.mark.parametrize("is_in_one_turn", [True, False])
+async def test_a_request_that_is_given_up_while_leases_are_called_back_holds_nothing(
+    ledger_process: LedgerProcess, is_in_one_turn: bool
+) -> None:
+    """Its gateway has said so before the lease came back, so nobody would ever give back what it got then."""
+    line = total(6 * SHARE * NEED)
+    lender, asker = Stubborn(ledger_process.socket), Stubborn(ledger_process.socket)
+    lender.ask(Lease(1, "s/1", request("x", line, owner="s"), 5))
+    large, given_up = request("large", line, input_bytes=6 * SHARE * NEED // 1000 - 1000), Release("large")
+    asker.say(*((large, given_up) if is_in_one_turn else (large,)))
+    assert lender.hear() == Recall(0, "s/1")
+    if not is_in_one_turn:
+        asker.say(given_up)
+    assert asker.ask(Balance(8, (line,))).ticket == 8, "it has heard all that came before"
+    lender.say(Return("s/1", 0))
+    assert lender.ask(Balance(9, (line,))).ticket == 9
+    await asyncio.sleep(2 * RECALL_S)
+    assert committed(ledger_process) == (0, 0)
+    asker.say(large)
+    answer = asker.hear()
+    assert isinstance(answer, Granted), "it may ask again"
+    lender.close()
+    asker.close()
+
+
+async def test_a_gateway_that_ends_while_its_leases_are_called_back_does_not_take_the_ledger_along(
+    ledger_process: LedgerProcess,
+) -> None:
+    line = total(6 * SHARE * NEED)
+    dying = Stubborn(ledger_process.socket)
+    for number in range(3):
+        dying.ask(Lease(1, f"s/{number}", request("x", line, owner="s"), 4))
+    dying.hear_no_more()
+    async with caller(ledger_process) as one:
+        large = 6 * SHARE * NEED // 1000 - 1000
+        assert isinstance(await one.ask(line, input_bytes=large), Refused)
+        assert isinstance(await one.ask(line), Granted)
+    dying.close()
+
+
+async def test_a_caller_whose_budget_is_used_up_takes_no_lease_from_others_under_the_same_one(
+    ledger_process: LedgerProcess,
+) -> None:
+    """Of a budget that each has for itself."""
+
+    def share(scope: str) -> BudgetLine:
+        return BudgetLine("each", scope, 6 * SHARE * NEED, True, 0, None)
+
+    lender = Stubborn(ledger_process.socket)
+    lender.ask(Lease(1, "s/1", request("x", share("frugal"), owner="s"), 5))
+    async with caller(ledger_process) as one:
+        for line, is_called in ((share("spent"), False), (share("frugal"), True)):
+            answer = await one.ask(line, input_bytes=6 * SHARE * NEED // 1000)
+            assert isinstance(answer, Refused)
+            assert lender.has_heard() is is_called
+    lender.close()
+
+
+def test_a_lease_that_cannot_be_used_any_more_is_returned_however_often_more_of_it_is_asked_for() -> None:
+    """Near the cap nothing more is granted, and what was granted may not be used for ever."""
+    answers: list[Leased] = [Leased(0, 100 * NEED, None, Tariff(100, 100, NEED, 1, False))]
+    returned: list[tuple[str, int]] = []
+
+    def ask(message: Lease, answer: Callable[[Leased | None], None]) -> None:
+        answer(answers.pop() if answers else Leased(message.ticket, 0, None, None))
+
+    wallet = Wallet(ask, lambda lease, used: returned.append((lease, used)))
+    admitted = 0
+    for tick in range(400):
+        now = tick / 100
+        admitted += (
+            wallet.admit(request(f"g-{tick}", WIDE, max_output_tokens=1 if now < 0.5 else 10**9), now) is not None
+        )
+        if tick % 50 == 0:
+            wallet.tidy(now)
+    assert 0 < admitted < 100
+    [(lease, used), *later] = returned
+    assert lease == "gateway/1"
+    assert used >= admitted * NEED
+    assert not any(amount for _, amount in later)
+
+
+async def test_what_is_lent_under_any_of_its_budgets_refuses_no_request(ledger_process: LedgerProcess) -> None:
+    """The tightest refuses first, and when it has called its leases back another one is the tightest."""
+    whole = 6 * SHARE * NEED
+    key, team = total(whole, "key"), total(whole, "team")
+    first, second, asker = (Stubborn(ledger_process.socket) for _ in range(3))
+    first.ask(Lease(1, "f/1", request("x", key, owner="f"), 5))
+    second.ask(Lease(1, "s/1", request("x", team, owner="s"), 4))
+    asker.say(request("all of it", key, team, input_bytes=whole // 1000, endpoint="embeddings"))
+    assert first.hear() == Recall(0, "f/1")
+    first.say(Return("f/1", 0))
+    assert second.hear() == Recall(0, "s/1")
+    second.say(Return("s/1", 0))
+    answer = asker.hear()
+    assert isinstance(answer, Granted), answer
+    assert answer.reserved_nano_usd == whole
+    for each in (first, second, asker):
+        each.close()
+
+
+async def test_a_ledger_that_was_started_anew_refuses_nobody_before_gateways_could_return_their_leases(
+    ledger_process: LedgerProcess,
+) -> None:
+    """They find it within half a second, and one may find it before another."""
+    whole = 6 * SHARE * NEED
+    line = total(whole)
+    lender = Stubborn(ledger_process.socket)
+    lender.ask(Lease(1, "s/1", request("x", line, owner="s"), 5))
+    lender.close()
+    ledger_process.end(signal.SIGKILL)
+    await asyncio.to_thread(ledger_process.start)
+    asker = Stubborn(ledger_process.socket)
+    asker.say(request("all of it", line, input_bytes=whole // 1000, endpoint="embeddings"))
+    await asyncio.sleep(0.3)
+    lender = Stubborn(ledger_process.socket)
+    lender.say(Return("s/1", 0))
+    answer = asker.hear()
+    assert isinstance(answer, Granted), answer
+    lender.close()
+    asker.close()

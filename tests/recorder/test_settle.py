@@ -211,6 +211,20 @@ def test_what_a_lease_admitted_is_drawn_from_it_at_its_cost(
     step_until(recorder, lambda: not leases_stored(recorder))
 
 
+def test_a_lease_that_is_returned_when_all_of_it_is_settled_is_forgotten(
+    ledger_: LedgerUnderTest, journal: JournalWriter, recorder: Recorder
+) -> None:
+    """As most are: its last request is long settled when it has lain idle for a second, and none comes after that."""
+    recorder.step()
+    ledger_.lend("lease", journal.name)
+    lent_chat(journal, "only")
+    recorder.step()
+    assert leases_stored(recorder)
+    ledger_.take_back("lease", used=TAKEN)
+    assert ledger_.open() == set()
+    step_until(recorder, lambda: not leases_stored(recorder))
+
+
 def test_what_was_drawn_while_the_ledger_was_away_is_drawn_once_when_it_is_back(
     ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
 ) -> None:
@@ -254,6 +268,46 @@ def test_what_was_left_of_a_lease_is_spent_after_a_loss_of_power(
     recorder = make_recorder(tmp_path, boot="the next life of the machine")
     step_until(recorder, lambda: not ledger_.open())
     assert (ledger_.spent(), ledger_.held()) == (ANSWER_NANO_USD + held - TAKEN, 0)
+    recorder.close()
+
+
+def test_what_nobody_knows_of_a_lease_any_more_is_spent_when_the_store_is_lost(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    """Its gateway lives and goes on, and the segment in which its first requests stood was deleted."""
+    held = ledger_.lend("lease", journal.name)
+    for index in range(30):
+        lent_chat(journal, f"id-{index}")
+    journal.rotate()
+    assert len(list((tmp_path / "journal").glob("*.journal"))) == 2
+    recorder = make_recorder(tmp_path)
+    step_until(recorder, lambda: len(list((tmp_path / "journal").glob("*.journal"))) == 1)
+    recorder.close()
+    assert ledger_.spent() == 30 * ANSWER_NANO_USD
+    for path in tmp_path.glob("records.db*"):
+        path.unlink()
+    lent_chat(journal, "after")
+    recorder = make_recorder(tmp_path)
+    step_until(recorder, lambda: not ledger_.open())
+    assert (ledger_.spent(), ledger_.held()) == (30 * ANSWER_NANO_USD + held - 30 * TAKEN, 0)
+    assert not leases_stored(recorder)
+    recorder.close()
+
+
+def test_a_lost_store_costs_nothing_where_the_journal_still_holds_all_of_a_lease(
+    ledger_: LedgerUnderTest, journal: JournalWriter, tmp_path: Path
+) -> None:
+    held = ledger_.lend("lease", journal.name)
+    lent_chat(journal, "before")
+    recorder = make_recorder(tmp_path)
+    step_until(recorder, lambda: ledger_.spent() > 0)
+    recorder.close()
+    for path in tmp_path.glob("records.db*"):
+        path.unlink()
+    lent_chat(journal, "after")
+    recorder = make_recorder(tmp_path)
+    recorder.step()
+    assert (ledger_.spent(), ledger_.held()) == (2 * ANSWER_NANO_USD, held - 2 * TAKEN)
     recorder.close()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,6 +157,25 @@ def test_a_gateway_that_dies_at_a_point_leaves_no_request_unaccounted(
         assert (recorded["response_bytes"] or 0) >= len(cut.body) - MAY_BE_MISSING
     if point in BEFORE_DISPATCH:
         assert len(simulator.truth("received")) == 1, "only the one that came after"
+
+
+@pytest.mark.parametrize(
+    "point", [*BEFORE_DISPATCH, "gateway.after_request", "gateway.after_end", *LEDGER, "settle.before"]
+)
+def test_what_dies_while_money_is_lent_leaves_no_request_unaccounted(
+    start_glassline: StartGlassline, simulator: Simulator, tmp_path: Path, point: str
+) -> None:
+    """As above, with a gateway that admits by itself by then."""
+    case = Case(start_glassline, simulator, tmp_path, f"{point}:kill:{3 if point == 'settle.before' else 30}")
+    answers: list[Answer] = []
+    deadline = time.monotonic() + 30
+    while not case.has_acted() and time.monotonic() < deadline:
+        answers.append(case.ask(is_stream=False))
+        is_lent = case.glassline.rows("SELECT 1 FROM reservations WHERE is_lease", database="ledger.db") != []
+    assert case.has_acted()
+    assert is_lent, "there was no lease to lose"
+    case.ask_when_back()
+    check(case, [answer for answer in answers if answer.status])
 
 
 @pytest.mark.parametrize("rule", RECORDER)
