@@ -73,8 +73,9 @@ class Retention:
         self._page_bytes = page_bytes
         self._rollups = Rollups(connection)
         self._words = Words(connection)
-        self._is_sweeping = False
-        self._stale: list[str] = []
+        # What an earlier writer deleted before it died may have left copies as well.
+        self._is_sweeping = self._words.must_sweep()
+        self._stale = list(_NAMING) if self._is_sweeping else []
         self._tidied_ms = 0
         self._must_cut_log = True  # an earlier writer may have died before it could
 

@@ -62,6 +62,7 @@ class Words:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._is_sweeping = False
+        self._removed = 0  # when the sweep began
 
     def add(self, said: Iterable[tuple[int, str, str]]) -> None:
         """Index requests and answers, by `seq`, ascending."""
@@ -95,7 +96,13 @@ class Words:
 
     def remove(self, seqs: Sequence[int]) -> None:
         """Let rows not be found any more."""
-        self._connection.executemany("DELETE FROM texts WHERE rowid = ?", [(seq,) for seq in seqs])
+        if seqs:
+            self._connection.executemany("DELETE FROM texts WHERE rowid = ?", [(seq,) for seq in seqs])
+            self._connection.execute("UPDATE folds SET last_seq = last_seq + 1 WHERE name = 'removed'")
+
+    def must_sweep(self) -> bool:
+        """Say whether words of what was removed may still be there, also from an earlier life of the writer."""
+        return bool(self._connection.execute("SELECT done_seq < last_seq FROM folds WHERE name = 'removed'").get)
 
     def begin_sweep(self) -> None:
         """Let the next sweep be about all that was removed until now."""
@@ -106,9 +113,14 @@ class Words:
         before = self._connection.total_changes()
         # SQLite takes a negative number for: begin with all that is there now.
         pages = SWEEP_PAGES if self._is_sweeping else -SWEEP_PAGES
-        self._is_sweeping = True
+        if not self._is_sweeping:
+            self._removed = int(str(self._connection.execute("SELECT last_seq FROM folds WHERE name = 'removed'").get))
+            self._is_sweeping = True
         self._connection.execute("INSERT INTO texts (texts, rank) VALUES ('merge', ?)", (pages,))
-        return self._connection.total_changes() - before >= 2  # SQLite's documentation: less is nothing to do
+        is_more = self._connection.total_changes() - before >= 2  # SQLite's documentation: less is nothing to do
+        if not is_more:
+            self._connection.execute("UPDATE folds SET done_seq = ? WHERE name = 'removed'", (self._removed,))
+        return is_more
 
 
 class Heard:

@@ -285,6 +285,18 @@ def test_words_stay_in_the_index_until_it_is_swept(store: SqliteStore) -> None:
     assert b"anary" not in blobs(store)
 
 
+def test_what_a_writer_that_died_had_removed_is_swept_by_the_next(store: SqliteStore) -> None:
+    store.write([chat("a", prompt("canary")), chat("b", prompt("else"))], {})
+    store.words.remove([1])
+    store.close()
+    with closing(SqliteStore(store.path)) as again:
+        assert b"anary" in blobs(again)
+        while again.retention.purge(Config().retention, 0).is_more:
+            pass
+        assert b"anary" not in blobs(again)
+        assert not again.words.must_sweep()
+
+
 def blobs(store: SqliteStore) -> bytes:
     return b"".join(bytes(block) for (block,) in store._connection.execute("SELECT block FROM texts_data"))
 

@@ -47,3 +47,5 @@ CREATE TABLE folds (
 ) WITHOUT ROWID;
 INSERT INTO folds SELECT 'rollups', coalesce((SELECT min(seq) FROM exchanges), 1) - 1, coalesce(max(seq), 0) FROM exchanges;
 INSERT INTO folds SELECT 'texts', done_seq, last_seq FROM folds;
+-- Here counts how often texts were removed, and up to which of those times the index was swept.
+INSERT INTO folds VALUES ('removed', 0, 0);
