@@ -30,8 +30,8 @@ from proxy.wire.eventstream import encode_frame as encode_event
 _MEDIA: Final = (b"image/", b"audio/", b"video/")
 _EDGE: Final = 256
 """Characters on both sides of a gap that are not kept: what is cut in half there cannot be recognised."""
-_HEAD_EDGE: Final = re.compile(r"[A-Za-z0-9+/=_.\-@]{0,8000}.{256}\Z", re.DOTALL)
-_TAIL_EDGE: Final = re.compile(r".{256}[A-Za-z0-9+/=_.\-@]{0,8000}", re.DOTALL)
+_HEAD_EDGE: Final = re.compile(rf"[A-Za-z0-9+/=_.\-@]{{0,8000}}.{{{_EDGE}}}\Z", re.DOTALL)
+_TAIL_EDGE: Final = re.compile(rf".{{{_EDGE}}}[A-Za-z0-9+/=_.\-@]{{0,8000}}", re.DOTALL)
 _KINDS: Final = frozenset((":event-type", ":message-type", ":content-type"))
 """Headers of frames that are words of the protocol."""
 _LINE_END: Final = re.compile(r"[\r\n]+")

@@ -15,14 +15,13 @@ from proxy.errors import ClientError
 from proxy.store.filter import Filter, both, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Rows, Sort, Step, find
 from proxy.store.payloads import PAYLOAD_SQL, read_bodies
-from proxy.store.periods import ERRORS, period, summed_by
+from proxy.store.periods import period, summed_by
 from proxy.store.rollups import Dimension
 from proxy.store.row import StoredBody
 
 T = TypeVar("T")
 Side = Literal["request", "response"]
 Grouping = Literal["key", "model", "upstream", "user", "day", "session", "endpoint"]
-_FOR_EVER_MS: Final = 2**53
 MAX_ROWS: Final = 1000
 """One page: a reader must not hold the database, or a screen, for longer."""
 
@@ -145,17 +144,6 @@ class HistogramRow(msgspec.Struct, frozen=True):
     """Observations in each bucket, not cumulative; boundaries are in `series.BOUNDARIES`, the last has none."""
     count: int
     sum: float
-
-
-class Activity(msgspec.Struct, frozen=True):
-    """What happened since some time."""
-
-    requests: int
-    errors: int
-    """Not completed, or answered with 400 or above."""
-    unpriced: int
-    newest_at: int | None
-    """Unix ms of the newest request of all; None: there is none."""
 
 
 _COLUMNS: Final = ", ".join(RequestRow.__struct_fields__)
@@ -310,16 +298,6 @@ _SUMS: Final = (
     "coalesce(sum(cached_input_tokens), 0)",
     "coalesce(sum(output_tokens), 0)",
 )
-
-
-def activity(since_ms: int) -> Query[Activity]:
-    """Ask what happened since."""
-    asked = period("all", since_ms, _FOR_EVER_MS, ("requests", *ERRORS, "unpriced"))
-    sql = (
-        f"SELECT coalesce(sum(requests), 0), coalesce(sum({' + '.join(ERRORS)}), 0), coalesce(sum(unpriced), 0),"  # noqa: S608
-        f" (SELECT max(started_at) FROM exchanges) FROM {asked.sql}"
-    )
-    return Query(sql, asked.parameters, lambda rows: Activity(*rows[0]))
 
 
 def counters() -> Query[list[CounterRow]]:

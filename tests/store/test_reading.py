@@ -11,6 +11,7 @@ import pytest
 
 from proxy.errors import StoreError
 from proxy.store import AsyncStoreReader, SqliteStore, StoreReader, query
+from proxy.store.overview import overview
 from proxy.store.query import Query
 from tests.recorder.builders import ANSWER, ANSWER_NANO_USD, START_MS, make_begin, make_end, make_record
 
@@ -109,11 +110,10 @@ def test_costs_are_summed_exactly_by_group(reader: StoreReader) -> None:
     assert first.requests == 11
 
 
-def test_activity_counts_errors_and_what_has_no_price(reader: StoreReader) -> None:
-    activity = reader.run(query.activity(START_MS))
-    assert (activity.requests, activity.errors, activity.unpriced) == (61, 0, 1)
-    assert activity.newest_at == START_MS + 5 * (DAY_MS // 4)
-    assert reader.run(query.activity(START_MS + 100 * DAY_MS)).requests == 0
+def test_an_overview_counts_errors_and_what_has_no_price(reader: StoreReader) -> None:
+    total = reader.run(overview(START_MS, START_MS + 50 * DAY_MS, "day")).total
+    assert (total.requests, total.errors, total.unpriced) == (61, 0, 1)
+    assert reader.run(overview(START_MS + 100 * DAY_MS, START_MS + 101 * DAY_MS)).total.requests == 0
 
 
 async def test_the_asynchronous_reader_gives_the_same_answers(path: Path, reader: StoreReader) -> None:

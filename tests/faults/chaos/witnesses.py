@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
-
 from tests.e2e.prices import nano_usd
 from tests.faults.chaos.oracle import Account, Row, UpstreamNote
+from tests.harness.databases import reading
 
 DATABASES: Final = ("records.db", "ledger.db", "app.db")
 ENDS_POLITELY: Final = ("eof=", "error=")
@@ -28,7 +27,7 @@ _ACCOUNTS: Final = """
 
 def read_rows(data_dir: Path) -> list[Row]:
     """Return every row of the store."""
-    with _reading(data_dir / "records.db") as connection:
+    with reading(data_dir / "records.db") as connection:
         return [
             Row(
                 id=id_,
@@ -52,7 +51,7 @@ def read_rows(data_dir: Path) -> list[Row]:
 
 def read_accounts(data_dir: Path) -> list[Account]:
     """Return every account as it is now, named by the key that it belongs to."""
-    with _reading(data_dir / "ledger.db") as connection:
+    with reading(data_dir / "ledger.db") as connection:
         return [Account(str(budget).partition("/")[0], *amounts) for budget, *amounts in connection.execute(_ACCOUNTS)]
 
 
@@ -71,7 +70,7 @@ def check_integrity(data_dir: Path) -> Mapping[str, Sequence[str]]:
     found = {}
     for name in DATABASES:
         if (data_dir / name).exists():
-            with _reading(data_dir / name) as connection:
+            with reading(data_dir / name) as connection:
                 said = [str(line) for (line,) in connection.execute("PRAGMA integrity_check")]
                 broken = list(connection.execute("PRAGMA foreign_key_check"))
             found[name] = [*said, *(f"foreign key: {each}" for each in broken)]
@@ -108,13 +107,3 @@ def _note(received: Mapping[str, Any], done: Mapping[str, Any] | None) -> Upstre
         billed_nano_usd=nano_usd(done["model"], usage) if usage else 0,
         authorization=authorization,
     )
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[apsw.Connection]:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        connection.set_busy_timeout(5000)
-        yield connection
-    finally:
-        connection.close()

@@ -7,15 +7,13 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import apsw
-
 from tests.faults.disk.steady import PAID, WARM_S, ask, missing, problems, sessions, whole_p99
 from tests.harness import Glassline
+from tests.harness.databases import reading
 from tests.harness.pacer import Asked, Pacer, between
 from tests.harness.process import ROOT, clean_environment, wait_until
 
@@ -93,7 +91,7 @@ def _look(made: Backup, asked: list[Asked]) -> dict[str, int]:
         tar.extractall(made.path.with_suffix(""), filter="data")
     verdicts = set()
     for database in made.path.with_suffix("").glob("*.db"):
-        with _reading(database) as connection:
+        with reading(database) as connection:
             verdicts.add(str(connection.pragma("integrity_check")))
     records = made.path.with_suffix("") / "records.db"
     return {"is_intact": int(verdicts == {"ok"}), "lacking": missing(before, sessions(records))}
@@ -124,15 +122,5 @@ def _restore(glassline: Glassline, made: Backup, asked: list[Asked]) -> dict[str
 
 
 def _sum(database: Path, column: str, table: str) -> int:
-    with _reading(database) as connection:
+    with reading(database) as connection:
         return int(str(connection.execute(f"SELECT coalesce(sum({column}), 0) FROM {table}").get))  # noqa: S608 - ours
-
-
-@contextmanager
-def _reading(database: Path) -> Iterator[apsw.Connection]:
-    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        connection.set_busy_timeout(5000)
-        yield connection
-    finally:
-        connection.close()
