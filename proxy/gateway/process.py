@@ -166,6 +166,9 @@ class GatewayProcess:
                 client.transport.close()
         await asyncio.sleep(0.05)
         await self.ledger.close()
+        lost = gateway.scribe.abandon()
+        if lost:
+            log.error("%d records lost: the disk took none of them until this process had to end", lost)
         gateway.publish()
         self.journal.close()
 

@@ -83,9 +83,9 @@ class Scribe:
         return self.presses and self._when_full != "block"
 
     @property
-    def is_syncing(self) -> bool:
-        """Say whether somebody waits for the journal or the disk."""
-        return self._sync_task is not None or bool(self._written)
+    def is_busy(self) -> bool:
+        """Say whether anything waits for the journal or the disk."""
+        return self._sync_task is not None or bool(self._written) or bool(self._spill.waiting)
 
     @property
     def lost_records(self) -> int:
@@ -227,6 +227,11 @@ class Scribe:
             self._look_around()
         if self._lost is not None and not self.presses:
             self._tell_lost(self._lost)
+
+    def abandon(self) -> int:
+        """Let go of what the disk would not take before the end of this process; return how many records that cost."""
+        self._spill.retry()
+        return self._spill.abandon()
 
     def _look_around(self) -> None:
         seen = self._journal.look_around()

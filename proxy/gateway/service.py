@@ -285,8 +285,8 @@ class Gateway:
 
     @property
     def is_idle(self) -> bool:
-        """Say whether every exchange is over and delivered."""
-        return not self.relays and not self.scribe.is_syncing
+        """Say whether every exchange is over, delivered and in the journal."""
+        return not self.relays and not self.scribe.is_busy
 
     # --- the clock tick ----------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ class Spill:
         """Ends for which there was no room: their exchanges will be recorded as interrupted, or not at all."""
         self.waiting: deque[tuple[int, Callable[[], None]]] = deque()
         """Size and call of each, in order."""
+        self._ends = 0
+        """Of exchanges, since nothing waited."""
         self._bytes = 0
         self._body_bytes = body_bytes
         self._all_bytes = all_bytes
@@ -38,6 +40,7 @@ class Spill:
     def add_end(self, size: int, append: Callable[[], None]) -> bool:
         """Keep the append of an end for later; False: there is no room, and the loss is counted."""
         is_kept = self._add(size, append, self._all_bytes)
+        self._ends += is_kept
         self.lost_records += not is_kept
         return is_kept
 
@@ -58,3 +61,11 @@ class Spill:
                 return
             self.waiting.popleft()
             self._bytes -= size
+        self._ends = 0
+
+    def abandon(self) -> int:
+        """Let go of all that waits; return how many records are lost with it, at most."""
+        lost, self._ends, self._bytes = self._ends, 0, 0
+        self.waiting.clear()
+        self.lost_records += lost
+        return lost

@@ -49,10 +49,10 @@ def test_nobody_goes_on_before_the_turn_is_over_and_its_frames_are_in_the_file(
         for index in range(3):
             note = lambda is_written, index=index: seen.append((index, is_written, len(kinds_in(tmp_path))))  # noqa: E731
             scribe.begin_soon(BEGIN, b"question", note)
-        assert scribe.is_syncing
+        assert scribe.is_busy
         assert (seen, kinds_in(tmp_path)) == ([], [])
         await asyncio.sleep(0)
-        assert not scribe.is_syncing
+        assert not scribe.is_busy
 
     asyncio.run(turn())
     assert seen == [(0, True, 3), (1, True, 3), (2, True, 3)]

@@ -12,7 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
+import httpx
 import pytest
 
 from proxy.disk import Headroom, free_bytes
@@ -83,6 +85,71 @@ def test_block_refuses_fast_finishes_what_it_began_and_recovers_by_itself(start_
         # However many were refused while it recovered.
         wait_until(lambda: completed() == 2, "both answers on record")
     assert lost(glassline) == 0
+
+
+@pytest.mark.parametrize("told_to", [signal.SIGTERM, signal.SIGUSR2], ids=["stop", "make way"])
+def test_who_ends_on_a_full_disk_waits_for_room_for_its_last_records(
+    start_glassline: StartGlassline, told_to: signal.Signals
+) -> None:
+    with SlowAnswer() as answer:
+        glassline = start_glassline(answer.upstream.url)
+        [gateway] = glassline.pids_of("gateway")
+        disk = Full(glassline)
+        with RawClient(glassline.port) as client:
+            client.send(post("/v1/chat/completions", BODY))
+            assert answer.asked.wait(10)
+            disk.fill()
+            os.kill(gateway, told_to)
+            time.sleep(0.5)
+            answer.may_come.set()
+            assert client.read_all().body == CHAT
+        time.sleep(1.0)
+        assert gateway in glassline.pids()
+        disk.free()
+        wait_until(lambda: gateway not in glassline.pids(), "the end of the process", timeout_s=10)
+        [row] = glassline.wait_for_rows(1)
+        assert row["outcome"] == "completed"
+        assert row["output_tokens"] == 2
+        glassline.stop()
+    assert "records lost" not in glassline.stderr
+
+
+def test_what_found_no_room_before_the_end_of_its_process_is_counted(start_glassline: StartGlassline) -> None:
+    with SlowAnswer() as answer:
+        glassline = start_glassline(answer.upstream.url, {"timeouts": {"drain": 1}})
+        disk = Full(glassline)
+        with RawClient(glassline.port) as client:
+            client.send(post("/v1/chat/completions", BODY))
+            assert answer.asked.wait(10)
+            disk.fill()
+            answer.may_come.set()
+            assert client.read_all().body == CHAT
+            [gateway] = glassline.pids_of("gateway")
+            os.kill(gateway, signal.SIGTERM)
+            wait_until(lambda: gateway not in glassline.pids(), "the end of the process", timeout_s=10)
+        metrics = httpx.get(f"{glassline.admin_url}/metrics", timeout=10).text
+        assert 'glassline_records_lost_total{reason="spill"} 1' in metrics
+        glassline.stop()
+
+
+class SlowAnswer:
+    """A provider that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.may_come = threading.Event(), threading.Event()
+        self.upstream = ScriptedUpstream(self._answer)
+
+    def _answer(self, connection: Connection) -> None:
+        self.asked.set()
+        assert self.may_come.wait(20)
+        connection.send(with_length(CHAT))
+
+    def __enter__(self) -> Self:
+        self.upstream.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.upstream.close()
 
 
 def test_drop_serves_everything_and_counts_exactly_what_it_lost(start_glassline: StartGlassline) -> None:
