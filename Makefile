@@ -9,10 +9,11 @@ PYTHON_FILES := proxy pricing tests benchmarks
 # Debian packages that the tests need are unpacked here instead of being installed.
 TOOLS := $(CURDIR)/.cache/debian/usr/bin:$(CURDIR)/.cache/debian/usr/sbin
 PYTEST := PATH="$(TOOLS):$$PATH" $(BIN)/python -m pytest
+ROWS := 5000000
 BENCH := PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench prices ui docker lock audit sbom dist
+.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench bench-store prices ui docker lock audit sbom dist
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -76,6 +77,10 @@ chaos: tools  ## measure every release gate at full size and write docs/reliabil
 
 bench: tools  ## measure beside nginx, LiteLLM and Portkey on this machine and write docs/performance.md (half an hour; ARGS=--quick: one minute)
 	$(BENCH) $(ARGS)
+
+bench-store: dev  ## measure what stored conversations take and how long questions take at ROWS=5000000 rows (10 GB, twenty minutes); then make bench ARGS=--render
+	$(BIN)/python -m benchmarks.corpus.measure
+	$(BIN)/python -m benchmarks.queries --rows $(ROWS)
 
 prices: dev  ## write the prices of the installed genai-prices, compare them with a second public list (40 MB) and write docs/price-differences.md
 	$(BIN)/python -m tests.pricing.catalogue

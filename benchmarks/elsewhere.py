@@ -18,35 +18,29 @@ class Kind(msgspec.Struct, frozen=True):
     "raw bytes of the bodies for each that is stored"
 
 
-class Pages(msgspec.Struct, frozen=True):
-    """Listing, filtering and sorting, of `benchmarks/queries.py`."""
+class Questions(msgspec.Struct, frozen=True):
+    """Lists, searches and sums, of `benchmarks/queries.py`."""
 
     rows: int
+    p95_ms: float
+    "of all pages of all lists"
     worst_p95_ms: float
-    "of the slowest question"
-
-
-class Sums(msgspec.Struct, frozen=True):
-    """Roll-ups and search, of `benchmarks/rollups.py`."""
-
-    rows: int
+    "of the slowest list"
+    search_p95_ms: float
     cost_p95_ms: float
     overview_p95_ms: float
-    search_p95_ms: float
 
 
 class Elsewhere(msgspec.Struct, frozen=True, kw_only=True):
     corpus: dict[str, Kind] = {}
-    pages: Pages | None = None
-    sums: Sums | None = None
+    questions: Questions | None = None
 
 
 def read_elsewhere(build: Path) -> Elsewhere:
     """Read what there is."""
     return Elsewhere(
         corpus=_read(build / "corpus.json", dict[str, Kind]) or {},
-        pages=_read(build / "queries.json", Pages),
-        sums=_read(build / "rollups.json", Sums),
+        questions=_read(build / "queries.json", Questions),
     )
 
 
