@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from proxy.config import Config
 from proxy.gates.budgets import Budgets, BudgetTemplate, key_templates, shared_templates
+from proxy.gates.windows import window_at
 from proxy.ledger.accounts import AccountRow
 from proxy.reservations import BudgetLine
+
+_HOUR_MS: Final = 3_600_000
 
 
 def configured_budgets(config: Config) -> tuple[BudgetTemplate, ...]:
@@ -29,6 +33,33 @@ def as_configured(rows: Sequence[AccountRow], configured: Sequence[BudgetTemplat
     unused = [each for each in configured if each.per is None and each.identity not in known]
     lines = Budgets(unused).lines(None, None, None, now_ms)
     return [*(_reshaped(row, templates.get(row.budget)) for row in rows), *(unopened(line) for line in lines)]
+
+
+def key_of(budget: str) -> str | None:
+    """Return the name of the key that a budget belongs to; None: it is one across keys."""
+    key, slash, _ = budget.partition("/")
+    return key if slash else None
+
+
+def hourly_pace(configured: Sequence[BudgetTemplate], now_ms: int) -> int | None:
+    """Return the nano-USD an hour at which the tightest budget of all traffic lasts; None: there is no such budget."""
+    paces = [
+        template.limit_nano_usd * _HOUR_MS // length
+        for template in configured
+        if key_of(template.identity) is None
+        and template.per is None
+        and not template.models
+        and (length := window_ms(template, now_ms))
+    ]
+    return min(paces, default=None)
+
+
+def window_ms(template: BudgetTemplate, now_ms: int) -> int | None:
+    """Return how long the window of a budget is now; None: it never ends."""
+    if template.rolling_ms is not None:
+        return template.rolling_ms
+    start, end = window_at(template.window or "total", template.zone, now_ms)
+    return None if end is None else end - start
 
 
 def _reshaped(row: AccountRow, template: BudgetTemplate | None) -> AccountRow:

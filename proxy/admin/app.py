@@ -14,17 +14,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from proxy.admin.answers import error_answer
 from proxy.admin.audit import AuditLog
 from proxy.admin.authentication import Door, Stores, built_in_account
+from proxy.admin.budgets import BudgetDesk
+from proxy.admin.cost import CostDesk
 from proxy.admin.database import AppDatabase
 from proxy.admin.declared import DeclaredRoute
 from proxy.admin.guard import Access, Doors, Guard
 from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
 from proxy.admin.keys import KeyStore
+from proxy.admin.overview import OverviewDesk
 from proxy.admin.people import People
 from proxy.admin.routes import Desk
 from proxy.admin.sessions import SessionStore
 from proxy.admin.tokens import TokenStore
 from proxy.admin.users import UserStore
+from proxy.admin.watch import Watch
 from proxy.config import Config
 from proxy.gates.failures import Failures
 
@@ -37,6 +41,7 @@ class House:
     stores: Stores
     door: Door
     access: Access
+    config: Config
 
 
 def build_house(config: Config, access: Access, database: AppDatabase) -> House:
@@ -50,13 +55,18 @@ def build_house(config: Config, access: Access, database: AppDatabase) -> House:
     failures = Failures(config.limits.failed_auth_per_minute)
     door = Door(built_in_account(access, database.pepper), stores, failures, clock=database.clock)
     keys = KeyStore(database, taken=[key.name for key in config.keys])
-    return House(keys, stores, door, access)
+    return House(keys, stores, door, access, config)
 
 
-def declared_routes(instruments: Instruments, house: House) -> list[DeclaredRoute]:
+def declared_routes(instruments: Instruments, house: House, watch: Watch) -> list[DeclaredRoute]:
     """Return every route of the admin port."""
-    desk = Desk(instruments, house.keys, house.door, house.stores)
-    return [*desk.routes(), *People(house.door, house.stores).routes()]
+    return [
+        *Desk(instruments, house.keys, house.door, house.stores, watch).routes(),
+        *OverviewDesk(instruments, watch, house.config).routes(),
+        *CostDesk(instruments, house.config).routes(),
+        *BudgetDesk(instruments, house.config).routes(),
+        *People(house.door, house.stores).routes(),
+    ]
 
 
 def create_app(routes: Sequence[DeclaredRoute]) -> Starlette:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from proxy.admin.accounts import as_configured
+from proxy.admin.accounts import as_configured, hourly_pace
 from proxy.admin.exposition import BudgetLevel, HistogramShown, Scrape
+from proxy.admin.gauges import Sight
 from proxy.admin.verdict import RECENT_S, UNSERVED_S, Recent, Signs
 from proxy.clock import SYSTEM, Clock
 from proxy.disk import free_bytes, is_nearly_full, is_running_low
@@ -24,10 +25,11 @@ from proxy.gates.budgets import BudgetTemplate
 from proxy.ledger.accounts import AccountRow
 from proxy.ledger.reading import read_accounts
 from proxy.stats import ProcessStats, StatsReader
-from proxy.store import AsyncStoreReader
+from proxy.store import AsyncStoreReader, recent
 from proxy.store import query as ask
 from proxy.store.pool import ReaderPool
 from proxy.store.query import CounterRow, HistogramRow, Query
+from proxy.store.rollups import DAY_MS, HOUR_MS
 from proxy.store.series import BOUNDARIES
 
 EXPECTED_SILENCE_S: Final = 3.0
@@ -35,15 +37,10 @@ EXPECTED_SILENCE_S: Final = 3.0
 LOST: Final = "glassline_records_lost_total"
 _RECENT: Final = """
 WITH recent AS (
-    SELECT upstream, status, is_unpriced, error_code, error_message, started_at,
-        outcome IN ('upstream_error', 'upstream_reset', 'truncated', 'timeout', 'interrupted')
-            OR (outcome = 'completed' AND (status >= 500 OR status = 429)) AS is_error,
-        error_code = 'recorder_unavailable' AND started_at >= ?2 AS is_unserved
+    SELECT is_unpriced, error_message, started_at, error_code = 'recorder_unavailable' AND started_at >= ?2 AS is_unserved
     FROM exchanges WHERE started_at >= ?1 ORDER BY started_at DESC LIMIT 5000
 )
-SELECT count(*), coalesce(sum(is_error), 0), coalesce(sum(is_unpriced), 0), coalesce(sum(is_unserved), 0),
-    (SELECT concat_ws(' ', upstream, status, error_code) AS what FROM recent WHERE is_error
-        GROUP BY what ORDER BY count(*) DESC LIMIT 1),
+SELECT coalesce(sum(is_unpriced), 0), coalesce(sum(is_unserved), 0),
     (SELECT error_message FROM recent WHERE is_unserved ORDER BY started_at DESC LIMIT 1)
 FROM recent
 """
@@ -59,11 +56,14 @@ class Instruments:
     budgets: Sequence[BudgetTemplate] = ()
     """Those of the configuration, so that one nobody used yet is shown too."""
     clock: Clock = SYSTEM
+    started_ms: int = field(init=False)
+    """When this process began to read; with another configuration a new one begins."""
 
     _asked: ReaderPool = field(init=False)
     _watched: ReaderPool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.started_ms = self.clock.wall_ms()
         path = self.data_dir / "records.db"
         self._asked, self._watched = ReaderPool(path), ReaderPool(path, readers=1)
 
@@ -101,6 +101,18 @@ class Instruments:
             reload=self.stats.reload,
         )
 
+    async def sight(self) -> Sight:
+        """Return what the gauges are read from. Raises StoreError."""
+        now = self.clock.wall_ms()
+        pace = hourly_pace(self.budgets, now)
+        async with self._watched.reader() as store:
+            if store is None:
+                return Sight(now, (), (), None, pace)
+            seen = await store.run(recent.seen(now - HOUR_MS))
+            hours = await store.run(recent.hours(now - now % HOUR_MS - 8 * DAY_MS))
+            newest = seen[0].started_at if seen else await store.run(recent.newest())
+        return Sight(now, seen, hours, newest, pace)
+
     async def signs(self) -> Signs:
         """Return what the verdict is judged by; a store that cannot be read is one of the signs."""
         known = Signs(
@@ -120,13 +132,13 @@ class Instruments:
         counters = await store.run(ask.counters())
         status = await store.run(ask.status())
         since = (now - RECENT_S * 1000, now - UNSERVED_S * 1000)
-        recent = await store.run(Query(_RECENT, since, lambda rows: Recent(*rows[0])))
+        latest = await store.run(Query(_RECENT, since, lambda rows: Recent(*rows[0])))
         return replace(
             known,
             lost={row.labels.get("reason", ""): row.value for row in counters if row.name == LOST},
             recorder_lag_s=recorder_lag_s(status, now),
             bad_frames=int(status.get("bad_frames", 0)),
-            recent=recent,
+            recent=latest,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from proxy import __version__
+from proxy.admin.cost import CHANGES, GROUPINGS
 from proxy.store.query import MAX_ROWS, RequestRow
 
 _JSON: Final = "application/json"
@@ -73,6 +74,7 @@ def _form(summary: str, *fields: str) -> dict[str, Any]:
     }
 
 
+_SPAN: Final = (_asked("from", "such as now-7d or 2026-11-01"), _asked("to", "up to, not including"))
 _LOST: Final = "the last admin stays, and nobody changes their own role"
 _FORGET: Final = {
     "summary": "Delete all that is recorded about a user, session or key",
@@ -119,14 +121,34 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
     },
     "/api/cost": {
         "get": _operation(
-            "What was spent, grouped",
+            "What was spent, grouped, and in the period before",
             _JSON,
-            _asked("by", "comma-separated: key, model, upstream, user, day, session, endpoint"),
-            _asked("from", "such as now-7d or 2026-11-01"),
-            _asked("to", "up to, not including"),
+            _asked("by", f"comma-separated: {', '.join(GROUPINGS)}; or one tag: meta.TAG"),
+            *_SPAN,
             _FILTER,
+            _asked("compare", "prev: the period just before, of the same length"),
         )
     },
+    "/api/cost/series": {
+        "get": _operation(
+            "What was spent, step by step: the dearest groups and all others",
+            _JSON,
+            _asked("by", "one grouping, neither a day nor a tag; none: all in one"),
+            *_SPAN,
+            _FILTER,
+            _asked("step", "hour or day (UTC)"),
+            _asked("top", "1 to 20 groups that are shown by themselves", "integer"),
+        )
+    },
+    "/api/cost/change": {
+        "get": _operation(
+            "Why it cost more or less than in the period before",
+            _JSON,
+            _asked("by", f"one of {', '.join(CHANGES)}"),
+            *_SPAN,
+        )
+    },
+    "/api/cost/forecast": {"get": _operation("Where the cost of this month (UTC) ends", _JSON)},
     "/api/records": {"delete": _FORGET},
     "/api/deletions/{id}": {"get": _operation("What became of a deletion; 202: not done yet", _JSON, _named("id"))},
     "/api/overview": {
@@ -138,7 +160,37 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             _asked("step", "hour or day (UTC)"),
         )
     },
-    "/api/budgets": {"get": _operation("Budgets in their current windows", _JSON)},
+    "/api/quality": {"get": _operation("How answers ended: seven days against the week before", _JSON)},
+    "/api/deployments": {"get": _operation("Models, prompts and versions in use, and since when", _JSON)},
+    "/api/system": {"get": _operation("What runs here, in short", _JSON)},
+    "/api/budgets": {"get": _operation("Budgets in their current windows, with their pace", _JSON)},
+    "/api/budgets/{name}": {
+        "get": _operation(
+            "One budget: pace, who spends, earlier windows, what it refused",
+            _JSON,
+            _named("name"),
+            _asked("scope", "of a budget per user or key: whose"),
+        )
+    },
+    "/api/budgets/{name}/explain": {
+        "get": _operation(
+            "Why a request was refused, or whether the next one of a key would be",
+            _JSON,
+            _named("name"),
+            _asked("request", "id of a refused request"),
+            _asked("key", "name of a key"),
+            _asked("model", "the model it would ask for"),
+            _asked("user", "the user it would be for"),
+        )
+    },
+    "/api/budgets/{name}/simulate": {
+        "get": _operation(
+            "What another limit would have refused in the last 30 days, about",
+            _JSON,
+            _named("name"),
+            _asked("limit_usd", "dollars"),
+        )
+    },
     "/api/keys": {
         "get": _operation("Keys created at run time, without their secrets", _JSON),
         "post": _change(
@@ -210,6 +262,10 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "verdict": {"enum": ["ok", "degraded", "failing"]},
                 "reasons": {"type": "array", "items": reason},
+                "headline": {"type": "object", "properties": {"state": text, "text": text, "detail": text}},
+                "tiles": {"type": "array", "items": {"type": "object"}},
+                "looked_at": {"type": "integer"},
+                "every_s": {"type": "number"},
                 "processes": {"type": "array", "items": {"type": "object"}},
             },
         },

@@ -31,62 +31,51 @@ from proxy.admin.openapi import document
 from proxy.admin.page import CONTENT_POLICY, Overview, status_page
 from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
-    account_shape,
     body_shape,
     page_shape,
     request_shape,
     whole_bytes,
 )
-from proxy.admin.verdict import Verdict, judge
+from proxy.admin.verdict import Verdict
+from proxy.admin.watch import Watch
 from proxy.admin.when import read_instant
 from proxy.store import query as ask
 from proxy.store.deletion import Selection
 from proxy.store.filter import Filter, both, parse_filter, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Sort
 from proxy.store.orders import Orders
-from proxy.store.overview import STEPS
-from proxy.store.overview import overview as ask_overview
 from proxy.store.query import MAX_ROWS, RequestRow, Side
 
 DEFAULT_LIMIT: Final = 50
-DEFAULT_COST_SPAN: Final = "now-7d"
-DEFAULT_OVERVIEW_SPAN: Final = "now-24h"
-MOST_STEPS: Final = 1000
-"""Of an overview: more than fit on a screen."""
 IN_FORCE_S: Final = 0.3
 """Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
 revoked one does not by the time its owner reads the answer."""
 DELETION_WAIT_S: Final = 20.0
 DELETION_LOOK_S: Final = 0.2
-GROUPINGS: Final = ("key", "model", "upstream", "user", "day", "session", "endpoint")
 
 
 class Desk:
     """The endpoints, over the instruments and the key store that they share."""
 
-    def __init__(self, instruments: Instruments, keys: KeyStore, door: Door, stores: Stores) -> None:
+    def __init__(self, instruments: Instruments, keys: KeyStore, door: Door, stores: Stores, watch: Watch) -> None:
         self._read = instruments
         self._keys = keys
         self._door = door
         self._stores = stores
+        self._watch = watch
 
     def routes(self) -> list[DeclaredRoute]:
-        """Return the routes about traffic, money and keys."""
+        """Return the routes about traffic and keys."""
         return [
             DeclaredRoute("/", self.page, least="viewer"),
             DeclaredRoute("/healthz", self.health, least="public"),
             DeclaredRoute("/metrics", self.metrics, least="viewer"),
-            DeclaredRoute("/status", self.status_text, least="viewer"),
-            DeclaredRoute("/api/status", self.status, least="viewer"),
             DeclaredRoute("/api/requests", self.requests, least="viewer"),
             DeclaredRoute("/api/requests/{id}", self.request, least="viewer"),
             DeclaredRoute("/api/requests/{id}/request_body", self.request_body, least="viewer"),
             DeclaredRoute("/api/requests/{id}/response_body", self.response_body, least="viewer"),
             DeclaredRoute("/api/records", self.forget, least="admin", method="DELETE"),
             DeclaredRoute("/api/deletions/{id}", self.deletion, least="admin"),
-            DeclaredRoute("/api/cost", self.cost, least="viewer"),
-            DeclaredRoute("/api/overview", self.overview, least="viewer"),
-            DeclaredRoute("/api/budgets", self.budgets, least="viewer"),
             DeclaredRoute("/api/keys", self.keys, least="viewer"),
             DeclaredRoute("/api/keys", self.create_key, least="editor", method="POST"),
             DeclaredRoute("/api/keys/{name}", self.revoke_key, least="editor", method="DELETE"),
@@ -107,15 +96,6 @@ class Desk:
             scrape = replace(scrape, admin_refused=port.refused, admin_shed=port.shed)
         body, media_type = render(scrape, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type})
-
-    async def status(self, _: Request) -> Response:
-        """The verdict and its reasons."""
-        verdict = judge(await self._read.signs())
-        return json_answer({"verdict": verdict.level, "reasons": verdict.reasons, "processes": self._read.processes()})
-
-    async def status_text(self, _: Request) -> Response:
-        """The verdict in plain text, one reason in each line."""
-        return text_answer(verdict_text(judge(await self._read.signs())))
 
     async def requests(self, request: Request) -> Response:
         """One page of requests."""
@@ -178,39 +158,6 @@ class Desk:
             raise NotFoundError("no deletion has this id, or its report is gone")
         return json_answer({"id": id_, "report": report}, status=200 if report else 202)
 
-    async def cost(self, request: Request) -> Response:
-        """What was spent, grouped."""
-        now = self._read.clock.wall_ms()
-        by = [name for name in request.query_params.get("by", "model").split(",") if name]
-        if unknown := set(by) - set(GROUPINGS):
-            raise QuestionError(f"by: {', '.join(sorted(unknown))} is none of {', '.join(GROUPINGS)}")
-        start = read_instant(request.query_params.get("from", DEFAULT_COST_SPAN), now)
-        end = read_instant(request.query_params.get("to", "now"), now)
-        where = parse_filter(request.query_params.get("q", ""), is_all=True)
-        async with self._read.store() as store:
-            question = ask.costs(by, from_ms=start, to_ms=end, where=where)  # type: ignore[arg-type]  # checked above
-            rows = await store.run(question) if store else []
-        return json_answer({"by": by, "from": start, "to": end, "rows": rows})
-
-    async def overview(self, request: Request) -> Response:
-        """How a stretch of time went, step by step."""
-        now = self._read.clock.wall_ms()
-        step = request.query_params.get("step", "hour")
-        if step not in STEPS:
-            raise QuestionError(f"step: {step} is none of {', '.join(STEPS)}")
-        start = read_instant(request.query_params.get("from", DEFAULT_OVERVIEW_SPAN), now)
-        end = read_instant(request.query_params.get("to", "now"), now)
-        if not 0 <= end - start <= MOST_STEPS * STEPS[step]:
-            raise QuestionError(f"from, to: at most {MOST_STEPS} steps, and `from` comes first")
-        async with self._read.store() as store:
-            question = ask_overview(start, end, step)
-            found = await store.run(question) if store else question.convert([])
-        return json_answer({"from": start, "to": end, "step": step, "overview": found})
-
-    async def budgets(self, _: Request) -> Response:
-        """The budgets in their current windows."""
-        return json_answer({"budgets": [account_shape(row) for row in await self._read.accounts()]})
-
     async def keys(self, _: Request) -> Response:
         """Every key that was created at run time; never a secret."""
         stored = await asyncio.to_thread(self._keys.all)
@@ -235,7 +182,8 @@ class Desk:
 
     async def page(self, request: Request) -> Response:
         """A page for people."""
-        verdict = judge(await self._read.signs())
+        observed = await self._watch.observed()
+        verdict = Verdict(observed.verdict, observed.reasons)
         rows: list[RequestRow] = []
         accounts = []
         if verdict.reasons == () or verdict.reasons[0].code != "store_unreadable":
@@ -285,11 +233,6 @@ def _selection(request: Request, now_ms: int) -> Selection:
     if selection.is_empty:
         raise QuestionError("user, session or key: whose records are meant")
     return selection
-
-
-def verdict_text(verdict: Verdict) -> str:
-    """Return the verdict as plain text."""
-    return "".join([f"{verdict.level}\n", *(f"{reason.level}: {reason.text}\n" for reason in verdict.reasons)])
 
 
 def _file_name(request_id: str) -> str:

@@ -25,6 +25,7 @@ from proxy.admin.guard import load_access
 from proxy.admin.instruments import Instruments
 from proxy.admin.protocol import Port
 from proxy.admin.unix_socket import SOCKET_NAME, listen_unix
+from proxy.admin.watch import Watch
 from proxy.config import Config
 from proxy.stats import StatsReader
 
@@ -38,6 +39,7 @@ def run(
     config: Config, data_dir: Path, sockets: list[socket.socket], stats: StatsReader, ready: Callable[[], None]
 ) -> None:
     """Serve until SIGTERM. Raises ConfigError before anything is served when others could read along."""
+    config = config.model_copy(update={"data_dir": data_dir})
     access = load_access(config.admin)
     for listener in sockets:
         # Connections inherit it. asyncio sets it only on sockets that name their protocol, and without it each answer
@@ -48,17 +50,22 @@ def run(
         _unix_listener(data_dir / "run" / SOCKET_NAME) as local,
     ):
         house = build_house(config, access, database)
-        routes = declared_routes(Instruments(data_dir, stats, configured_budgets(config)), house)
+        instruments = Instruments(data_dir, stats, configured_budgets(config))
+        watch = Watch(instruments)
+        routes = declared_routes(instruments, house, watch)
         app = create_app(routes)
         try:
             applications = [(guarded(app, routes, house), sockets), (for_owner(app), [local])]
-            asyncio.run(_serve(config, applications, ready))
+            asyncio.run(_serve(config, applications, watch, ready))
         finally:
             house.door.close()
 
 
 async def _serve(
-    config: Config, applications: Sequence[tuple[ASGIApp, list[socket.socket]]], ready: Callable[[], None]
+    config: Config,
+    applications: Sequence[tuple[ASGIApp, list[socket.socket]]],
+    watch: Watch,
+    ready: Callable[[], None],
 ) -> None:
     servers = [_Server(_settings(app, Port.of(config))) for app, _ in applications]
     loop = asyncio.get_running_loop()
@@ -71,11 +78,16 @@ async def _serve(
         loop.add_signal_handler(signal.SIGTERM, stop)
         for ignored in (signal.SIGHUP, signal.SIGINT):
             signal.signal(ignored, signal.SIG_IGN)
-    async with asyncio.TaskGroup() as tasks:
-        for server, (_, sockets) in zip(servers, applications, strict=True):
-            tasks.create_task(server.serve(sockets))
-        await asyncio.gather(*(server.is_up.wait() for server in servers))
-        ready()
+    watching = asyncio.create_task(watch.run())
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for server, (_, sockets) in zip(servers, applications, strict=True):
+                tasks.create_task(server.serve(sockets))
+            await asyncio.gather(*(server.is_up.wait() for server in servers))
+            ready()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 class _Server(uvicorn.Server):

@@ -1,4 +1,4 @@
-"""The verdict: is all well, and if not, why not. A pure judgement over numbers handed in.
+"""The verdict: is all well, and if not, why not. A pure judgement over numbers handed in; the gauges add theirs.
 
 `failing`: records were lost, or are no longer being kept, or nothing takes traffic. `degraded`: something needs a look
 soon. The reasons are sentences, the worst first, because whoever reads them was probably woken up.
@@ -18,13 +18,8 @@ _ORDER: Final[tuple[Level, ...]] = ("ok", "degraded", "failing")
 SLOW_LAG_S: Final = 5.0
 """A recorder is usually 0.1 s behind; a budget is settled this late."""
 STUCK_LAG_S: Final = 60.0
-ERROR_SHARE: Final = 0.10
-"""Providers answer 1-2 % of requests with errors on an ordinary day."""
-ERROR_LEAST_REQUESTS: Final = 20
-"""Below this a share says nothing."""
 RECENT_S: Final = 300
-"""Errors and missing prices are judged over the last five minutes."""
-
+"""Missing prices are judged over the last five minutes."""
 UNSERVED_S: Final = 60
 """What Glassline itself refused is judged over the last minute: when it serves again, that is soon seen."""
 
@@ -43,14 +38,9 @@ class Reason:
 class Recent:
     """What happened in the last five minutes."""
 
-    requests: int = 0
-    errors: int = 0
-    """Status 500 or more, 429 from the provider, or an outcome that is the provider's or our fault."""
     unpriced: int = 0
     unserved: int = 0
     """Refused in the last minute because journal or ledger could not take them."""
-    commonest: str | None = None
-    """Upstream and kind of most of the errors. None: there were none."""
     unserved_why: str | None = None
     """What the last one that was refused was told. None: none was."""
 
@@ -85,9 +75,9 @@ class Signs:
     """Why the store could not be read. None: it could, or there is none yet."""
 
 
-def judge(signs: Signs) -> Verdict:
-    """Return the verdict, its worst reasons first."""
-    reasons = sorted(_reasons(signs), key=lambda reason: -_ORDER.index(reason.level))
+def judge(signs: Signs, more: Sequence[Reason] = ()) -> Verdict:
+    """Return the verdict, its worst reasons first. `more`: what the gauges give as reasons."""
+    reasons = sorted((*_reasons(signs), *more), key=lambda reason: -_ORDER.index(reason.level))
     return Verdict(reasons[0].level if reasons else "ok", tuple(reasons))
 
 
@@ -151,11 +141,6 @@ def _traffic(recent: Recent) -> Iterator[Reason]:
     if recent.unserved:
         why = recent.unserved_why or "journal or ledger did not take them"
         yield Reason("failing", "unserved", f"{_plural(recent.unserved, 'request')} refused in the last minute: {why}")
-    if recent.requests >= ERROR_LEAST_REQUESTS and recent.errors > ERROR_SHARE * recent.requests:
-        share = 100 * recent.errors / recent.requests
-        most = f", most of them {recent.commonest}" if recent.commonest else ""
-        why = f"{share:.0f} % of {recent.requests} requests failed in the last 5 minutes{most}"
-        yield Reason("degraded", "error_rate", why)
     if recent.unpriced:
         yield Reason(
             "degraded", "unpriced", f"{_plural(recent.unpriced, 'request')} without a price in the last 5 minutes"

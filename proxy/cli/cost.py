@@ -61,6 +61,7 @@ def _print(rows: list[CostRow], by: list[Grouping], screen: Screen) -> None:
         unpriced=sum(row.unpriced for row in rows),
         input_tokens=sum(row.input_tokens for row in rows),
         cached_input_tokens=sum(row.cached_input_tokens for row in rows),
+        cache_write_tokens=sum(row.cache_write_tokens for row in rows),
         output_tokens=sum(row.output_tokens for row in rows),
     )
     screen.table(columns, [_cells(row) for row in [*rows, total]])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from proxy.reservations import Refused
 
@@ -55,6 +56,33 @@ def _budget(refused: Refused, who: str) -> str:
         f"Budget {refused.name} ({who}) has {used} of {usd(refused.limit)}; this request may need"
         f" {usd(refused.needed)}, {usd(room, rounding=ROUND_DOWN)} would still fit; {when}."
     )
+
+
+class Told(NamedTuple):
+    """What the sentence of a refusal says in figures."""
+
+    budget: str
+    needed_nano_usd: int
+    """Rounded up."""
+    room_nano_usd: int
+    """Rounded down: what would still have fitted."""
+    fits_at: str | None
+    """ISO 8601, UTC. None: it does not reset."""
+
+
+_TOLD: Final = re.compile(
+    r"Budget (?P<budget>.+) \((?:key [^()]+|callers without a key)\) has .+; this request may need \$(?P<needed>[\d,.]+),"
+    r" \$(?P<room>[\d,.]+) would still fit; (?:more fits at (?P<at>\S+)|it does not reset)\."
+)
+
+
+def read_refusal(text: str) -> Told | None:
+    """Return what a budget's refusal said; None: the sentence is none of a budget."""
+    match = _TOLD.fullmatch(text)
+    if match is None:
+        return None
+    needed, room = (int(Decimal(match[name].replace(",", "")) / _NANO) for name in ("needed", "room"))
+    return Told(match["budget"], needed, room, match["at"])
 
 
 def _rate(refused: Refused, who: str) -> str:

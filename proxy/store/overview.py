@@ -68,7 +68,7 @@ def overview(from_ms: int, to_ms: int, step: str = "hour") -> Query[Overview]:
     """Ask how the steps went that have anything in common with [from, to); `step`: one of `STEPS`."""
     length = STEPS[step]
     start, end = from_ms - from_ms % length, to_ms + -to_ms % length
-    asked = period("all", start, end, _COLUMNS)
+    asked = period("all", start, end, _COLUMNS, by_hour=step == "hour")
 
     def convert(rows: Sequence[tuple[Any, ...]]) -> Overview:
         steps: dict[int, list[tuple[Any, ...]]] = {}

@@ -39,8 +39,11 @@ class Period(NamedTuple):
     parameters: tuple[int, ...]
 
 
-def period(dimension: Dimension, from_ms: int, to_ms: int, measures: Sequence[str]) -> Period:
-    """Return what happened in [from, to). `latency` and `ttft` are a histogram of a sum, or µs of a row."""
+def period(dimension: Dimension, from_ms: int, to_ms: int, measures: Sequence[str], *, by_hour: bool = False) -> Period:
+    """Return what happened in [from, to). `latency` and `ttft` are a histogram of a sum, or µs of a row.
+
+    `by_hour`: no sum is of more than an hour; those of users are by day all the same.
+    """
     unit = DAY_MS if dimension == "user" else HOUR_MS
     first, last = _up(from_ms, unit), to_ms - to_ms % unit
     if first > last:
@@ -48,7 +51,7 @@ def period(dimension: Dimension, from_ms: int, to_ms: int, measures: Sequence[st
     whole = Period(_rows(dimension, measures, "started_at >= ? AND started_at < ?"), (from_ms, first))
     rest = Period(_rows(dimension, measures, f"started_at >= {_END} AND started_at < ?"), (to_ms,))
     late = Period(_rows(dimension, measures, f"{UNFOLDED} AND +started_at >= ? AND +started_at < {_END}"), (first,))
-    parts = [whole, *_sums(dimension, first, last, measures), rest, late]
+    parts = [whole, *_sums(dimension, first, last, measures, by_hour=by_hour), rest, late]
     # When nothing began after it, the hour in which the stretch ends is covered as far as there is anything.
     end = "WITH period_end (ms) AS (SELECT CASE WHEN coalesce(max(started_at), 0) < ? THEN ? ELSE ? END FROM exchanges)"
     return Period(
@@ -60,14 +63,14 @@ def period(dimension: Dimension, from_ms: int, to_ms: int, measures: Sequence[st
 _END: Final = "(SELECT ms FROM period_end)"
 
 
-def _sums(dimension: Dimension, first: int, last: int, measures: Sequence[str]) -> list[Period]:
+def _sums(dimension: Dimension, first: int, last: int, measures: Sequence[str], *, by_hour: bool) -> list[Period]:
     select = f"SELECT start AS at, value, part, {', '.join(measures)} FROM rollups WHERE dimension = '{dimension}'"  # noqa: S608 (constants)
     open_end = f"{select} AND span = ? AND start >= ? AND start < {_END}".replace("?", "'{}'", 1)
     bounded = f"{select} AND span = ? AND start >= ? AND start < ?".replace("?", "'{}'", 1)
     first_day, last_day = _up(first, DAY_MS), last - last % DAY_MS
     if dimension == "user":
         return [Period(open_end.format("day"), (first,))]
-    if first_day >= last_day:
+    if by_hour or first_day >= last_day:
         return [Period(open_end.format("hour"), (first,))]
     return [
         Period(bounded.format("hour"), (first, first_day)),
@@ -92,9 +95,15 @@ def _up(ms: int, unit: int) -> int:
 def summed_by(names: Sequence[str]) -> tuple[Dimension, list[str]] | None:
     """Return the dimension in which `names` are summed, and how each is found there; None: only rows can tell."""
     kept = [name for name in names if name != "day"]
-    dimension: Any = "_".join(sorted(kept)) or "all"
+    dimension: Any = "prompt" if kept == ["version"] else "_".join(sorted(kept)) or "all"
     if dimension not in _VALUES or len(set(names)) != len(names):
         return None
     places = dict(zip(sorted(kept), ("nullif(value, '')", "nullif(part, '')"), strict=False))
+    if kept == ["version"]:
+        places["version"] = VERSION.format(name="nullif(value, '')", version="nullif(part, '')")
     places["day"] = "date(at / 1000, 'unixepoch')"
     return dimension, [places[name] for name in names]
+
+
+VERSION: Final = "{name} || coalesce('@' || {version}, '')"
+"""A prompt's name with its version, as people write it."""

@@ -15,13 +15,15 @@ from proxy.errors import ClientError
 from proxy.store.filter import Filter, both, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Rows, Sort, Step, find
 from proxy.store.payloads import PAYLOAD_SQL, read_bodies
-from proxy.store.periods import period, summed_by
+from proxy.store.periods import VERSION, period, summed_by
 from proxy.store.rollups import Dimension
 from proxy.store.row import StoredBody
 
 T = TypeVar("T")
 Side = Literal["request", "response"]
-Grouping = Literal["key", "model", "upstream", "user", "day", "session", "endpoint"]
+Grouping = Literal[
+    "key", "model", "upstream", "provider", "user", "day", "session", "endpoint", "environment", "prompt", "version"
+]
 MAX_ROWS: Final = 1000
 """One page: a reader must not hold the database, or a screen, for longer."""
 
@@ -124,6 +126,7 @@ class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that cost something nobody knows."""
     input_tokens: int
     cached_input_tokens: int
+    cache_write_tokens: int
     output_tokens: int
 
 
@@ -235,13 +238,17 @@ def pseudonyms(exchange_id: str) -> Query[dict[str, str]]:
     return Query(sql, (exchange_id,), lambda rows: {str(name): str(original) for name, original in rows})
 
 
-_GROUPINGS: Final[dict[str, str]] = {
+GROUPINGS: Final[dict[str, str]] = {
     "key": "key",
     "model": "coalesce(model, model_requested)",
     "upstream": "upstream",
     "user": "user",
     "session": "session",
     "endpoint": "endpoint",
+    "provider": "provider",
+    "environment": "environment",
+    "prompt": "prompt_name",
+    "version": VERSION.format(name="prompt_name", version="nullif(prompt_version, '')"),
     "day": "date(started_at / 1000, 'unixepoch')",
 }
 
@@ -261,7 +268,7 @@ def costs(
     summed = summed_by(by) if where == Filter() else None
     if summed is not None:
         return _summed_costs(*summed, from_ms, to_ms, limit)
-    groups = [_GROUPINGS[name] for name in by]
+    groups = [GROUPINGS[name] for name in by]
     condition = both(started(from_ms=from_ms, to_ms=to_ms), where)
     select = ", ".join([*groups, *_SUMS])
     grouped = f"GROUP BY {', '.join(groups)}" if groups else ""
@@ -269,7 +276,7 @@ def costs(
         f"SELECT {select} FROM exchanges WHERE {condition.sql} {grouped}"  # noqa: S608
         " ORDER BY total(cost_nano_usd) DESC, count(*) DESC LIMIT ?"
     )
-    return Query(sql, (*condition.parameters, _page(limit)), _cost_rows)
+    return Query(sql, (*condition.parameters, _page(limit)), cost_rows)
 
 
 def _summed_costs(
@@ -280,10 +287,10 @@ def _summed_costs(
     sums = ", ".join([*groups, *(f"coalesce(sum({name}), 0)" for name in names)])
     grouping = f"GROUP BY {', '.join(groups)}" if groups else ""
     sql = f"SELECT {sums} FROM {asked.sql} {grouping} ORDER BY sum(cost_nano_usd) DESC, sum(requests) DESC LIMIT ?"  # noqa: S608
-    return Query(sql, (*asked.parameters, _page(limit)), _cost_rows)
+    return Query(sql, (*asked.parameters, _page(limit)), cost_rows)
 
 
-def _cost_rows(rows: Rows) -> list[CostRow]:
+def cost_rows(rows: Rows) -> list[CostRow]:
     names = CostRow.__struct_fields__[1:]
     return [
         CostRow(group=tuple(row[: -len(names)]), **dict(zip(names, row[-len(names) :], strict=True))) for row in rows
@@ -296,6 +303,7 @@ _SUMS: Final = (
     "coalesce(sum(is_unpriced), 0)",
     "coalesce(sum(input_tokens), 0)",
     "coalesce(sum(cached_input_tokens), 0)",
+    "coalesce(sum(cache_write_tokens), 0)",
     "coalesce(sum(output_tokens), 0)",
 )
 

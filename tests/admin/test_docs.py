@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from proxy.admin.exposition import CATALOGUE
+from proxy.admin.gauges import Name
 from proxy.admin.openapi import document
 from proxy.admin.verdict import judge
 from tests.admin.test_verdict import TROUBLES
@@ -27,4 +29,5 @@ def test_every_route_stands_in_the_docs_and_no_other() -> None:
 def test_every_reason_of_the_verdict_stands_in_the_docs() -> None:
     text = (DOCS / "admin.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(\w+)` \| (?:failing|degraded)", text, re.MULTILINE))
-    assert documented == {reason.code for signs, _, _ in TROUBLES for reason in judge(signs).reasons}
+    signs = {reason.code for signs, _, _ in TROUBLES for reason in judge(signs).reasons}
+    assert documented == signs | {*get_args(Name), "no_traffic"}

@@ -23,6 +23,7 @@ from proxy.admin.declared import DeclaredRoute
 from proxy.admin.guard import load_access
 from proxy.admin.instruments import Instruments
 from proxy.admin.openapi import document
+from proxy.admin.watch import Watch
 from proxy.config import Config
 from proxy.stats import StatsBoard
 from proxy.store import SqliteStore
@@ -39,7 +40,8 @@ def all_routes(data_dir: Path) -> list[DeclaredRoute]:
     with AppDatabase(data_dir) as database:
         house = build_house(Config(), load_access(Config().admin), database)
         house.door.close()
-        return declared_routes(Instruments(data_dir, StatsBoard(1)), house)
+        instruments = Instruments(data_dir, StatsBoard(1))
+        return declared_routes(instruments, house, Watch(instruments))
 
 
 def metrics(admin: Admin) -> dict[str, float]:
@@ -341,7 +343,9 @@ def test_it_ends_cleanly_on_sigterm_even_with_an_idle_client(recorded: Path, sta
 
 def test_the_description_names_every_route_and_no_other(recorded: Path, start_admin: StartAdmin) -> None:
     routes = all_routes(recorded)
-    served = {(route.path, method.lower()) for route in routes for method in (route.methods or ()) if method != "HEAD"}
+    served = {
+        (route.path_format, method.lower()) for route in routes for method in (route.methods or ()) if method != "HEAD"
+    }
     described = document()
     assert served == {(path, method) for path, methods in described["paths"].items() for method in methods}
     assert start_admin(recorded).get("/api/openapi.json").json() == json.loads(json.dumps(described))

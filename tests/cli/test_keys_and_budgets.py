@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli import main
-from proxy.cli.budgets import Typical, needs
+from proxy.admin.explaining import Typical, needs
 from proxy.config import parse_config
 from proxy.config.prices import price_book
 from proxy.gates.budgets import Budgets, shared_templates

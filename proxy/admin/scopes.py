@@ -1,0 +1,53 @@
+"""Scopes: which sums tell what is spent under a budget. They are of records; the ledger's own amounts decide.
+
+A budget counts what it admitted, and the sums what was recorded, so they differ by what is open, by requests from before
+the budget was made, and by users whose names the budget's key does not trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from proxy.admin.accounts import key_of
+from proxy.gates.budgets import NOBODY, BudgetTemplate
+from proxy.store.rollups import OTHER, Dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where the spending of a budget is summed."""
+
+    dimension: Dimension
+    matches: Callable[[str, str], bool]
+    """Of value and part of a sum."""
+    value: str | None = None
+    """The one value that counts. None: several."""
+    is_by_day: bool = False
+
+
+def scope_of(template: BudgetTemplate, scope: str) -> Scope | None:
+    """Return where the spending of one account is summed; None: sums cannot tell."""
+    key, globs = key_of(template.identity), template.models
+
+    def fits(model: str) -> bool:
+        return not globs or not model or globs.match(model)
+
+    if template.per == "user":
+        if globs or key is not None or scope == OTHER:
+            return None
+        user = "" if scope == NOBODY else scope
+        return Scope("user", lambda value, _: value == user, user, is_by_day=True)
+    if template.per == "key":
+        named = "" if scope == NOBODY else scope
+        return Scope("key_model", lambda value, part: value == named and fits(part), named)
+    if key is not None:
+        return Scope("key_model", lambda value, part: value == key and fits(part), key)
+    if globs:
+        return Scope("model", lambda value, _: fits(value))
+    return Scope("all", lambda *_: True)
+
+
+def templates_by_identity(templates: Sequence[BudgetTemplate]) -> dict[str, BudgetTemplate]:
+    """Return templates by the name of their accounts."""
+    return {template.identity: template for template in templates}
