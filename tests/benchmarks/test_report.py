@@ -198,7 +198,9 @@ def test_the_page_hides_no_failure() -> None:
 def test_figures_of_other_benchmarks_are_taken_over_where_they_have_run(tmp_path: Path) -> None:
     assert read_elsewhere(tmp_path) == Elsewhere()
     (tmp_path / "corpus.json").write_text(CORPUS)
-    (tmp_path / "queries.json").write_bytes(msgspec.json.encode({**msgspec.to_builtins(ELSEWHERE.questions), "all": {}}))
+    (tmp_path / "queries.json").write_bytes(
+        msgspec.json.encode({**msgspec.to_builtins(ELSEWHERE.questions), "all": {}})
+    )
     assert read_elsewhere(tmp_path) == ELSEWHERE
 
 

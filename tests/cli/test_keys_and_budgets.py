@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli import main
 from proxy.admin.explaining import Typical, needs
+from proxy.cli import main
 from proxy.config import parse_config
 from proxy.config.prices import price_book
 from proxy.gates.budgets import Budgets, shared_templates

@@ -22,6 +22,7 @@ from proxy.admin.instruments import Instruments
 from proxy.admin.keys import KeyRequest
 from proxy.admin.tokens import TokenRequest
 from proxy.admin.users import UserRequest
+from proxy.admin.watch import Watch
 from proxy.config import Config
 from proxy.stats import StatsBoard
 from tests.harness import Glassline
@@ -95,7 +96,8 @@ def all_routes(directory: Path) -> list[DeclaredRoute]:
     with AppDatabase(directory) as database:
         house = build_house(Config(), load_access(Config().admin), database)
         house.door.close()
-        return declared_routes(Instruments(directory, StatsBoard(1)), house)
+        instruments = Instruments(directory, StatsBoard(1))
+        return declared_routes(instruments, house, Watch(instruments))
 
 
 def state_of(data_dir: Path) -> str:
