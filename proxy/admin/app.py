@@ -11,18 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy.admin.answers import error_answer
+from proxy.admin.answers import Endpoint, border, error_answer
 from proxy.admin.audit import AuditLog
 from proxy.admin.authentication import Door, Stores, built_in_account
 from proxy.admin.budgets import BudgetDesk
 from proxy.admin.cost import CostDesk
 from proxy.admin.database import AppDatabase
 from proxy.admin.declared import DeclaredRoute
-from proxy.admin.guard import Access, Doors, Guard
+from proxy.admin.guard import Access, Doors, Guard, by_name, is_every_address, is_loopback, wants_page
 from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
 from proxy.admin.keys import KeyStore
 from proxy.admin.overview import OverviewDesk
+from proxy.admin.pages import Pages
 from proxy.admin.people import People
 from proxy.admin.routes import Desk
 from proxy.admin.sessions import SessionStore
@@ -58,22 +59,46 @@ def build_house(config: Config, access: Access, database: AppDatabase) -> House:
     return House(keys, stores, door, access, config)
 
 
-def declared_routes(instruments: Instruments, house: House, watch: Watch) -> list[DeclaredRoute]:
+def declared_routes(instruments: Instruments, house: House, watch: Watch, pages: Pages) -> list[DeclaredRoute]:
     """Return every route of the admin port."""
     return [
         *Desk(instruments, house.keys, house.door, house.stores, watch).routes(),
         *OverviewDesk(instruments, watch, house.config).routes(),
         *CostDesk(instruments, house.config).routes(),
         *BudgetDesk(instruments, house.config).routes(),
-        *People(house.door, house.stores).routes(),
+        *People(house.door, house.stores, house.access.base_path).routes(),
+        *pages.routes(),
     ]
 
 
-def create_app(routes: Sequence[DeclaredRoute]) -> Starlette:
-    """Return the application; it serves nothing that is not declared, and nobody whom nobody has identified."""
+def build_pages(instruments: Instruments, house: House, watch: Watch) -> Pages:
+    """Return the pages of the dashboard."""
+    listen = house.config.listen
+    host = "localhost" if is_loopback(listen.host) or is_every_address(listen.host) else listen.host
+    name = f"[{host}]" if ":" in host else host
+    gateway = f"{'https' if listen.tls else 'http'}://{name}:{listen.port}"
+    return Pages(instruments, house.stores, watch, base=house.access.base_path, gateway=gateway)
+
+
+def create_app(routes: Sequence[DeclaredRoute], no_page: Endpoint | None = None) -> Starlette:
+    """Return the application; it serves nothing that is not declared, and nobody whom nobody has identified.
+
+    `no_page`: tells a browser that nothing is shown at an address.
+    """
     if any(not isinstance(route, DeclaredRoute) for route in routes):
         raise TypeError("every route declares its least role: use DeclaredRoute")
-    app = Starlette(routes=list(routes), exception_handlers={HTTPException: _no_route})
+
+    async def no_route(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        if no_page is not None and error.status_code == 404 and _wants_page(request):
+            return await border(no_page)(request)
+        known = {404: ("not_found", "no such page"), 405: ("bad_method", "not with this method")}
+        answer = error_answer(error.status_code, *known.get(error.status_code, ("bad_question", error.detail)))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    app = Starlette(routes=list(routes), exception_handlers={HTTPException: no_route})
     app.router.redirect_slashes = False
     return app
 
@@ -97,10 +122,6 @@ def for_owner(app: ASGIApp) -> ASGIApp:
     return serve
 
 
-async def _no_route(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette calls it
-    if not isinstance(error, HTTPException):
-        raise error
-    known = {404: ("not_found", "no such page"), 405: ("bad_method", "not with this method")}
-    answer = error_answer(error.status_code, *known.get(error.status_code, ("bad_question", error.detail)))
-    answer.headers.update(error.headers or {})
-    return answer
+def _wants_page(request: Request) -> bool:
+    is_of_programs = request.url.path.startswith(("/api/", "/static/"))
+    return not is_of_programs and wants_page(request.method, by_name(request.scope["headers"]))

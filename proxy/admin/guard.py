@@ -14,7 +14,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -60,21 +62,13 @@ class Refusal:
     """Shown instead of the reason."""
 
 
-TO_LOGIN: Final = Refusal(
-    401,
-    "unauthorized",
-    "log in",
+_TO_LOGIN_HEADERS: Final = (
+    # A scheme that makes no browser open its own window for passwords.
+    (b"www-authenticate", b'Bearer realm="glassline"'),
     (
-        # A scheme that makes no browser open its own window for passwords.
-        (b"www-authenticate", b'Bearer realm="glassline"'),
-        (
-            b"content-security-policy",
-            b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
+        b"content-security-policy",
+        b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
-    b'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Glassline</title>'
-    b'<meta http-equiv="refresh" content="0;url=/login"></head>'
-    b'<body><p><a href="/login">Log in</a></p></body></html>',
 )
 
 
@@ -88,6 +82,8 @@ class Access:
     """Other names under which it may be asked for."""
     password: bytes | None = None
     """None: there is no `admin.password_file`."""
+    base_path: str = ""
+    """Under which everything is mounted: empty, or `/glassline`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +93,10 @@ class Doors:
     public: frozenset[str] = frozenset()
     forms: frozenset[str] = frozenset()
 
+    def are_open(self, path: str) -> bool:
+        """Say whether everybody may ask for a path; a public route may end with one name that varies."""
+        return path in self.public or f"{path.rpartition('/')[0]}/{{name}}" in self.public
+
 
 def is_loopback(host: str) -> bool:
     """Say whether only this machine can reach `host`."""
@@ -104,6 +104,14 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_every_address(host: str) -> bool:
+    """Say whether `host` stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
     except ValueError:
         return False
 
@@ -119,14 +127,14 @@ def load_access(admin: Admin) -> Access:
     if admin.password_file is None:
         if not is_loopback(admin.host):
             raise ConfigError([f"admin.password_file: must be set, since others can reach the admin host {admin.host}"])
-        return Access(admin.host, names)
+        return Access(admin.host, names, base_path=admin.base_path)
     try:
         password = admin.password_file.read_bytes()[: MAX_PASSWORD_BYTES + 1].strip()
     except OSError as error:
         raise ConfigError([f"admin.password_file: {admin.password_file}: {error.strerror}"]) from error
     if not MIN_PASSWORD_BYTES <= len(password) <= MAX_PASSWORD_BYTES:
         raise ConfigError([f"admin.password_file: {admin.password_file}: the password needs 8 to 4096 bytes"])
-    return Access(admin.host, names, password)
+    return Access(admin.host, names, password, admin.base_path)
 
 
 def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
@@ -227,6 +235,7 @@ class Guard:
         if scope["type"] != "http":
             return  # nothing else is spoken here
         send = _hardened(send)
+        scope = under(self._access.base_path, scope)
         fields = by_name(scope["headers"])
         try:
             found = await self._admit(scope, fields)
@@ -234,7 +243,7 @@ class Guard:
             found = Refusal(503, "unavailable", str(error), ((b"retry-after", b"1"),))
         if isinstance(found, Refusal):
             if found.status == 401 and wants_page(scope["method"], fields):
-                found = TO_LOGIN
+                found = to_login(self._access.base_path, scope)
             await _answer(found, send, is_head=scope["method"] == "HEAD")
             return
         scope["identity"] = found
@@ -246,7 +255,7 @@ class Guard:
             return refusal
         address = (scope.get("client") or ("",))[0]
         is_form = path in self._doors.forms
-        if path in self._doors.public:
+        if self._doors.are_open(path):
             return judge_change(method, fields, is_form=is_form, has_session=False)
         who = await self._identify(fields, address)
         if isinstance(who, Refusal):
@@ -258,6 +267,27 @@ def wants_page(method: str, fields: Headers) -> bool:
     """Say whether a browser goes somewhere: it should see a way to log in, and not its own window for passwords."""
     asks = fields.get(b"accept", (b"",))[0].lower().startswith(b"text/html")
     return method == "GET" and asks and b"authorization" not in fields
+
+
+def under(base_path: str, scope: Scope) -> Scope:
+    """Return a request without the path under which we are mounted; a proxy in front may have taken it off already."""
+    path = scope["path"]
+    if not base_path or not (path == base_path or path.startswith(f"{base_path}/")):
+        return scope
+    return {**scope, "path": path[len(base_path) :] or "/"}
+
+
+def to_login(base_path: str, scope: Scope) -> Refusal:
+    """Return the page that leads to the login page, and from there back to where somebody wanted to go."""
+    query = scope.get("query_string", b"").decode("latin-1")
+    wanted = scope["path"] + (f"?{query}" if query else "")
+    address = escape(f"{base_path}/login" + (f"?next={quote(wanted, safe='')}" if wanted != "/" else ""))
+    page = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Glassline</title>'
+        f'<meta http-equiv="refresh" content="0;url={address}"></head>'
+        f'<body><p><a href="{address}">Log in</a></p></body></html>'
+    )
+    return Refusal(401, "unauthorized", "log in", _TO_LOGIN_HEADERS, page.encode())
 
 
 def _hardened(send: Send) -> Send:

@@ -1,28 +1,50 @@
-"""The login page: a form, no script, nothing loaded from anywhere."""
+"""The login page: a form in the look of the dashboard, no script."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from proxy.admin.page import STYLE, STYLE_SOURCE
-
 LOGIN_POLICY: Final = (
-    f"default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; style-src {STYLE_SOURCE}"
+    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; style-src 'self'; font-src 'self'"
 )
-_NO_USERS: Final = "<p>Nobody can log in yet: make a user with <code>glassline users add NAME --role admin</code>.</p>"
+_NO_USERS: Final = (
+    '<p class="caption">Nobody can log in yet: make a user with <code>glassline users add NAME --role admin</code>.</p>'
+)
 
 
-def login_page(form_token: str, problem: str = "", *, has_users: bool = True) -> str:
-    """Return the document; `form_token` proves that the form is ours."""
-    said = f'<p class="failing" role="alert">{escape(problem)}</p>' if problem else ""
+@dataclass(frozen=True, slots=True)
+class LoginForm:
+    """What the page shows."""
+
+    token: str
+    """Proves that the form is ours."""
+    base: str = ""
+    """The path under which we are mounted."""
+    style: str = ""
+    """Address of the style sheet."""
+    wanted: str = "/"
+    """Where to go then."""
+    problem: str = ""
+    has_users: bool = True
+
+
+def login_page(form: LoginForm) -> str:
+    """Return the document."""
+    said = f'<p class="bad" role="alert">{escape(form.problem)}</p>' if form.problem else ""
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Glassline: log in</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
-        f"<body><h1>Glassline</h1>{said}{'' if has_users else _NO_USERS}"
-        '<form method="post" action="/login">'
-        f'<input type="hidden" name="form" value="{escape(form_token)}">'
-        '<p><label>User <input name="user" autocomplete="username" required autofocus></label></p>'
-        '<p><label>Password <input name="password" type="password" autocomplete="current-password" required></label></p>'
-        '<p><button type="submit">Log in</button></p></form></body></html>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Log in · Glassline</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><link rel="stylesheet" href="{escape(form.style)}"></head>'
+        '<body class="door"><main class="card"><div class="brand"><i></i><h1>Glassline</h1></div>'
+        f"{said}{'' if form.has_users else _NO_USERS}"
+        f'<form method="post" action="{escape(form.base)}/login">'
+        f'<input type="hidden" name="form" value="{escape(form.token)}">'
+        f'<input type="hidden" name="next" value="{escape(form.wanted)}">'
+        '<div class="field"><label for="user">User</label>'
+        '<input class="input" id="user" name="user" autocomplete="username" autocapitalize="none" required autofocus></div>'
+        '<div class="field"><label for="password">Password</label>'
+        '<input class="input" id="password" name="password" type="password" autocomplete="current-password" required>'
+        '</div><button class="btn primary" type="submit">Log in</button></form></main></body></html>'
     )

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from proxy import __version__
 from proxy.admin.cost import CHANGES, GROUPINGS
+from proxy.admin.pages import PAGES
 from proxy.store.query import MAX_ROWS, RequestRow
 
 _JSON: Final = "application/json"
@@ -44,6 +45,26 @@ def _asked(name: str, description: str, kind: str = "string") -> dict[str, Any]:
 
 def _named(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _named_in(path: str) -> list[dict[str, Any]]:
+    return [_named(part.strip("{}")) for part in path.split("/") if part.startswith("{")]
+
+
+def _redirect(where: str, name: str) -> dict[str, Any]:
+    return {
+        "summary": f"Lead to {where}",
+        "parameters": [_named(name)],
+        "responses": {"302": {"description": "there it is"}},
+    }
+
+
+def _hint(*names: str) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "summary": "Say that applications talk to the data port",
+        "responses": {"404": {"description": "not here"}},
+    }
+    return operation | ({"parameters": [_named(name) for name in names]} if names else {})
 
 
 _FILTER: Final = _asked("q", "filter, such as `key:search status:>=400 latency:>2s`")
@@ -92,7 +113,13 @@ _FORGET: Final = {
     },
 }
 _PATHS: Final[dict[str, dict[str, Any]]] = {
-    "/": {"get": _operation("A status page for people", "text/html")},
+    **{page.path: {"get": _operation(f"The page {page.title}", "text/html", *_named_in(page.path))} for page in PAGES},
+    "/static/{name}": {"get": _operation("A file of the dashboard", "application/octet-stream", _named("name"))},
+    "/go/req/{id}": {"get": _redirect("the request of this id, ours or the provider's", "id")},
+    "/go/session/{id}": {"get": _redirect("the session", "id")},
+    "/go/trace/{id}": {"get": _redirect("the requests of the trace", "id")},
+    "/v1": {"get": _hint()},
+    "/v1/{path}": {"get": _hint("path")},
     "/healthz": {"get": _operation("This process lives", "text/plain")},
     "/metrics": {"get": _operation("Prometheus metrics", "text/plain")},
     "/status": {"get": _operation("The verdict in plain text", "text/plain")},

@@ -12,14 +12,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.admin.answers import QuestionError, json_answer, page_answer, read_model, small_body, whole_number
+from proxy.admin.assets import Assets
 from proxy.admin.authentication import FORM_COOKIE, SESSION_COOKIE, Door, Stores, read_cookie
 from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.guard import Refusal, by_name
-from proxy.admin.login import LOGIN_POLICY, login_page
+from proxy.admin.login import LOGIN_POLICY, LoginForm, login_page
 from proxy.admin.tokens import TokenRequest
 from proxy.admin.users import UserChange, UserRequest
+from proxy.framing import is_normal_path
 
 MAX_LINES: Final = 1000
+MAX_NEXT: Final = 4096
 _WRONG: Final = "That user name and password do not belong together."
 _STALE: Final = "This form was too old: please try again."
 
@@ -27,9 +30,12 @@ _STALE: Final = "This form was too old: please try again."
 class People:
     """The endpoints, over the door and the stores behind it."""
 
-    def __init__(self, door: Door, stores: Stores) -> None:
+    def __init__(self, door: Door, stores: Stores, base: str = "") -> None:
+        """`base`: the path under which all this is mounted."""
         self._door = door
         self._stores = stores
+        self._base = base
+        self._assets = Assets(base=base)
 
     def routes(self) -> list[DeclaredRoute]:
         """Return the routes about people."""
@@ -50,29 +56,30 @@ class People:
 
     async def login_form(self, request: Request) -> Response:
         """The login page."""
-        return self._form(request)
+        return self._form(request, wanted=request.query_params.get("next", ""))
 
     async def login(self, request: Request) -> Response:
         """Begin a session with a user name and a password."""
         fields = await _form_fields(request)
         cookie = read_cookie(by_name(request.scope["headers"]), FORM_COOKIE)
+        wanted = fields.get("next", "")
         if not self._is_ours(fields.get("form", ""), cookie.encode()):
-            return self._form(request, _STALE, status=400)
+            return self._form(request, _STALE, status=400, wanted=wanted)
         address = request.client.host if request.client else ""
         password = fields.get("password", "").encode()
         who = await self._door.by_password(fields.get("user", ""), password, address)
         if isinstance(who, Refusal):
             problem = _WRONG if who.status == 401 else f"{who.reason.capitalize()}."
-            answer = self._form(request, problem, status=who.status)
+            answer = self._form(request, problem, status=who.status, wanted=wanted)
             answer.raw_headers.extend(field for field in who.headers if field[0] == b"retry-after")
             return answer
         account = self._door.account(who.name)
         if account is None:
-            return self._form(request, _WRONG, status=401)
+            return self._form(request, _WRONG, status=401, wanted=wanted)
         made = await asyncio.to_thread(self._stores.sessions.begin, who, account.stamp)
-        answer = Response(status_code=303, headers={"location": "/"})
-        _set_cookie(answer, request, SESSION_COOKIE, made, path="/")
-        _set_cookie(answer, request, FORM_COOKIE, "", path="/login")
+        answer = Response(status_code=303, headers={"location": self._base + safe_next(wanted)})
+        _set_cookie(answer, request, SESSION_COOKIE, made, path=f"{self._base}/")
+        _set_cookie(answer, request, FORM_COOKIE, "", path=f"{self._base}/login")
         return answer
 
     async def logout(self, request: Request) -> Response:
@@ -82,8 +89,8 @@ class People:
         if not self._is_ours(fields.get("form", ""), who.session):
             raise QuestionError("this form is not ours")
         await asyncio.to_thread(self._stores.sessions.end, who)
-        answer = Response(status_code=303, headers={"location": "/login"})
-        _set_cookie(answer, request, SESSION_COOKIE, "", path="/")
+        answer = Response(status_code=303, headers={"location": f"{self._base}/login"})
+        _set_cookie(answer, request, SESSION_COOKIE, "", path=f"{self._base}/")
         return answer
 
     async def me(self, request: Request) -> Response:
@@ -143,16 +150,30 @@ class People:
         lines = await asyncio.to_thread(lambda: self._stores.audit.lines(limit=limit, before=before))
         return json_answer({"audit": lines, "next_before": lines[-1].id if len(lines) == limit else None})
 
-    def _form(self, request: Request, problem: str = "", *, status: int = 200) -> Response:
+    def _form(self, request: Request, problem: str = "", *, status: int = 200, wanted: str = "") -> Response:
         cookie = secrets.token_urlsafe(32)
-        page = login_page(self._stores.sessions.form_token(cookie.encode()), problem, has_users=self._door.has_users)
-        answer = page_answer(page, LOGIN_POLICY, status=status)
-        _set_cookie(answer, request, FORM_COOKIE, cookie, path="/login")
+        form = LoginForm(
+            self._stores.sessions.form_token(cookie.encode()),
+            base=self._base,
+            style=self._assets.address("style.css"),
+            wanted=safe_next(wanted),
+            problem=problem,
+            has_users=self._door.has_users,
+        )
+        answer = page_answer(login_page(form), LOGIN_POLICY, status=status)
+        _set_cookie(answer, request, FORM_COOKIE, cookie, path=f"{self._base}/login")
         return answer
 
     def _is_ours(self, given: str, about: bytes) -> bool:
         expected = self._stores.sessions.form_token(about)
         return bool(about) and hmac.compare_digest(given.encode(), expected.encode())
+
+
+def safe_next(wanted: str) -> str:
+    """Return the page that somebody wanted before they logged in; what could lead elsewhere leads to the overview."""
+    path = wanted.partition("?")[0]
+    is_ours = wanted.startswith("/") and wanted.isascii() and wanted.isprintable() and len(wanted) <= MAX_NEXT
+    return wanted if is_ours and is_normal_path(path.encode()) and not path.startswith("/login") else "/"
 
 
 async def _form_fields(request: Request) -> dict[str, str]:

@@ -17,7 +17,6 @@ from proxy.admin.answers import (
     NotFoundError,
     QuestionError,
     json_answer,
-    page_answer,
     read_model,
     text_answer,
     whole_number,
@@ -28,7 +27,6 @@ from proxy.admin.exposition import render
 from proxy.admin.instruments import Instruments
 from proxy.admin.keys import KeyRequest, KeyStore
 from proxy.admin.openapi import document
-from proxy.admin.page import CONTENT_POLICY, Overview, status_page
 from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
     body_shape,
@@ -36,7 +34,6 @@ from proxy.admin.shapes import (
     request_shape,
     whole_bytes,
 )
-from proxy.admin.verdict import Verdict
 from proxy.admin.watch import Watch
 from proxy.admin.when import read_instant
 from proxy.store import query as ask
@@ -44,7 +41,7 @@ from proxy.store.deletion import Selection
 from proxy.store.filter import Filter, both, parse_filter, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Sort
 from proxy.store.orders import Orders
-from proxy.store.query import MAX_ROWS, RequestRow, Side
+from proxy.store.query import MAX_ROWS, Side
 
 DEFAULT_LIMIT: Final = 50
 IN_FORCE_S: Final = 0.3
@@ -67,7 +64,6 @@ class Desk:
     def routes(self) -> list[DeclaredRoute]:
         """Return the routes about traffic and keys."""
         return [
-            DeclaredRoute("/", self.page, least="viewer"),
             DeclaredRoute("/healthz", self.health, least="public"),
             DeclaredRoute("/metrics", self.metrics, least="viewer"),
             DeclaredRoute("/api/requests", self.requests, least="viewer"),
@@ -179,28 +175,6 @@ class Desk:
     async def openapi(self, _: Request) -> Response:
         """The description of these routes."""
         return json_answer(document())
-
-    async def page(self, request: Request) -> Response:
-        """A page for people."""
-        observed = await self._watch.observed()
-        verdict = Verdict(observed.verdict, observed.reasons)
-        rows: list[RequestRow] = []
-        accounts = []
-        if verdict.reasons == () or verdict.reasons[0].code != "store_unreadable":
-            accounts = await self._read.accounts()
-            async with self._read.store() as store:
-                rows = await store.run(ask.requests(limit=25)) if store else []
-        who = asker(request)
-        overview = Overview(
-            verdict,
-            rows,
-            accounts,
-            self._read.processes(),
-            self._read.clock.wall_ms(),
-            who.name,
-            self._stores.sessions.form_token(who.session) if who.session else "",
-        )
-        return page_answer(status_page(overview), CONTENT_POLICY)
 
     async def _body(self, wanted: str, side: Side) -> Response:
         async with self._read.store() as store:

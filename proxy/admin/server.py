@@ -19,7 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from proxy.admin.accounts import configured_budgets
-from proxy.admin.app import build_house, create_app, declared_routes, for_owner, guarded
+from proxy.admin.app import build_house, build_pages, create_app, declared_routes, for_owner, guarded
 from proxy.admin.database import AppDatabase
 from proxy.admin.guard import load_access
 from proxy.admin.instruments import Instruments
@@ -52,8 +52,9 @@ def run(
         house = build_house(config, access, database)
         instruments = Instruments(data_dir, stats, configured_budgets(config))
         watch = Watch(instruments)
-        routes = declared_routes(instruments, house, watch)
-        app = create_app(routes)
+        pages = build_pages(instruments, house, watch)
+        routes = declared_routes(instruments, house, watch, pages)
+        app = create_app(routes, pages.no_page)
         try:
             applications = [(guarded(app, routes, house), sockets), (for_owner(app), [local])]
             asyncio.run(_serve(config, applications, watch, ready))

@@ -49,6 +49,16 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """A name that is safe as a path segment and a metrics label."""
 
 
+def _no_last_slash(value: Any) -> Any:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
+BasePath = Annotated[
+    str, BeforeValidator(_no_last_slash), Field(pattern=r"^(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", max_length=200)
+]
+"""Path under which something is mounted: empty, or /glassline."""
+
+
 def _is_address(text: str | None) -> bool:
     """Say whether what stands in the brackets of a URL, if there are any, is an IPv6 address."""
     try:
@@ -97,6 +107,7 @@ class Admin(_Section):
     hosts: tuple[str, ...] = ()
     session_idle: Duration = 12 * 3600.0
     session_lifetime: Duration = 7 * 86400.0
+    base_path: BasePath = ""
 
 
 class Timeouts(_Section):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import apsw
 import httpx
 
-from proxy.admin.app import build_house, declared_routes
+from proxy.admin.app import build_house, build_pages, declared_routes
 from proxy.admin.client import open_keys, open_tokens, open_users
 from proxy.admin.database import AppDatabase
 from proxy.admin.declared import DeclaredRoute
@@ -97,7 +97,8 @@ def all_routes(directory: Path) -> list[DeclaredRoute]:
         house = build_house(Config(), load_access(Config().admin), database)
         house.door.close()
         instruments = Instruments(directory, StatsBoard(1))
-        return declared_routes(instruments, house, Watch(instruments))
+        watch = Watch(instruments)
+        return declared_routes(instruments, house, watch, build_pages(instruments, house, watch))
 
 
 def state_of(data_dir: Path) -> str:
