@@ -18,6 +18,7 @@ from proxy.admin.budgets import BudgetDesk
 from proxy.admin.cost import CostDesk
 from proxy.admin.database import AppDatabase
 from proxy.admin.declared import DeclaredRoute
+from proxy.admin.detail import DetailDesk
 from proxy.admin.guard import Access, Doors, Guard
 from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
@@ -65,6 +66,7 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch) -> lis
         *OverviewDesk(instruments, watch, house.config).routes(),
         *CostDesk(instruments, house.config).routes(),
         *BudgetDesk(instruments, house.config).routes(),
+        *DetailDesk(instruments).routes(),
         *People(house.door, house.stores).routes(),
     ]
 
