@@ -18,6 +18,7 @@ from proxy.admin.budgets import BudgetDesk
 from proxy.admin.cost import CostDesk
 from proxy.admin.database import AppDatabase
 from proxy.admin.declared import DeclaredRoute
+from proxy.admin.detail import DetailDesk
 from proxy.admin.guard import Access, Doors, Guard, by_name, is_every_address, is_loopback, wants_page
 from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
@@ -66,6 +67,7 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch, pages:
         *OverviewDesk(instruments, watch, house.config).routes(),
         *CostDesk(instruments, house.config).routes(),
         *BudgetDesk(instruments, house.config).routes(),
+        *DetailDesk(instruments).routes(),
         *People(house.door, house.stores, house.access.base_path).routes(),
         *pages.routes(),
     ]

@@ -139,7 +139,54 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             schema="RequestPage",
         )
     },
-    "/api/requests/{id}": {"get": _operation("One request; the start of an id will do", _JSON, _named("id"))},
+    "/api/requests/{id}": {
+        "get": _operation(
+            "One request: facts, timing, cost, its place among others; the start of an id will do", _JSON, _named("id")
+        )
+    },
+    "/api/requests/{id}/conversation": {
+        "get": _operation(
+            "What was said in a request and its answers, the same for every API",
+            _JSON,
+            _named("id"),
+            _asked("from", "messages from this one on; without it the turn at the end", "integer"),
+            _asked("to", "up to, not including", "integer"),
+            _asked("full", "1: texts of any length"),
+        )
+    },
+    "/api/requests/{id}/events": {
+        "get": _operation(
+            "The events of a stream: when each came, what it added, and the gaps between them",
+            _JSON,
+            _named("id"),
+            _asked("from", "events from this one on", "integer"),
+            _asked("limit", "1 to 5000", "integer"),
+        )
+    },
+    "/api/requests/{id}/blobs/{number}": {
+        "get": _operation(
+            "A picture, sound or file of the conversation", "application/octet-stream", _named("id"), _named("number")
+        )
+    },
+    "/api/requests/{id}/code": {
+        "get": _operation(
+            "The request as something to paste",
+            "text/plain",
+            _named("id"),
+            _asked("as", "curl, python, javascript, markdown or json"),
+        )
+    },
+    "/api/requests/{id}/neighbours": {
+        "get": _operation(
+            "The requests before and after this one in a list",
+            _JSON,
+            _named("id"),
+            _FILTER,
+            _asked("sort", "as of the list"),
+            _asked("from", "as of the list"),
+            _asked("to", "as of the list"),
+        )
+    },
     "/api/requests/{id}/request_body": {
         "get": _operation("The exact bytes that the client sent", "application/octet-stream", _named("id"))
     },

@@ -29,9 +29,7 @@ from proxy.admin.keys import KeyRequest, KeyStore
 from proxy.admin.openapi import document
 from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
-    body_shape,
     page_shape,
-    request_shape,
     whole_bytes,
 )
 from proxy.admin.watch import Watch
@@ -67,7 +65,6 @@ class Desk:
             DeclaredRoute("/healthz", self.health, least="public"),
             DeclaredRoute("/metrics", self.metrics, least="viewer"),
             DeclaredRoute("/api/requests", self.requests, least="viewer"),
-            DeclaredRoute("/api/requests/{id}", self.request, least="viewer"),
             DeclaredRoute("/api/requests/{id}/request_body", self.request_body, least="viewer"),
             DeclaredRoute("/api/requests/{id}/response_body", self.response_body, least="viewer"),
             DeclaredRoute("/api/records", self.forget, least="admin", method="DELETE"),
@@ -112,18 +109,6 @@ class Desk:
         now, asked = self._read.clock.wall_ms(), request.query_params
         start, end = (read_instant(asked[name], now) if asked.get(name) else None for name in ("from", "to"))
         return started(from_ms=start, to_ms=end)
-
-    async def request(self, request: Request) -> Response:
-        """One request with what is known of its bodies."""
-        async with self._read.store() as store:
-            row = await store.run(ask.request(request.path_params["id"])) if store else None
-            if store is None or row is None:
-                raise NotFoundError("no request has this id")
-            sides: tuple[Side, Side] = ("request", "response")
-            bodies = {side: await store.run(ask.body(row.id, side)) for side in sides}
-        return json_answer(
-            request_shape(row) | {side: body_shape(body) if body else None for side, body in bodies.items()}
-        )
 
     async def request_body(self, request: Request) -> Response:
         """The exact bytes that the client sent."""

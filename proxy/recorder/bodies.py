@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.records import Body, Headers
+from proxy.records import Body, Headers, Timeline
 from proxy.store import Edit, KeptBody
 
 _MINTS: Final = frozenset({"realtime_secrets", "chatkit_secrets"})
@@ -43,7 +43,13 @@ def withheld_body(headers: Headers, body: Body, *, has_hash: bool) -> KeptBody:
     return KeptBody(headers, body.size, body.sha256 if has_hash else b"", None)
 
 
-def stored_body(headers: Headers, body: Body, limit: int, edit: Edit = "") -> KeptBody:
+def stored_body(
+    headers: Headers,
+    body: Body,
+    limit: int,
+    edit: Edit = "",
+    timeline: Timeline = Timeline(),  # noqa: B008 (frozen)
+) -> KeptBody:
     """Return a body with `limit` bytes of its beginning; `edit`: how its bytes differ from those that passed."""
     is_cut = len(body.head) > limit
     head, tail = body.head, body.tail
@@ -52,4 +58,4 @@ def stored_body(headers: Headers, body: Body, limit: int, edit: Edit = "") -> Ke
         rest = body.head[limit:] if edit == "redacted" or body.is_whole else b""
         head, tail = body.head[:limit], (body.tail or rest)[-TAIL_BYTES:]
         edit = "redacted_cut" if edit else ""
-    return KeptBody(headers, body.size, b"" if edit else body.sha256, head, tail, edit)
+    return KeptBody(headers, body.size, b"" if edit else body.sha256, head, tail, edit, timeline)

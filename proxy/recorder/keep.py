@@ -22,9 +22,10 @@ from proxy.pepper import load_pepper
 from proxy.policy.redaction import Redacted, Redactor
 from proxy.policy.sampling import is_chosen
 from proxy.recorder.bodies import masked, stored_body, withheld_body
+from proxy.recorder.realign import realigned
 from proxy.recorder.redact import redact_body
 from proxy.recorder.verdict import Verdict
-from proxy.records import Begin, Body, Charge, End, Exchange, Headers, Reading, join_headers
+from proxy.records import Begin, Body, Charge, End, Exchange, Headers, Reading, Timeline, join_headers
 from proxy.store import KeptBody, Tally
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ class Keeper:
         if side not in wanted:
             is_asked_for = side in _FORBIDDEN.get(exchange.begin.no_store, frozenset())
             return withheld_body(headers, body, has_hash=not is_asked_for)
-        return stored_body(headers, masked(body, reading.endpoint), self._limit)
+        timeline = exchange.timeline if side == "response" and reading.is_streaming else Timeline()
+        return stored_body(headers, masked(body, reading.endpoint), self._limit, timeline=timeline)
 
 
 def naming_secret(data_dir: Path) -> bytes:
@@ -169,7 +171,8 @@ class _Redaction:
             request=masked(exchange.request, ""),
             response=masked(exchange.response, reading.endpoint),
         )
-        request, response = (self._body(exchange, side, wanted) for side in _SIDES)
+        is_streaming = reading.is_streaming
+        request, response = (self._body(exchange, side, wanted, is_streaming=is_streaming) for side in _SIDES)
         begin, end = self._begin(exchange.begin), self._end(exchange.end)
         return Kept(
             msgspec.structs.replace(exchange, begin=begin, end=end),
@@ -187,20 +190,22 @@ class _Redaction:
             tuple(self._pseudonyms.items()),
         )
 
-    def _body(self, exchange: Exchange, side: Side, wanted: frozenset[Side]) -> KeptBody:
+    def _body(self, exchange: Exchange, side: Side, wanted: frozenset[Side], *, is_streaming: bool) -> KeptBody:
         headers, body = _side(exchange, side)
         clean = self._headers(headers)
         if side not in wanted:
             return withheld_body(clean, body, has_hash=False)
         redacted = redact_body(exchange, side, self._redactor)
+        timeline = exchange.timeline if side == "response" and is_streaming else Timeline()
         if not redacted.is_changed:
-            return stored_body(clean, body, self._limit)
+            return stored_body(clean, body, self._limit, timeline=timeline)
         self._is_changed = True
         self._pseudonyms.update(redacted.pseudonyms)
         if redacted.is_decoded:
             clean = tuple((_DECODED if name.lower() == b"content-encoding" else name, value) for name, value in clean)
+        timeline = realigned(timeline, body, headers, redacted.head)
         edited = msgspec.structs.replace(body, head=redacted.head, tail=redacted.tail)
-        return stored_body(clean, edited, self._limit, "redacted" if redacted.is_whole else "redacted_cut")
+        return stored_body(clean, edited, self._limit, "redacted" if redacted.is_whole else "redacted_cut", timeline)
 
     def _begin(self, begin: Begin) -> Begin:
         return msgspec.structs.replace(

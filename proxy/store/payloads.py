@@ -21,6 +21,8 @@ import apsw
 import msgspec
 import zstandard
 
+from proxy.records import Timeline
+from proxy.store.arrivals import packed, unpacked
 from proxy.store.heads import Heads, joined
 from proxy.store.packing import Packer, unpack
 from proxy.store.pieces import Part, look_inside, split_request, split_response
@@ -48,6 +50,8 @@ class _Content(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True)
     items: list[Item]
     tail: bytes = b""
     edit: str = ""
+    arrivals: list[int] = []
+    """See `proxy.store.arrivals`."""
 
 
 _HEADS: Final = msgspec.msgpack.Decoder(tuple[tuple[int, list[str]], tuple[int, list[str]]])
@@ -160,7 +164,7 @@ class _Batch:
         ids: _Places = {}
         request, response = payload.bodies
         contents = tuple(
-            None if parts is None else _Content(self._items(parts, ids), body.tail, body.edit)
+            None if parts is None else _Content(self._items(parts, ids), body.tail, body.edit, packed(body.timeline))
             for parts, body in zip(payload.contents, payload.bodies, strict=True)
         )
         is_kept = contents != (None, None)
@@ -271,6 +275,7 @@ def _read_payload(row: tuple[Any, ...], pieces: _Pieces) -> tuple[StoredBody, St
             head=None if content is None else pieces.join(content.items, held),
             tail=b"" if content is None else content.tail,
             edit="" if content is None else content.edit,
+            timeline=Timeline() if content is None else unpacked(content.arrivals),
         )
         for side, content in enumerate(kept)
     )

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from pricing import Cost, Totals, Usage
-from proxy.records import Charge, Exchange, Headers, Outcome, Reading, TokenTimes
+from proxy.records import Charge, Exchange, Headers, Outcome, Reading, Timeline, TokenTimes
 from proxy.store.series import Tally
 
 UsageSource = Literal["provider", "estimated", "none"]
@@ -31,6 +31,8 @@ class KeptBody(msgspec.Struct, frozen=True):
     tail: bytes = b""
     """The last bytes of a body that is longer than `head`."""
     edit: Edit = ""
+    timeline: Timeline = Timeline()
+    """When the pieces of a stream arrived; empty: it is none, or its bytes were edited."""
 
 
 class Settlement(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 import zstandard
 
+from proxy.records import Timeline
 from proxy.store.record import Record
 from proxy.store.text import Value, are_storable, is_storable, json_text, storable_integer, storable_text
 
@@ -156,6 +157,8 @@ class StoredBody(msgspec.Struct, frozen=True):
     """The last bytes of a body of which only the ends were kept."""
     edit: str = ""
     """How the bytes differ from those that passed: not at all, `redacted`, or `redacted_cut`."""
+    timeline: Timeline = Timeline()
+    """When the pieces of a stream arrived, in steps of 0.1 ms; empty: it is none, or nobody kept that."""
 
     @property
     def is_whole(self) -> bool:

@@ -1,0 +1,225 @@
+"""Python: with the SDK of the API where it takes the whole request, with httpx otherwise."""
+
+from __future__ import annotations
+
+import pprint
+from typing import Any, Final
+
+from proxy.admin.snippets.call import ADDRESS, Call
+
+_OPENAI: Final = {
+    "chat": "chat.completions.create",
+    "completions": "completions.create",
+    "responses": "responses.create",
+    "embeddings": "embeddings.create",
+}
+_CHAT: Final = frozenset(
+    [
+        "messages",
+        "model",
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "metadata",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "prompt_cache_key",
+        "reasoning_effort",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+        "verbosity",
+        "web_search_options",
+    ]
+)
+_RESPONSES: Final = frozenset(
+    [
+        "background",
+        "conversation",
+        "include",
+        "input",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "metadata",
+        "model",
+        "parallel_tool_calls",
+        "previous_response_id",
+        "prompt",
+        "prompt_cache_key",
+        "reasoning",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "user",
+    ]
+)
+_COMPLETIONS: Final = frozenset(
+    [
+        "model",
+        "prompt",
+        "best_of",
+        "echo",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_tokens",
+        "n",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "suffix",
+        "temperature",
+        "top_p",
+        "user",
+    ]
+)
+_EMBEDDINGS: Final = frozenset(["input", "model", "dimensions", "encoding_format", "user"])
+_MESSAGES: Final = frozenset(
+    [
+        "max_tokens",
+        "messages",
+        "model",
+        "metadata",
+        "service_tier",
+        "stop_sequences",
+        "stream",
+        "system",
+        "temperature",
+        "thinking",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+    ]
+)
+_TAKES: Final = {"chat": _CHAT, "responses": _RESPONSES, "completions": _COMPLETIONS, "embeddings": _EMBEDDINGS}
+_PLACES: Final = {
+    "chat": "/chat/completions",
+    "completions": "/completions",
+    "responses": "/responses",
+    "embeddings": "/embeddings",
+}
+
+
+def python(call: Call) -> str:
+    """Return a program that sends the request again."""
+    call.check()
+    document = call.document
+    if isinstance(document, dict) and all(isinstance(name, str) for name in document):
+        place = call.target
+        if call.dialect == "openai" and place.endswith(_PLACES.get(call.endpoint, "\0")):
+            return _openai(call, document, place.removesuffix(_PLACES[call.endpoint]))
+        if call.dialect == "anthropic" and call.endpoint == "messages" and place.endswith("/v1/messages"):
+            return _anthropic(call, document, place.removesuffix("/v1/messages"))
+    return _httpx(call, document)
+
+
+def _openai(call: Call, document: dict[str, Any], base: str) -> str:
+    headers = _extra_headers(call, {"content-type", "accept", "authorization"})
+    client = f'OpenAI(base_url={_base(base)}, api_key=os.environ["{call.variable}"]{headers})'
+    body = _request(document, _TAKES[call.endpoint])
+    return (
+        "import os\n\nfrom openai import OpenAI\n\n"
+        f"client = {client}\n{body}"
+        f"response = client.{_OPENAI[call.endpoint]}(**request)\n{_shown(document)}"
+    )
+
+
+def _anthropic(call: Call, document: dict[str, Any], base: str) -> str:
+    headers = _extra_headers(call, {"content-type", "accept", "x-api-key", "authorization", "anthropic-version"})
+    client = f'Anthropic(base_url={_base(base)}, api_key=os.environ["{call.variable}"]{headers})'
+    body = _request(document, _MESSAGES)
+    return (
+        "import os\n\nfrom anthropic import Anthropic\n\n"
+        f"client = {client}\n{body}response = client.messages.create(**request)\n{_shown(document)}"
+    )
+
+
+def _httpx(call: Call, document: Any) -> str:
+    pairs = [f"    ({name!r}, {_value(value, variable)}),\n" for name, value, variable in call.sent_headers]
+    address = f"{_base(call.target)}"
+    for number, (name, value) in enumerate(call.query):
+        spelled = ("&" if number else "?") + name
+        address += f' + {spelled!r} + os.environ["{call.variable}"]' if value is None else f" + {spelled + value!r}"
+    content = repr(call.body)
+    if isinstance(document, dict | list):
+        # The text itself, so that not a byte differs.
+        content = _text(call.body)
+    return (
+        "import os\n\nimport httpx\n\n"
+        f"headers = [\n{''.join(pairs)}]\n"
+        f"content = {content}\n"
+        f"response = httpx.request({call.method!r}, {address}, headers=headers, content=content, timeout=600)\n"
+        "print(response.text)\n"
+    )
+
+
+def _text(body: bytes) -> str:
+    try:
+        return repr(body.decode())
+    except UnicodeDecodeError:
+        return repr(body)
+
+
+def _value(value: str, variable: str | None) -> str:
+    if variable is None:
+        return repr(value)
+    return f'{value!r} + os.environ["{variable}"]' if value else f'os.environ["{variable}"]'
+
+
+def _base(path: str) -> str:
+    return f'os.environ.get("GLASSLINE_URL", "{ADDRESS}") + {path!r}'
+
+
+def _extra_headers(call: Call, known: set[str]) -> str:
+    found = [each for each in call.sent_headers if each[0].lower() not in known]
+    if not found:
+        return ""
+    pairs = ", ".join(f"{name!r}: {_value(value, variable)}" for name, value, variable in found)
+    return f", default_headers={{{pairs}}}"
+
+
+def _request(document: dict[str, Any], takes: frozenset[str]) -> str:
+    """Return the request as keywords; what the SDK does not know goes beside them."""
+    known = {name: value for name, value in document.items() if name in takes}
+    others = {name: value for name, value in document.items() if name not in takes}
+    if others:
+        known["extra_body"] = others
+    return f"request = {pprint.pformat(known, width=110, sort_dicts=False)}\n"
+
+
+def _shown(document: dict[str, Any]) -> str:
+    if document.get("stream") is True:
+        return "for event in response:\n    print(event)\n"
+    return "print(response)\n"
