@@ -20,7 +20,6 @@ from proxy.admin.answers import (
     page_answer,
     read_model,
     text_answer,
-    whole_number,
 )
 from proxy.admin.authentication import Door, Stores
 from proxy.admin.declared import DeclaredRoute, asker
@@ -32,7 +31,6 @@ from proxy.admin.page import CONTENT_POLICY, Overview, status_page
 from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
     body_shape,
-    page_shape,
     request_shape,
     whole_bytes,
 )
@@ -41,12 +39,9 @@ from proxy.admin.watch import Watch
 from proxy.admin.when import read_instant
 from proxy.store import query as ask
 from proxy.store.deletion import Selection
-from proxy.store.filter import Filter, both, parse_filter, started
-from proxy.store.listing import NEWEST_FIRST, Cursor, Sort
 from proxy.store.orders import Orders
-from proxy.store.query import MAX_ROWS, RequestRow, Side
+from proxy.store.query import RequestRow, Side
 
-DEFAULT_LIMIT: Final = 50
 IN_FORCE_S: Final = 0.3
 """Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
 revoked one does not by the time its owner reads the answer."""
@@ -70,7 +65,6 @@ class Desk:
             DeclaredRoute("/", self.page, least="viewer"),
             DeclaredRoute("/healthz", self.health, least="public"),
             DeclaredRoute("/metrics", self.metrics, least="viewer"),
-            DeclaredRoute("/api/requests", self.requests, least="viewer"),
             DeclaredRoute("/api/requests/{id}", self.request, least="viewer"),
             DeclaredRoute("/api/requests/{id}/request_body", self.request_body, least="viewer"),
             DeclaredRoute("/api/requests/{id}/response_body", self.response_body, least="viewer"),
@@ -96,26 +90,6 @@ class Desk:
             scrape = replace(scrape, admin_refused=port.refused, admin_shed=port.shed)
         body, media_type = render(scrape, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type})
-
-    async def requests(self, request: Request) -> Response:
-        """One page of requests."""
-        asked = request.query_params
-        where = both(parse_filter(asked.get("q", "")), self._span(request))
-        limit = whole_number(request, "limit", DEFAULT_LIMIT, 1, MAX_ROWS) or 1
-        cursor = Cursor.parse(asked["before"]) if asked.get("before") else None
-        sort = Sort.parse(asked["sort"]) if asked.get("sort") else cursor.sort if cursor else NEWEST_FIRST
-        if asked.get("before") and (cursor is None or cursor.sort != sort):
-            raise QuestionError("before: hand back `next_before` of the page before")
-        question = ask.page(where, sort=sort, limit=limit, after=cursor)
-        async with self._read.store() as store:
-            page = await store.run(question) if store else ask.Page([], None)
-        return json_answer(page_shape(page))
-
-    def _span(self, request: Request) -> Filter:
-        """Return the condition of `from` and `to`."""
-        now, asked = self._read.clock.wall_ms(), request.query_params
-        start, end = (read_instant(asked[name], now) if asked.get(name) else None for name in ("from", "to"))
-        return started(from_ms=start, to_ms=end)
 
     async def request(self, request: Request) -> Response:
         """One request with what is known of its bodies."""
