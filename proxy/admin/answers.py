@@ -36,12 +36,20 @@ class NotFoundError(ClientError):
     """What was asked for is not there."""
 
 
+class RefusedError(ClientError):
+    """A change that cannot be made; the sentence says why."""
+
+
+class ForbiddenError(ClientError):
+    """A change that this role may not make; the sentence says why."""
+
+
 class ClientGoneError(ClientError):
     """Nobody waits for the answer any more."""
 
 
 _MISSING: Final = (NotFoundError, NotKeptError, UnknownKeyError, UnknownTokenError, UnknownUserError)
-_REFUSED: Final = (KeyConflictError, TokenConflictError, UserConflictError)
+_REFUSED: Final = (RefusedError, KeyConflictError, TokenConflictError, UserConflictError)
 
 
 def border(endpoint: Endpoint) -> Endpoint:
@@ -59,6 +67,8 @@ def border(endpoint: Endpoint) -> Endpoint:
             return busy
         except _MISSING as error:
             return error_answer(404, "not_found", str(error))
+        except ForbiddenError as error:
+            return error_answer(403, "forbidden", str(error))
         except _REFUSED as error:
             return error_answer(409, "refused", str(error))
         except ClientError as error:

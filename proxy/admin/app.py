@@ -23,13 +23,17 @@ from proxy.admin.guard import Access, Doors, Guard, by_name, is_every_address, i
 from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
 from proxy.admin.keys import KeyStore
+from proxy.admin.live import Live
 from proxy.admin.overview import OverviewDesk
 from proxy.admin.pages import Pages
 from proxy.admin.people import People
+from proxy.admin.requests import RequestLists
 from proxy.admin.routes import Desk
 from proxy.admin.sessions import SessionStore
 from proxy.admin.tokens import TokenStore
+from proxy.admin.twins import Twins
 from proxy.admin.users import UserStore
+from proxy.admin.views import Views, ViewStore
 from proxy.admin.watch import Watch
 from proxy.config import Config
 from proxy.gates.failures import Failures
@@ -40,6 +44,7 @@ class House:
     """Everything behind the admin port."""
 
     keys: KeyStore
+    views: ViewStore
     stores: Stores
     door: Door
     access: Access
@@ -57,12 +62,16 @@ def build_house(config: Config, access: Access, database: AppDatabase) -> House:
     failures = Failures(config.limits.failed_auth_per_minute)
     door = Door(built_in_account(access, database.pepper), stores, failures, clock=database.clock)
     keys = KeyStore(database, taken=[key.name for key in config.keys])
-    return House(keys, stores, door, access, config)
+    return House(keys, ViewStore(database), stores, door, access, config)
 
 
 def declared_routes(instruments: Instruments, house: House, watch: Watch, pages: Pages) -> list[DeclaredRoute]:
     """Return every route of the admin port."""
+    twins = Twins()
     return [
+        *RequestLists(instruments, twins).routes(),
+        *Live(instruments).routes(),
+        *Views(house.views).routes(),
         *Desk(instruments, house.keys, house.door, house.stores, watch).routes(),
         *OverviewDesk(instruments, watch, house.config).routes(),
         *CostDesk(instruments, house.config).routes(),

@@ -61,15 +61,26 @@ class Instruments:
 
     _asked: ReaderPool = field(init=False)
     _watched: ReaderPool = field(init=False)
+    _filed: ReaderPool = field(init=False)
+    _followed: ReaderPool = field(init=False)
 
     def __post_init__(self) -> None:
         self.started_ms = self.clock.wall_ms()
         path = self.data_dir / "records.db"
-        self._asked, self._watched = ReaderPool(path), ReaderPool(path, readers=1)
+        self._asked = ReaderPool(path)
+        self._watched, self._filed, self._followed = (ReaderPool(path, readers=1) for _ in range(3))
 
     def store(self) -> AbstractAsyncContextManager[AsyncStoreReader | None]:
         """Open the store for a few questions; None: there is none yet. Raises StoreBusy and StoreError."""
         return self._asked.reader()
+
+    def files(self) -> AbstractAsyncContextManager[AsyncStoreReader | None]:
+        """Open the store for one slice of a file: files are in nobody's way but their own. Raises as `store`."""
+        return self._filed.reader()
+
+    def live(self) -> AbstractAsyncContextManager[AsyncStoreReader | None]:
+        """Open the store for one look at what is new. Raises as `store`."""
+        return self._followed.reader()
 
     async def accounts(self) -> list[AccountRow]:
         """Return the budgets in their current windows. Raises StoreError."""

@@ -68,6 +68,17 @@ def _hint(*names: str) -> dict[str, Any]:
 
 
 _FILTER: Final = _asked("q", "filter, such as `key:search status:>=400 latency:>2s`")
+_IDS: Final = _asked("ids", "ids with commas between them")
+_MEANT: Final = (
+    _FILTER,
+    _asked("from", "such as now-7d or 2026-11-01"),
+    _asked("to", "up to, not including"),
+    _IDS | {"description": "only these, with commas between them"},
+)
+_SORT: Final = _asked(
+    "sort", "time, cost, latency, ttft, input, output or tokens; a `-` in front puts the greatest first"
+)
+_COLS: Final = _asked("cols", "columns, with commas between them, in their order")
 
 
 def _change(summary: str, schema: str | None, status: str, answer: str, *named: str, taken: str = "") -> dict[str, Any]:
@@ -128,17 +139,69 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
         "get": _operation(
             "Requests, newest first or in the order of `sort`",
             _JSON,
-            _FILTER,
-            _asked(
-                "sort", "time, cost, latency, ttft, input, output or tokens; a `-` in front puts the greatest first"
-            ),
-            _asked("from", "such as now-7d or 2026-11-01"),
-            _asked("to", "up to, not including"),
+            *_MEANT,
+            _SORT,
             _asked("limit", f"1 to {MAX_ROWS}", "integer"),
             _asked("before", "`next_before` of the page before"),
             schema="RequestPage",
         )
     },
+    "/api/requests.csv": {"get": _operation("All requests that are meant, as CSV", "text/csv", *_MEANT, _SORT, _COLS)},
+    "/api/requests.jsonl": {
+        "get": _operation(
+            "All requests that are meant, one JSON object a line",
+            "application/jsonl",
+            *_MEANT,
+            _SORT,
+            _COLS,
+            _asked("bodies", "1: with the texts of requests and answers", "integer"),
+        )
+    },
+    "/api/requests/count": {
+        "get": _operation(
+            "How many are meant and what they cost; exact up to 10,000, or where sums are kept", _JSON, *_MEANT
+        )
+    },
+    "/api/requests/histogram": {
+        "get": _operation(
+            "When the requests that are meant were",
+            _JSON,
+            *_MEANT,
+            _asked("buckets", "at most so many, up to 240", "integer"),
+        )
+    },
+    "/api/requests/values": {
+        "get": _operation(
+            "What occurs in a field, the most frequent first",
+            _JSON,
+            _asked("field", "a field of filters, such as `model` or `meta.team`; `meta` lists the tags"),
+            _asked("prefix", "only values that contain this, whatever its case"),
+            *_MEANT,
+            _asked("limit", "1 to 200", "integer"),
+        )
+    },
+    "/api/requests/previews": {
+        "get": _operation("The last message and the beginning of the answer of requests", _JSON, _IDS)
+    },
+    "/api/requests/stream": {
+        "get": _operation(
+            "What is recorded from now on, as server-sent events",
+            "text/event-stream",
+            _FILTER,
+            _asked("after", "the id of the last event that was seen"),
+        )
+    },
+    "/api/views": {
+        "get": _operation(
+            "Saved views: one's own and those of everybody", _JSON, _asked("page", "only of this page of the dashboard")
+        ),
+        "post": _change("Keep a view", "ViewRequest", "201", "the view", taken="the name is taken"),
+    },
+    "/api/views/{id}": {
+        "patch": _change("Change a view", "ViewChange", "200", "the view", "id", taken="the name is taken"),
+        "delete": _change("Forget a view", None, "200", "the view", "id"),
+    },
+    "/api/filters": {"get": _operation("The fields of filters, and what can be sorted by", _JSON)},
     "/api/requests/{id}": {
         "get": _operation(
             "One request: facts, timing, cost, its place among others; the start of an id will do", _JSON, _named("id")
@@ -318,13 +381,14 @@ def _schemas() -> dict[str, Any]:
     from proxy.admin.keys import KeyRequest
     from proxy.admin.tokens import TokenRequest
     from proxy.admin.users import UserChange, UserRequest
+    from proxy.admin.views import ViewChange, ViewRequest
 
     text = {"type": "string"}
     said = {"code": text, "message": text, "position": {"type": "integer"}}
     error = {"type": "object", "properties": said, "required": ["code", "message"]}
     reason = {"type": "object", "properties": {"level": text, "code": text, "text": text}}
     row = {"type": "object", "properties": {name: {} for name in RequestRow.__struct_fields__}}
-    models = (KeyRequest, TokenRequest, UserRequest, UserChange)
+    models = (KeyRequest, TokenRequest, UserRequest, UserChange, ViewRequest, ViewChange)
     written = {model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}") for model in models}
     parts = {name: part for schema in written.values() for name, part in schema.pop("$defs", {}).items()}
     return {

@@ -19,7 +19,6 @@ from proxy.admin.answers import (
     json_answer,
     read_model,
     text_answer,
-    whole_number,
 )
 from proxy.admin.authentication import Door, Stores
 from proxy.admin.declared import DeclaredRoute, asker
@@ -29,19 +28,15 @@ from proxy.admin.keys import KeyRequest, KeyStore
 from proxy.admin.openapi import document
 from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
-    page_shape,
     whole_bytes,
 )
 from proxy.admin.watch import Watch
 from proxy.admin.when import read_instant
 from proxy.store import query as ask
 from proxy.store.deletion import Selection
-from proxy.store.filter import Filter, both, parse_filter, started
-from proxy.store.listing import NEWEST_FIRST, Cursor, Sort
 from proxy.store.orders import Orders
-from proxy.store.query import MAX_ROWS, Side
+from proxy.store.query import Side
 
-DEFAULT_LIMIT: Final = 50
 IN_FORCE_S: Final = 0.3
 """Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
 revoked one does not by the time its owner reads the answer."""
@@ -64,7 +59,6 @@ class Desk:
         return [
             DeclaredRoute("/healthz", self.health, least="public"),
             DeclaredRoute("/metrics", self.metrics, least="viewer"),
-            DeclaredRoute("/api/requests", self.requests, least="viewer"),
             DeclaredRoute("/api/requests/{id}/request_body", self.request_body, least="viewer"),
             DeclaredRoute("/api/requests/{id}/response_body", self.response_body, least="viewer"),
             DeclaredRoute("/api/records", self.forget, least="admin", method="DELETE"),
@@ -89,26 +83,6 @@ class Desk:
             scrape = replace(scrape, admin_refused=port.refused, admin_shed=port.shed)
         body, media_type = render(scrape, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": media_type})
-
-    async def requests(self, request: Request) -> Response:
-        """One page of requests."""
-        asked = request.query_params
-        where = both(parse_filter(asked.get("q", "")), self._span(request))
-        limit = whole_number(request, "limit", DEFAULT_LIMIT, 1, MAX_ROWS) or 1
-        cursor = Cursor.parse(asked["before"]) if asked.get("before") else None
-        sort = Sort.parse(asked["sort"]) if asked.get("sort") else cursor.sort if cursor else NEWEST_FIRST
-        if asked.get("before") and (cursor is None or cursor.sort != sort):
-            raise QuestionError("before: hand back `next_before` of the page before")
-        question = ask.page(where, sort=sort, limit=limit, after=cursor)
-        async with self._read.store() as store:
-            page = await store.run(question) if store else ask.Page([], None)
-        return json_answer(page_shape(page))
-
-    def _span(self, request: Request) -> Filter:
-        """Return the condition of `from` and `to`."""
-        now, asked = self._read.clock.wall_ms(), request.query_params
-        start, end = (read_instant(asked[name], now) if asked.get(name) else None for name in ("from", "to"))
-        return started(from_ms=start, to_ms=end)
 
     async def request_body(self, request: Request) -> Response:
         """The exact bytes that the client sent."""

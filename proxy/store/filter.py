@@ -19,9 +19,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, Literal, NamedTuple, NoReturn
 
 from proxy.errors import ClientError
+from proxy.store.rollups import Dimension
 from proxy.store.search import SearchError, search_clause
 from proxy.store.zones import MANY, MEASURES, RANKED, facet, is_hashed
 
@@ -67,6 +68,8 @@ class Filter:
     """What a row must fulfil beside the anchor. None: all that is said above."""
     facets: tuple[Clause, ...] = ()
     """Over `facets f`: each row that is meant has one of the facets of each, and these know the largest of their rows."""
+    summed: tuple[Dimension, str] | None = None
+    """The dimension of the roll-ups, and the value in it, under which exactly the rows that are meant are summed."""
 
 
 _WORD: Final = re.compile(r"[^\s()\"]+")
@@ -78,6 +81,15 @@ _DURATION: Final = re.compile(r"(?P<number>\d{1,12}(?:\.\d{0,6})?|\.\d{1,6})(?P<
 _UNITS: Final = {None: 1, "k": 1000, "K": 1000, "M": 1_000_000}
 _US: Final = {"ms": 1000, "s": 1_000_000, None: 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _NANO: Final = 10**9
+_SUMMED: Final[dict[str, Dimension]] = {
+    "key": "key",
+    "upstream": "upstream",
+    "provider": "provider",
+    "endpoint": "endpoint",
+    "environment": "environment",
+    "prompt": "prompt",
+}
+"""Facets whose values the roll-ups sum in the same way; a model is summed by one of its two names, and found by both."""
 _LARGEST: Final = 2**63 - 1
 _MAX_TERMS: Final = 32
 """More than a person types; SQLite's own limit on the depth of an expression is far above."""
@@ -108,6 +120,8 @@ def started(*, from_ms: int | None = None, to_ms: int | None = None) -> Filter:
 
 def both(*filters: Filter) -> Filter:
     """Return the condition that all of the filters hold."""
+    if len(filters) == 1:
+        return filters[0]
     anchored = [each for each in filters if each.anchor is not None]
     rests = [_rest(each) if each.anchor is not None else Clause(each.sql, each.parameters) for each in filters]
     return Filter(
@@ -343,7 +357,7 @@ def _compiler(name: str, position: int) -> _ValueCompiler:
         near = get_close_matches(field, _FIELDS, n=1)
         hint = f", perhaps `{near[0]}`" if near else ""
         raise FilterError(f"there is no field `{name}`{hint}; fields: {_names()}", position)
-    return _FIELDS[field].compiled
+    return _FIELDS[field].reads.compiled
 
 
 def _has(value: str, _is_quoted: bool, position: int) -> Filter:
@@ -352,7 +366,7 @@ def _has(value: str, _is_quoted: bool, position: int) -> Filter:
         return _Tag(tag).present()
     if value.lower() not in _FIELDS:
         raise FilterError(f"has:{value}: name a field: {_names()}", position)
-    return _FIELDS[value.lower()].present()
+    return _FIELDS[value.lower()].reads.present()
 
 
 class _Text:
@@ -393,6 +407,7 @@ class _Text:
             anchor,
             rest=_ANY if anchor else None,
             facets=facets if self._facet in RANKED else (),
+            summed=(_SUMMED[self._facet], value) if self._facet in _SUMMED else None,
         )
 
     def present(self) -> Filter:
@@ -474,9 +489,9 @@ class _Tag:
 class _Number:
     """A column of numbers: counts, money or durations."""
 
-    def __init__(self, column: str, kind: str, *, measure: str = "") -> None:
+    def __init__(self, column: str, kind: Literal["number", "money", "duration"], *, measure: str = "") -> None:
         self._column = column
-        self._kind = kind
+        self.kind = kind
         self._measure = measure
 
     def compiled(self, value: str, _is_quoted: bool, position: int) -> Filter:
@@ -515,17 +530,17 @@ class _Number:
         return Clause(condition.format(min=f"z.{self._measure}_min", max=f"z.{self._measure}_max"), values)
 
     def _read(self, text: str, value: str, position: int) -> int | float:
-        if self._kind == "duration":
+        if self.kind == "duration":
             match = _DURATION.fullmatch(text)
             if match is None:
                 raise FilterError(f"{value}: not a duration: write 2s, >150ms or 1s..5m", position)
             return _bindable(Decimal(match["number"]) * _US[match["unit"]])
-        match = _NUMBER.fullmatch(text.removeprefix("$") if self._kind == "money" else text)
+        match = _NUMBER.fullmatch(text.removeprefix("$") if self.kind == "money" else text)
         if match is None:
-            example = "$0.01, >=0.5 or 0.1..$2" if self._kind == "money" else "400, >=4k or 100..200"
+            example = "$0.01, >=0.5 or 0.1..$2" if self.kind == "money" else "400, >=4k or 100..200"
             raise FilterError(f"{value}: not a number: write {example}", position)
         number = Decimal(match["number"]) * _UNITS[match["unit"]]
-        return _bindable(number * _NANO if self._kind == "money" else number)
+        return _bindable(number * _NANO if self.kind == "money" else number)
 
 
 def _bindable(number: Decimal) -> int | float:
@@ -536,7 +551,7 @@ class _Status(_Number):
     """The status of the answer; every one of them is a facet."""
 
     def __init__(self) -> None:
-        super().__init__("status", "count")
+        super().__init__("status", "number")
 
     def compiled(self, value: str, is_quoted: bool, position: int) -> Filter:
         if re.fullmatch(r"[1-5]xx", value.lower()):
@@ -558,57 +573,123 @@ class _Status(_Number):
 class _Flag:
     """Yes or no, of every request."""
 
-    _KNOWN: Final = {"true": "1", "yes": "1", "1": "1", "false": "0", "no": "0", "0": "0"}
-
     def __init__(self, name: str, condition: str) -> None:
         self._name = name
         self._condition = condition
 
     def compiled(self, value: str, _is_quoted: bool, position: int) -> Filter:
-        if value.lower() not in self._KNOWN:
-            raise FilterError(f"{self._name}:{value}: write {self._name}:true or {self._name}:false", position)
-        wanted = self._KNOWN[value.lower()]
-        zones, others = _facet_clauses(self._name, wanted)
-        return Filter(self._condition if wanted == "1" else f"NOT ({self._condition})", (), zones, others)
+        is_wanted = _truth(self._name, value, position)
+        zones, others = _facet_clauses(self._name, "1" if is_wanted else "0")
+        return Filter(self._condition if is_wanted else f"NOT ({self._condition})", (), zones, others)
 
     def present(self) -> Filter:
         return self.compiled("true", False, 0)
+
+
+def _truth(name: str, value: str, position: int) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if value.lower() not in known:
+        raise FilterError(f"{name}:{value}: write {name}:true or {name}:false", position)
+    return known[value.lower()]
+
+
+class _Failed:
+    """Yes or no: what people call an error."""
+
+    def compiled(self, value: str, _is_quoted: bool, position: int) -> Filter:
+        bad_status = _FIELDS["status"].reads.compiled(">=400", False, position)
+        good_end = _FIELDS["outcome"].reads.compiled("completed", False, position)
+        failed = either(bad_status, negated(good_end))
+        return failed if _truth("failed", value, position) else negated(failed)
+
+    def present(self) -> Filter:
+        return self.compiled("true", False, 0)
+
+
+class _Field(NamedTuple):
+    """A field of the grammar."""
+
+    reads: _Text | _Number | _Flag | _Prompt | _Failed
+    about: str
+    value: str = ""
+    """What it says of a row, in SQL, where people may want to choose from what occurs."""
+
+
+class FieldShape(NamedTuple):
+    """A field as people are told about it."""
+
+    name: str
+    kind: Literal["text", "number", "money", "duration", "flag"]
+    about: str
+    has_values: bool
+    """What occurs can be listed."""
+
+
+def described() -> list[FieldShape]:
+    """Return the fields of the grammar, in the order in which they are of use."""
+    return [FieldShape(name, _kind(field.reads), field.about, bool(field.value)) for name, field in _FIELDS.items()]
+
+
+def value_sql(name: str) -> Clause:
+    """Return what a field says of a row, in SQL. Raises FilterError: there is no such field, or nothing to choose from."""
+    prefix, dot, tag = name.partition(".")
+    if dot and prefix.lower() == "meta" and tag:
+        return Clause("(SELECT value FROM json_each(tags) WHERE key = ?)", (tag,))
+    if name.lower() not in _FIELDS or not _FIELDS[name.lower()].value:
+        known = ", ".join(shape.name for shape in described() if shape.has_values)
+        raise FilterError(f"{name}: values can be listed of {known}, meta.…")
+    return Clause(_FIELDS[name.lower()].value)
+
+
+def _kind(reads: _Text | _Number | _Flag | _Prompt | _Failed) -> Literal["text", "number", "money", "duration", "flag"]:
+    if isinstance(reads, _Number):
+        return reads.kind
+    return "flag" if isinstance(reads, _Flag | _Failed) else "text"
 
 
 def _names() -> str:
     return ", ".join([*sorted(_FIELDS), "has", "meta.…"])
 
 
-_FIELDS: Final[dict[str, _Text | _Number | _Flag | _Prompt]] = {
-    "id": _Text("id", is_indexed=True),
-    "key": _Text("key", facet="key"),
-    "user": _Text("user", is_indexed=True, index_has_time=True),
-    "session": _Text("session", is_indexed=True, index_has_time=True),
-    "trace": _Text("trace_id", is_indexed=True),
-    "environment": _Text("environment", facet="environment"),
-    "upstream": _Text("upstream", facet="upstream"),
-    "provider": _Text("provider", facet="provider"),
-    "wire": _Text("wire"),
-    "endpoint": _Text("endpoint", facet="endpoint"),
-    "model": _Text("model", "model_requested", facet="model"),
-    "outcome": _Text("outcome", facet="outcome"),
-    "error": _Text("error_code", facet="error"),
-    "finish": _Text("finish_reason", facet="finish"),
-    "prompt": _Prompt(),
-    "path": _Text("path"),
-    "method": _Text("method"),
-    "status": _Status(),
-    "streaming": _Flag("streaming", "streaming != 0"),
-    "unpriced": _Flag("unpriced", "is_unpriced != 0"),
-    "cached": _Flag("cached", "coalesce(cached_input_tokens, 0) > 0"),
-    "tools": _Flag("tools", "tool_calls != '[]'"),
-    "retry": _Flag("retry", "retry_of IS NOT NULL"),
-    "attempt": _Number("attempt", "count"),
-    "latency": _Number("duration_us", "duration", measure="latency"),
-    "ttft": _Number("first_token_us", "duration", measure="ttft"),
-    "overhead": _Number("overhead_us", "duration"),
-    "cost": _Number("cost_nano_usd", "money", measure="cost"),
-    "input": _Number("input_tokens", "count", measure="input"),
-    "output": _Number("output_tokens", "count", measure="output"),
-    "tokens": _Number(MEASURES["tokens"], "count", measure="tokens"),
+_FIELDS: Final[dict[str, _Field]] = {
+    "key": _Field(_Text("key", facet="key"), "the virtual key that was used", "key"),
+    "model": _Field(
+        _Text("model", "model_requested", facet="model"),
+        "the model that was asked for, or the one that answered",
+        "coalesce(model, model_requested)",
+    ),
+    "user": _Field(_Text("user", is_indexed=True, index_has_time=True), "who the request was made for", "user"),
+    "session": _Field(
+        _Text("session", is_indexed=True, index_has_time=True), "the conversation that it belongs to", "session"
+    ),
+    "status": _Field(_Status(), "the HTTP status of the answer; 4xx is a class", "status"),
+    "failed": _Field(_Failed(), "not completed, or answered with 400 or above"),
+    "error": _Field(_Text("error_code", facet="error"), "the code of the error", "error_code"),
+    "outcome": _Field(_Text("outcome", facet="outcome"), "how it ended: completed, timeout, refused, …", "outcome"),
+    "latency": _Field(
+        _Number("duration_us", "duration", measure="latency"), "from the request to the end of the answer"
+    ),
+    "ttft": _Field(_Number("first_token_us", "duration", measure="ttft"), "from the request to the first token"),
+    "cost": _Field(_Number("cost_nano_usd", "money", measure="cost"), "what it cost, in dollars"),
+    "tokens": _Field(_Number(MEASURES["tokens"], "number", measure="tokens"), "tokens of request and answer"),
+    "input": _Field(_Number("input_tokens", "number", measure="input"), "tokens of the request, cached ones included"),
+    "output": _Field(_Number("output_tokens", "number", measure="output"), "tokens of the answer, reasoning included"),
+    "environment": _Field(_Text("environment", facet="environment"), "such as production", "environment"),
+    "prompt": _Field(_Prompt(), "the prompt's name, or name@version", "prompt_name"),
+    "finish": _Field(_Text("finish_reason", facet="finish"), "why the answer ended: stop, length, …", "finish_reason"),
+    "endpoint": _Field(_Text("endpoint", facet="endpoint"), "the kind of the request: chat, embeddings, …", "endpoint"),
+    "upstream": _Field(_Text("upstream", facet="upstream"), "the upstream of the configuration", "upstream"),
+    "provider": _Field(_Text("provider", facet="provider"), "the provider whose prices apply", "provider"),
+    "streaming": _Field(_Flag("streaming", "streaming != 0"), "the answer came as a stream"),
+    "cached": _Field(_Flag("cached", "coalesce(cached_input_tokens, 0) > 0"), "the provider's cache was used"),
+    "tools": _Field(_Flag("tools", "tool_calls != '[]'"), "the answer calls tools"),
+    "unpriced": _Field(_Flag("unpriced", "is_unpriced != 0"), "it cost something, and the price is not known"),
+    "retry": _Field(_Flag("retry", "retry_of IS NOT NULL"), "another attempt of Glassline's own"),
+    "attempt": _Field(_Number("attempt", "number"), "which attempt it was, from 1"),
+    "overhead": _Field(_Number("overhead_us", "duration"), "the time that Glassline added"),
+    "trace": _Field(_Text("trace_id", is_indexed=True), "the trace that it belongs to"),
+    "id": _Field(_Text("id", is_indexed=True), "the id of the request"),
+    "path": _Field(_Text("path"), "the path that was asked for", "path"),
+    "method": _Field(_Text("method"), "the HTTP method", "method"),
+    "wire": _Field(_Text("wire"), "the API that was spoken", "wire"),
 }

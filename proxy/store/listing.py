@@ -68,6 +68,11 @@ class Sort(msgspec.Struct, frozen=True):
             raise SortError(f"sort: {name} is none of {', '.join(_COLUMNS)}; a `-` in front puts the greatest first")
         return cls(name, text.startswith("-"))
 
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return what can be sorted by."""
+        return tuple(_COLUMNS)
+
     def __str__(self) -> str:
         return f"{'-' if self.is_descending else ''}{self.name}"
 

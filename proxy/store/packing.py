@@ -50,6 +50,14 @@ def unpack(data: bytes) -> bytes:
     return _decompressor(data[0]).decompress(data[1:])
 
 
+def unpack_start(data: bytes, size: int) -> bytes:
+    """Return the first `size` bytes of what was packed. Raises as `unpack` does."""
+    if data[0] == 0:
+        return data[1 : 1 + size]
+    with _decompressor(data[0]).stream_reader(data[1:]) as reader:
+        return reader.read(size)
+
+
 @cache
 def _decompressor(number: int) -> zstandard.ZstdDecompressor:
     return zstandard.ZstdDecompressor(dict_data=_dictionary(number), format=_FORMAT)

@@ -54,9 +54,9 @@ class _Content(msgspec.Struct, array_like=True, frozen=True, omit_defaults=True)
     """See `proxy.store.arrivals`."""
 
 
-_HEADS: Final = msgspec.msgpack.Decoder(tuple[tuple[int, list[str]], tuple[int, list[str]]])
+HEADS: Final = msgspec.msgpack.Decoder(tuple[tuple[int, list[str]], tuple[int, list[str]]])
 _CONTENTS: Final = msgspec.msgpack.Decoder(tuple[_Content | None, _Content | None])
-_ITEMS: Final = msgspec.msgpack.Decoder(list[Item])
+ITEMS: Final = msgspec.msgpack.Decoder(list[Item])
 
 
 class _Payload(NamedTuple):
@@ -282,6 +282,86 @@ def _read_payload(row: tuple[Any, ...], pieces: _Pieces) -> tuple[StoredBody, St
     return request, response
 
 
+def read_contents(start: bytes) -> tuple[list[Item] | None, list[Item] | None]:
+    """Return what the first bytes of unpacked `contents` say of both bodies; None: that body is not kept.
+
+    Of what was cut, the last bytes are missing, and all that would come after them.
+    """
+    reader = _Start(start)
+    reader.size()
+    return reader.content(), reader.content()
+
+
+class _Cut(ValueError):
+    """The rest is missing."""
+
+
+class _Start:
+    """Reads msgpack of which the end may be missing."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def content(self) -> list[Item] | None:
+        """Read a `_Content`, and return its items."""
+        found: list[Item] = []
+        try:
+            if self._data[self._at : self._at + 1] == _NIL:
+                self._at += 1
+                return None
+            members = self.size()
+            for _ in range(self.size()):
+                found.append(self._item())  # noqa: PERF401 (what was found before the cut stays)
+            for _ in range(members - 1):
+                self._item()
+        except _Cut:
+            self._at = len(self._data)
+        return found
+
+    def size(self) -> int:
+        """Read the beginning of an array. Raises ValueError."""
+        kind = self._number(1)
+        return kind & 0x0F if kind & 0xF0 == _ARRAY else self._number(_SIZES.get(kind, 1))
+
+    def _item(self) -> Item:
+        kind = self._number(1)
+        if kind < _POSITIVE_END or kind >= _NEGATIVE:
+            return kind if kind < _POSITIVE_END else kind - 0x100
+        if kind in _NUMBERS:
+            size, is_signed = _NUMBERS[kind]
+            return self._number(size, is_signed=is_signed)
+        # Bytes, or the short text that says how they were edited.
+        size = kind & 0x1F if kind & 0xE0 == _TEXT else self._number(_SIZES.get(kind, 1))
+        start, self._at = self._at, self._at + size
+        return self._data[start : self._at]
+
+    def _number(self, size: int, *, is_signed: bool = False) -> int:
+        start, self._at = self._at, self._at + size
+        if self._at > len(self._data):
+            raise _Cut("the rest is missing")
+        return int.from_bytes(self._data[start : self._at], "big", signed=is_signed)
+
+
+_NIL: Final = b"\xc0"
+_POSITIVE_END: Final = 0x80
+_NEGATIVE: Final = 0xE0
+_ARRAY: Final = 0x90
+_TEXT: Final = 0xA0
+_SIZES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4}
+_NUMBERS: Final = {
+    0xCC: (1, False),
+    0xCD: (2, False),
+    0xCE: (4, False),
+    0xCF: (8, False),
+    0xD0: (1, True),
+    0xD1: (2, True),
+    0xD2: (4, True),
+    0xD3: (8, True),
+}
+"""Kinds of msgpack, and how many bytes follow: github.com/msgpack/msgpack/blob/master/spec.md."""
+
+
 class _Pieces:
     """Puts together what pieces hold."""
 
@@ -292,7 +372,7 @@ class _Pieces:
         if ids is None or heads is None:
             return [(), ()]
         held = _ids(ids)
-        return [joined(self._bytes(held[place]), values) for place, values in _HEADS.decode(heads)]
+        return [joined(self._bytes(held[place]), values) for place, values in HEADS.decode(heads)]
 
     def join(self, items: Sequence[Item], ids: Sequence[int]) -> bytes:
         return b"".join([item if isinstance(item, bytes) else self._item(item, ids) for item in items])
@@ -304,7 +384,7 @@ class _Pieces:
 
     def _bytes(self, id_: int) -> bytes:
         held, data = self._rows[id_]
-        return unpack(data) if held is None else self.join(_ITEMS.decode(unpack(data)), _ids(held))
+        return unpack(data) if held is None else self.join(ITEMS.decode(unpack(data)), _ids(held))
 
 
 def _ids(text: str | None) -> list[int]:
