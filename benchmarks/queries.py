@@ -153,11 +153,15 @@ def fill(path: Path, rows: int) -> None:
             sql = f"INSERT INTO exchanges ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
         with connection:
             connection.executemany(sql, [tuple(row.values()) for row in batch])
-            zones.learn()
             last = connection.last_insert_rowid()
             seqs = range(last - len(batch) + 1, last + 1)
+            zones.learn()
             rollups.add(seqs)
             words.add((seq, made_up_text(chance), "") for seq in seqs)
+    ((summed,),) = connection.execute("SELECT sum(requests) FROM rollups WHERE dimension = 'all' AND span = 'day'")
+    ((said,),) = connection.execute("SELECT count(*) FROM texts_docsize")
+    if {summed, said} != {rows}:
+        raise SystemExit(f"{path}: {summed} of {rows} rows are in the sums and {said} in the index: delete it")
     connection.pragma("wal_checkpoint(truncate)")
     connection.close()
 
