@@ -314,7 +314,7 @@ class _Start:
             for _ in range(self.size()):
                 found.append(self._item())  # noqa: PERF401 (what was found before the cut stays)
             for _ in range(members - 1):
-                self._item()
+                self._pass()
         except _Cut:
             self._at = len(self._data)
         return found
@@ -323,6 +323,12 @@ class _Start:
         """Read the beginning of an array. Raises ValueError."""
         kind = self._number(1)
         return kind & 0x0F if kind & 0xF0 == _ARRAY else self._number(_SIZES.get(kind, 1))
+
+    def _pass(self) -> None:
+        """Read a member that nobody asked for: a value, or a list of them."""
+        kind = self._data[self._at] if self._at < len(self._data) else 0
+        for _ in range(self.size() if kind & 0xF0 == _ARRAY or kind in _LISTS else 1):
+            self._item()
 
     def _item(self) -> Item:
         kind = self._number(1)
@@ -348,6 +354,7 @@ _POSITIVE_END: Final = 0x80
 _NEGATIVE: Final = 0xE0
 _ARRAY: Final = 0x90
 _TEXT: Final = 0xA0
+_LISTS: Final = (0xDC, 0xDD)
 _SIZES: Final = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4, 0xDC: 2, 0xDD: 4}
 _NUMBERS: Final = {
     0xCC: (1, False),
