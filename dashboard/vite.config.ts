@@ -111,5 +111,6 @@ export default defineConfig({
       },
     },
   },
+  worker: { format: "es", rolldownOptions: { output: { entryFileNames: "[name].js" } } },
   test: { include: ["src/**/*.test.{ts,tsx}"], environment: "node" },
 });

@@ -43,7 +43,7 @@ class Asset:
     media_type: str
     mark: str
     """Of the content: the first half of its SHA-256."""
-    stamp: tuple[int, int]
+    written: tuple[int, int]
     """Of the file when it was read: it is read again when this changes."""
     _packed: dict[str, bytes] = field(default_factory=dict)
 
@@ -86,12 +86,12 @@ class Assets:
         path = self._folder / name
         try:
             status = path.stat()
-            stamp = (status.st_mtime_ns, status.st_size)
+            written = (status.st_mtime_ns, status.st_size)
             known = self._known.get(name)
-            if known is None or known.stamp != stamp:
+            if known is None or known.written != written:
                 body = path.read_bytes()
                 mark = hashlib.sha256(body).hexdigest()[:16]
-                known = self._known[name] = Asset(name, body, _TYPES[suffix], mark, stamp)
+                known = self._known[name] = Asset(name, body, _TYPES[suffix], mark, written)
         except OSError:
             return None
         return known

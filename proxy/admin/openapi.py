@@ -55,14 +55,17 @@ def _redirect(where: str, name: str) -> dict[str, Any]:
     return {
         "summary": f"Lead to {where}",
         "parameters": [_named(name)],
-        "responses": {"302": {"description": "there it is"}},
+        "responses": {
+            "302": {"description": "there it is"},
+            "404": {"description": "there is none", "content": {"text/html": {}}},
+        },
     }
 
 
 def _hint(*names: str) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": "Say that applications talk to the data port",
-        "responses": {"404": {"description": "not here"}},
+        "responses": {"404": _error("not here: the message says where")},
     }
     return operation | ({"parameters": [_named(name) for name in names]} if names else {})
 

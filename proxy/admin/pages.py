@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy import __version__
-from proxy.admin.answers import NotFoundError, page_answer, text_answer
+from proxy.admin.answers import NotFoundError, page_answer
 from proxy.admin.assets import Assets, answer_asset
 from proxy.admin.authentication import Stores, read_cookie
 from proxy.admin.declared import DeclaredRoute, asker
@@ -122,12 +122,9 @@ class Pages:
         asked = urlencode({"q": f'trace:"{wanted}"', "from": "now-90d"})
         return self._to(f"/requests?{asked}")
 
-    async def hint(self, request: Request) -> Response:  # noqa: ARG002 - an endpoint
+    async def hint(self, _: Request) -> Response:
         """Tell who came to the wrong port with an API's address."""
-        text = f"This is Glassline's dashboard. Applications talk to the data port.\nBase URL: {self._gateway}/v1\n"
-        answer = text_answer(text)
-        answer.status_code = 404
-        return answer
+        raise NotFoundError(f"this is the admin port: applications talk to the data port, {self._gateway}/v1")
 
     def _showing(self, page: PageRoute) -> Callable[[Request], Awaitable[Response]]:
         async def show(request: Request) -> Response:

@@ -170,9 +170,21 @@ def _app(frame: Frame, *, is_built: bool) -> str:
         content = ""
     opening = _opening(frame.opening) if frame.opening else ""
     return (
-        '<div class="app"><aside class="side"><div class="brand"><i></i>Glassline</div></aside>'
+        '<div class="app"><aside class="side"><div class="brand"><i></i>Glassline</div>'
+        f'<div class="foot">{_log_out(frame.boot)}</div></aside>'
         f'<div class="page"><header class="top"><div class="crumb"><h1>{escape(frame.title)}</h1></div></header>'
         f'<main id="main">{opening}{content}</main></div></div>'
+    )
+
+
+def _log_out(boot: dict[str, Any]) -> str:
+    if not boot["form"]:
+        return ""
+    return (
+        f'<form method="post" action="{escape(boot["base"])}/logout">'
+        f'<input type="hidden" name="form" value="{escape(boot["form"])}">'
+        f'<span class="ellipsis">{escape(boot["user"])}</span>'
+        '<button class="btn small" type="submit">Log out</button></form>'
     )
 
 

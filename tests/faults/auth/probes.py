@@ -23,7 +23,7 @@ from tests.harness.client import RawClient
 
 REFUSALS: Final = frozenset({400, 401, 403, 404, 405, 414, 415, 421, 429, 431, 501})
 """501: the admin port speaks no WebSocket."""
-NAMES: Final = {"id": "0198f2b1-7c3e-7abc-8000-000000000001", "name": "app"}
+NAMES: Final = {"id": "0198f2b1-7c3e-7abc-8000-000000000001", "name": "app", "section": "users", "path": "models"}
 BODIES: Final = {
     "/api/keys": b'{"name":"intruder"}',
     "/api/users": b'{"name":"intruder","role":"admin","password":"let me in please"}',
@@ -132,7 +132,7 @@ def ask(port: int, request: bytes) -> int:
 
 def _door(route: DeclaredRoute) -> Door:
     method = next(iter((route.methods or {"GET"}) - {"HEAD"}))
-    path = re.sub(r"\{(\w+)\}", lambda match: NAMES[match[1]], route.path)
+    path = re.sub(r"\{(\w+)\}", lambda match: NAMES[match[1]], route.path_format)
     body = BODIES.get(route.path, b"") if method in ("POST", "PATCH") else b""
     return Door(method, path, body, route.is_form)
 

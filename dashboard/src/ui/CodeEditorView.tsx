@@ -1,0 +1,48 @@
+import { json } from "@codemirror/lang-json";
+import { EditorState } from "@codemirror/state";
+import { EditorView, minimalSetup } from "codemirror";
+import { useEffect, useRef } from "react";
+import { styleNonce } from "../lib/trusted.ts";
+import { vars } from "../lib/vars.ts";
+import type { CodeEditorProps } from "./CodeEditor.tsx";
+import "./editor.css";
+
+export default function CodeEditorView({ label, value, onChange, language = "json", isReadOnly = false, minHeight = 120 }: CodeEditorProps) {
+  const host = useRef<HTMLDivElement>(null);
+  const view = useRef<EditorView | null>(null);
+  const latest = useRef({ value, onChange });
+  latest.current = { value, onChange };
+
+  useEffect(() => {
+    if (!host.current) return undefined;
+    const editor = new EditorView({
+      parent: host.current,
+      state: EditorState.create({
+        doc: latest.current.value,
+        extensions: [
+          minimalSetup,
+          ...(language === "json" ? [json()] : []),
+          EditorView.lineWrapping,
+          EditorView.cspNonce.of(styleNonce()),
+          EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false" }),
+          EditorState.readOnly.of(isReadOnly),
+          EditorView.updateListener.of((update) => {
+            if (update.docChanged) latest.current.onChange?.(update.state.doc.toString());
+          }),
+        ],
+      }),
+    });
+    view.current = editor;
+    return () => {
+      editor.destroy();
+      view.current = null;
+    };
+  }, [label, language, isReadOnly]);
+
+  useEffect(() => {
+    const editor = view.current;
+    if (editor && editor.state.doc.toString() !== value) editor.dispatch({ changes: { from: 0, to: editor.state.doc.length, insert: value } });
+  }, [value]);
+
+  return <div className="editor" ref={host} style={vars({ "editor-height": `${minHeight}px` })} />;
+}
