@@ -91,6 +91,8 @@ class ReloadStats:
     """Counted from 1, one more with each configuration that was loaded; 0: unknown."""
     is_good: bool = True
     """The last attempt to load it succeeded."""
+    at_ms: int = 0
+    """When that was, Unix ms; 0: unknown."""
 
 
 class StatsBoard:
@@ -113,13 +115,13 @@ class StatsBoard:
 
     def note_reload(self, reload: ReloadStats) -> None:
         """Publish what became of the configuration."""
-        _BOARD.pack_into(self._memory, 0, _LAYOUT, reload.generation, reload.is_good, 0.0)
+        _BOARD.pack_into(self._memory, 0, _LAYOUT, reload.generation, reload.is_good, float(reload.at_ms))
 
     @property
     def reload(self) -> ReloadStats:
         """What became of the configuration."""
-        _, generation, is_good, _ = _BOARD.unpack_from(self._memory)
-        return ReloadStats(generation, bool(is_good))
+        _, generation, is_good, at_ms = _BOARD.unpack_from(self._memory)
+        return ReloadStats(generation, bool(is_good), int(at_ms))
 
     def free_slot(self, process: str, taken: Sequence[int]) -> int | None:
         """Return a slot for a new process of that name, one that had the name before if possible; None: all are taken."""

@@ -26,6 +26,7 @@ from typing import Final
 from proxy import handoff
 from proxy.boot import process_age_s
 from proxy.child import EXIT_FAILED, EXIT_OK, EXIT_UNUSABLE, Child, inherit, told_code
+from proxy.clock import SYSTEM
 from proxy.config import Config
 from proxy.config.hidden import secrets_of
 from proxy.data_dir import take_data_dir
@@ -85,7 +86,7 @@ class Supervisor:
         listeners = open_listeners(self.config, given) if left is None else adopt_listeners(self.config, left)
         _allow_files(self.config)
         load_inheritance()
-        board.note_reload(ReloadStats(self.generation))
+        board.note_reload(ReloadStats(self.generation, at_ms=SYSTEM.wall_ms()))
         manager = ServiceManager(os.environ, os.getpid())
         self._plan(data_dir, listeners, board)
         signals = Signals()
@@ -268,10 +269,10 @@ class Supervisor:
         stage.manager.reloading()
         config = self._load()
         if config is None:
-            stage.board.note_reload(ReloadStats(self.generation, is_good=False))
+            stage.board.note_reload(ReloadStats(self.generation, is_good=False, at_ms=SYSTEM.wall_ms()))
         else:
             self._use(config)
-            stage.board.note_reload(ReloadStats(self.generation))
+            stage.board.note_reload(ReloadStats(self.generation, at_ms=SYSTEM.wall_ms()))
             log.info("configuration loaded: generation %d", self.generation)
         if self.is_ready:
             stage.manager.ready()

@@ -120,20 +120,20 @@ def page_answer(page: str, policy: str, *, status: int = 200) -> Response:
     return Response(page, status, headers=headers)
 
 
-async def small_body(request: Request) -> bytes:
+async def small_body(request: Request, most: int = MAX_CHANGE_BYTES) -> bytes:
     """Return the body of a change."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_CHANGE_BYTES:
-            raise QuestionError(f"more than {MAX_CHANGE_BYTES} bytes")
+        if len(body) > most:
+            raise QuestionError(f"more than {most} bytes")
     return body
 
 
-async def read_model(model: type[Model], request: Request) -> Model:
+async def read_model(model: type[Model], request: Request, most: int = MAX_CHANGE_BYTES) -> Model:
     """Return what a change asks for, field by field; a field that `model` has not is an error."""
     try:
-        return model.model_validate_json(await small_body(request))
+        return model.model_validate_json(await small_body(request, most))
     except ValidationError as error:
         problems = [
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": ")

@@ -19,17 +19,22 @@ from proxy.admin.cost import CostDesk
 from proxy.admin.database import AppDatabase
 from proxy.admin.declared import DeclaredRoute
 from proxy.admin.detail import DetailDesk
+from proxy.admin.errands import Messenger
+from proxy.admin.estimate import Estimator
 from proxy.admin.guard import Access, Doors, Guard, by_name, is_every_address, is_loopback, wants_page
 from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
+from proxy.admin.key_desk import KeyDesk
 from proxy.admin.keys import KeyStore
 from proxy.admin.live import Live
 from proxy.admin.overview import OverviewDesk
 from proxy.admin.pages import Pages
 from proxy.admin.people import People
+from proxy.admin.playground import Playground
 from proxy.admin.requests import RequestLists
 from proxy.admin.routes import Desk
 from proxy.admin.sessions import SessionStore
+from proxy.admin.settings import Settings
 from proxy.admin.tokens import TokenStore
 from proxy.admin.twins import Twins
 from proxy.admin.users import UserStore
@@ -43,12 +48,13 @@ from proxy.gates.failures import Failures
 class House:
     """Everything behind the admin port."""
 
+    config: Config
     keys: KeyStore
+    messenger: Messenger
     views: ViewStore
     stores: Stores
     door: Door
     access: Access
-    config: Config
 
 
 def build_house(config: Config, access: Access, database: AppDatabase) -> House:
@@ -62,22 +68,26 @@ def build_house(config: Config, access: Access, database: AppDatabase) -> House:
     failures = Failures(config.limits.failed_auth_per_minute)
     door = Door(built_in_account(access, database.pepper), stores, failures, clock=database.clock)
     keys = KeyStore(database, taken=[key.name for key in config.keys])
-    return House(keys, ViewStore(database), stores, door, access, config)
+    messenger = Messenger(database.data_dir, config.listen, database.pepper, clock=database.clock)
+    return House(config, keys, messenger, ViewStore(database), stores, door, access)
 
 
 def declared_routes(instruments: Instruments, house: House, watch: Watch, pages: Pages) -> list[DeclaredRoute]:
     """Return every route of the admin port."""
-    twins = Twins()
+    config, keys, messenger, twins = house.config, house.keys, house.messenger, Twins()
     return [
         *RequestLists(instruments, twins).routes(),
         *Live(instruments).routes(),
         *Views(house.views).routes(),
-        *Desk(instruments, house.keys, house.door, house.stores, watch).routes(),
-        *OverviewDesk(instruments, watch, house.config).routes(),
-        *CostDesk(instruments, house.config).routes(),
-        *BudgetDesk(instruments, house.config).routes(),
+        *Desk(instruments, house.door, house.stores, watch).routes(),
+        *OverviewDesk(instruments, watch, config).routes(),
+        *CostDesk(instruments, config).routes(),
+        *BudgetDesk(instruments, config).routes(),
         *DetailDesk(instruments).routes(),
         *People(house.door, house.stores, house.access.base_path).routes(),
+        *KeyDesk(config, instruments, keys, messenger).routes(),
+        *Playground(config, instruments, keys, messenger, Estimator(config.pricing)).routes(),
+        *Settings(config, instruments).routes(),
         *pages.routes(),
     ]
 

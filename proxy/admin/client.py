@@ -125,7 +125,9 @@ class RemoteKeys(_Remote):
 
     def all(self) -> list[StoredKey]:
         """Return every key ever made, oldest first."""
-        return [StoredKey.model_validate(key) for key in self.ask("GET", "/api/keys")["keys"]]
+        listed = self.ask("GET", "/api/keys")["keys"]
+        made_here = [key for key in listed if key["origin"] == "dynamic"]
+        return [StoredKey.model_validate({name: key[name] for name in StoredKey.model_fields}) for key in made_here]
 
     def revoke(self, name: str) -> StoredKey:
         """End a key. Raises UnknownKeyError."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection
-from typing import Final
+from typing import Annotated, Final
 
 import apsw
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from proxy.admin.database import AppDatabase, note
 from proxy.admin.identity import LOCAL, Identity
@@ -26,6 +26,9 @@ from proxy.gates.keys import KEY_BYTES, KEY_PREFIX, SNAPSHOT_PURPOSE, DynamicKey
 
 MAX_KEYS: Final = 10_000
 """Gateways hold every key in memory and read the whole file after a change."""
+IN_FORCE_S: Final = 0.3
+"""Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
+revoked one does not by the time its owner reads the answer."""
 
 
 class KeyConflictError(ClientError):
@@ -34,6 +37,15 @@ class KeyConflictError(ClientError):
 
 class UnknownKeyError(ClientError):
     """No living key has this name."""
+
+
+def _are_of_one_key(budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+    if any(budget.per == "key" for budget in budgets):
+        raise ValueError("a budget of one key cannot be `per: key`")
+    return budgets
+
+
+OwnBudgets = Annotated[tuple[Budget, ...], AfterValidator(_are_of_one_key)]
 
 
 class KeyRequest(BaseModel):
@@ -46,17 +58,23 @@ class KeyRequest(BaseModel):
     """Empty: every upstream."""
     models: tuple[str, ...] = ()
     """Globs. Empty: every model."""
-    budgets: tuple[Budget, ...] = ()
+    budgets: OwnBudgets = ()
     rate_limits: RateLimits = RateLimits()
     tags: dict[str, str] = {}
     trust_identity: bool = False
 
-    @field_validator("budgets")
-    @classmethod
-    def _are_of_one_key(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
-        if any(budget.per == "key" for budget in budgets):
-            raise ValueError("a budget of one key cannot be `per: key`")
-        return budgets
+
+class KeyChange(BaseModel):
+    """What shall be different; None: as it is. A list that is given takes the place of the whole list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    upstreams: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    budgets: OwnBudgets | None = None
+    rate_limits: RateLimits | None = None
+    tags: dict[str, str] | None = None
+    trust_identity: bool | None = None
 
 
 class StoredKey(KeyRequest):
@@ -101,19 +119,42 @@ class KeyStore:
         """Return every key ever made, oldest first."""
         return [stored for stored, _ in self._rows()]
 
+    def find(self, name: str) -> StoredKey | None:
+        """Return the key in force with this name; None: there is none."""
+        return next((stored for stored in self.all() if stored.name == name and stored.revoked_ms is None), None)
+
+    def change(self, name: str, change: KeyChange, by: Identity = LOCAL) -> StoredKey:
+        """Give a key other limits and publish them; its secret stays. Raises UnknownKeyError, StoreError."""
+        with self._database.alone():
+            stored = self._living(name)
+            given = {field: value for field, value in change if value is not None}
+            # Judged as a whole, like a new one.
+            wanted = KeyRequest(**{field: getattr(stored, field) for field in KeyRequest.model_fields} | given)
+            with self._database.change() as connection:
+                connection.execute(
+                    "UPDATE keys SET policy = ? WHERE name = ? AND revoked_ms IS NULL", (wanted.model_dump_json(), name)
+                )
+                note(connection, self._database.clock, by, "key.change", f"{name} ({', '.join(sorted(given))})")
+            self._publish()
+        return stored.model_copy(update=dict(wanted))
+
     def revoke(self, name: str, by: Identity = LOCAL) -> StoredKey:
         """End a key and publish that. Raises UnknownKeyError, StoreError."""
         with self._database.alone():
-            living = [stored for stored, _ in self._rows() if stored.name == name and stored.revoked_ms is None]
-            if not living:
-                self._publish()  # The disk may have refused it when the key was ended: then gateways still take it.
-                raise UnknownKeyError(f"no key named {name} is in force")
+            living = self._living(name)
             now = self._database.clock.wall_ms()
             with self._database.change() as connection:
                 connection.execute("UPDATE keys SET revoked_ms = ? WHERE name = ? AND revoked_ms IS NULL", (now, name))
                 note(connection, self._database.clock, by, "key.revoke", name)
             self._publish()
-        return living[0].model_copy(update={"revoked_ms": now})
+        return living.model_copy(update={"revoked_ms": now})
+
+    def _living(self, name: str) -> StoredKey:
+        living = self.find(name)
+        if living is None:
+            self._publish()  # The disk may have refused it when the key was ended: then gateways still take it.
+            raise UnknownKeyError(f"no key named {name} is in force")
+        return living
 
     def _count(self) -> int:
         ((count,),) = self._database.read("SELECT count(*) FROM keys WHERE revoked_ms IS NULL")

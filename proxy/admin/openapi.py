@@ -332,7 +332,9 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
         )
     },
     "/api/keys": {
-        "get": _operation("Keys created at run time, without their secrets", _JSON),
+        "get": _operation(
+            "Keys, those of the configuration included, what they spent and when they were last used", _JSON
+        ),
         "post": _change(
             "Create a virtual key; the answer is the only one that holds it",
             "KeyRequest",
@@ -341,7 +343,74 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             taken="the name is taken",
         ),
     },
-    "/api/keys/{name}": {"delete": _change("Revoke a virtual key", None, "200", "the key", "name")},
+    "/api/keys/{name}": {
+        "get": _operation("One key", _JSON, _named("name")),
+        "patch": _change("Give a virtual key other limits; its secret stays", "KeyChange", "200", "the key", "name"),
+        "delete": _change("Revoke a virtual key", None, "200", "the key", "name"),
+    },
+    "/api/keys/{name}/test": {
+        "post": _change("Send a small request with a key", "KeyTest", "200", "what came of it", "name")
+    },
+    "/api/playground": {
+        "get": _operation(
+            "What to begin with: a stored request, where it could go", _JSON, _asked("from", "id of a request")
+        )
+    },
+    "/api/playground/estimate": {
+        "post": _change("What a request would cost", "RunRequest", "200", "at most, and probably")
+    },
+    "/api/playground/runs": {
+        "post": _change("Send a request", "RunRequest", "200", "its answer as it comes, one JSON object in each line")
+    },
+    "/api/upstreams": {"get": _operation("Upstreams, and how their requests went of late", _JSON)},
+    "/api/upstreams/{name}/look": {
+        "post": _change("Open a connection to an upstream and close it", None, "200", "what came of it", "name")
+    },
+    "/api/prices": {
+        "get": _operation(
+            "Prices in force",
+            _JSON,
+            _asked("q", "words in the name of provider or model"),
+            _asked("provider", "only of this one"),
+            _asked("limit", "1 to 500", "integer"),
+            _asked("offset", "leave out so many", "integer"),
+        )
+    },
+    "/api/prices/unpriced": {
+        "get": _operation(
+            "Models that were used and have no price",
+            _JSON,
+            _asked("from", "such as now-30d or 2026-11-01"),
+            _asked("to", "up to, not including"),
+        )
+    },
+    "/api/prices/reprice": {
+        "get": _operation(
+            "What `glassline reprice` would change, with the configuration file as it stands",
+            _JSON,
+            _asked("from", "such as now-7d or 2026-11-01"),
+            _asked("to", "up to, not including"),
+            _asked("model", "only these, such as gpt-5*"),
+        )
+    },
+    "/api/retention": {
+        "get": _operation(
+            "What is kept for how long, and what another retention would delete",
+            _JSON,
+            _asked("bodies", "keep bodies for so long, such as 14d"),
+            _asked("records", "keep records for so long"),
+        )
+    },
+    "/api/redaction": {"get": _operation("What is taken out of records before they are stored", _JSON)},
+    "/api/redaction/preview": {"post": _change("What would be stored of a text", "Sample", "200", "the text")},
+    "/api/settings/system": {"get": _operation("Processes, journal, files, disk and configuration", _JSON)},
+    "/api/settings/tables": {"get": _operation("The sizes of the tables of records.db", _JSON)},
+    "/api/settings/doctor": {"get": _operation("What `glassline doctor` finds", _JSON)},
+    "/api/settings/config": {
+        "get": _operation(
+            "The configuration in force, secrets hidden", _JSON, _asked("all", "true: the defaults as well")
+        )
+    },
     "/login": {
         "get": _operation("The login page", "text/html"),
         "post": _form("Begin a session", "user", "password"),
@@ -381,7 +450,10 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
 
 def _schemas() -> dict[str, Any]:
     # Imported late: pydantic builds the schema, and only this route needs it.
-    from proxy.admin.keys import KeyRequest
+    from proxy.admin.key_desk import KeyTest
+    from proxy.admin.keys import KeyChange, KeyRequest
+    from proxy.admin.playground import RunRequest
+    from proxy.admin.settings import Sample
     from proxy.admin.tokens import TokenRequest
     from proxy.admin.users import UserChange, UserRequest
     from proxy.admin.views import ViewChange, ViewRequest
@@ -391,7 +463,10 @@ def _schemas() -> dict[str, Any]:
     error = {"type": "object", "properties": said, "required": ["code", "message"]}
     reason = {"type": "object", "properties": {"level": text, "code": text, "text": text}}
     row = {"type": "object", "properties": {name: {} for name in RequestRow.__struct_fields__}}
-    models = (KeyRequest, TokenRequest, UserRequest, UserChange, ViewRequest, ViewChange)
+    models = (
+        *(KeyRequest, KeyChange, KeyTest, RunRequest, Sample, TokenRequest, UserRequest, UserChange),
+        *(ViewRequest, ViewChange),
+    )
     written = {model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}") for model in models}
     parts = {name: part for schema in written.values() for name, part in schema.pop("$defs", {}).items()}
     return {

@@ -1,4 +1,4 @@
-"""The routes of the admin port: each reads its instruments and answers; nothing here writes but the key routes.
+"""The routes of the admin port about traffic and money: each reads its instruments and answers; nothing here writes.
 
 Every list answers with an object, so that it can grow.
 """
@@ -17,14 +17,12 @@ from proxy.admin.answers import (
     NotFoundError,
     QuestionError,
     json_answer,
-    read_model,
     text_answer,
 )
 from proxy.admin.authentication import Door, Stores
 from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.exposition import render
 from proxy.admin.instruments import Instruments
-from proxy.admin.keys import KeyRequest, KeyStore
 from proxy.admin.openapi import document
 from proxy.admin.protocol import Port
 from proxy.admin.shapes import (
@@ -37,25 +35,21 @@ from proxy.store.deletion import Selection
 from proxy.store.orders import Orders
 from proxy.store.query import Side
 
-IN_FORCE_S: Final = 0.3
-"""Gateways look for new keys ten times a second. A change is answered once they have looked, so that a new key works and a
-revoked one does not by the time its owner reads the answer."""
 DELETION_WAIT_S: Final = 20.0
 DELETION_LOOK_S: Final = 0.2
 
 
 class Desk:
-    """The endpoints, over the instruments and the key store that they share."""
+    """The endpoints, over the instruments that they share."""
 
-    def __init__(self, instruments: Instruments, keys: KeyStore, door: Door, stores: Stores, watch: Watch) -> None:
+    def __init__(self, instruments: Instruments, door: Door, stores: Stores, watch: Watch) -> None:
         self._read = instruments
-        self._keys = keys
         self._door = door
         self._stores = stores
         self._watch = watch
 
     def routes(self) -> list[DeclaredRoute]:
-        """Return the routes about traffic and keys."""
+        """Return the routes about traffic."""
         return [
             DeclaredRoute("/healthz", self.health, least="public"),
             DeclaredRoute("/metrics", self.metrics, least="viewer"),
@@ -63,9 +57,6 @@ class Desk:
             DeclaredRoute("/api/requests/{id}/response_body", self.response_body, least="viewer"),
             DeclaredRoute("/api/records", self.forget, least="admin", method="DELETE"),
             DeclaredRoute("/api/deletions/{id}", self.deletion, least="admin"),
-            DeclaredRoute("/api/keys", self.keys, least="viewer"),
-            DeclaredRoute("/api/keys", self.create_key, least="editor", method="POST"),
-            DeclaredRoute("/api/keys/{name}", self.revoke_key, least="editor", method="DELETE"),
             DeclaredRoute("/api/openapi.json", self.openapi, least="viewer"),
         ]
 
@@ -112,24 +103,6 @@ class Desk:
         if report is None and not orders.is_open(id_):
             raise NotFoundError("no deletion has this id, or its report is gone")
         return json_answer({"id": id_, "report": report}, status=200 if report else 202)
-
-    async def keys(self, _: Request) -> Response:
-        """Every key that was created at run time; never a secret."""
-        stored = await asyncio.to_thread(self._keys.all)
-        return json_answer({"keys": [key.model_dump(mode="json") for key in stored]})
-
-    async def create_key(self, request: Request) -> Response:
-        """Make a key; the answer is the only one that holds it."""
-        wanted = await read_model(KeyRequest, request)
-        made = await asyncio.to_thread(self._keys.create, wanted, asker(request))
-        await asyncio.sleep(IN_FORCE_S)
-        return json_answer(made.model_dump(mode="json"), status=201)
-
-    async def revoke_key(self, request: Request) -> Response:
-        """End a key."""
-        revoked = await asyncio.to_thread(self._keys.revoke, request.path_params["name"], asker(request))
-        await asyncio.sleep(IN_FORCE_S)
-        return json_answer(revoked.model_dump(mode="json"))
 
     async def openapi(self, _: Request) -> Response:
         """The description of these routes."""

@@ -28,6 +28,7 @@ from proxy.descriptors import descriptors_for, most_descriptors
 from proxy.disk import free_bytes, is_nearly_full, is_running_low
 from proxy.errors import ConfigError, EnvironmentUnusable, StoreError
 from proxy.ports import Ports
+from proxy.processes import children_of, name_of, resident_bytes
 
 Level = Literal["ok", "warning", "error"]
 COLOURS: Final[dict[Level, Colour]] = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -218,7 +219,7 @@ def _running(data_dir: Path) -> Iterator[Finding]:
     ports = Ports.read(data_dir)
     if ports is None:
         return
-    family = [(_name(pid), _resident_bytes(pid)) for pid in [ports.pid, *_children(ports.pid)]]
+    family = [(name_of(pid), resident_bytes(pid)) for pid in [ports.pid, *children_of(ports.pid)]]
     known = [(name, memory) for name, memory in family if memory is not None]
     if known:
         total = size(sum(memory for _, memory in known))
@@ -245,34 +246,8 @@ def _verdict(data_dir: Path) -> Finding:
     return Finding(levels[verdict], "verdict", ": ".join([verdict, *(["; ".join(reasons)] if reasons else [])]))
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("gl-")
-    except OSError:
-        return str(pid)
-
-
-def _resident_bytes(pid: int) -> int | None:
-    """Return a process's share of the memory in use; pages that forked processes share are counted once in all."""
-    for file, name in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
-        try:
-            match = re.search(rf"^{name}:\s+(\d+) kB", Path(f"/proc/{pid}/{file}").read_text(), re.MULTILINE)
-        except OSError:
-            continue
-        if match:
-            return int(match[1]) * 1024
-    return None
-
-
 def _memory() -> Finding:
-    resident = _resident_bytes(os.getpid())
+    resident = resident_bytes(os.getpid())
     return Finding("ok", "memory of this process", size(resident))
 
 

@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
 
@@ -27,7 +28,7 @@ try:  # ten times as fast, and in every wheel
 except ImportError:
     from yaml import SafeLoader  # type: ignore[assignment]  # the same in Python
 
-from proxy.config.schema import Config
+from proxy.config.schema import Config, Source
 from proxy.errors import ConfigError
 
 MAX_FILE_BYTES: Final = 1024 * 1024
@@ -75,7 +76,8 @@ def load_config(path: Path | None, environment: Mapping[str, str] = os.environ) 
         raise ConfigError([f"{path}: not UTF-8 text"]) from error
     if not text.strip():
         raise ConfigError([f"{path}: is empty; {{}} means the defaults"])
-    return parse_config(text, name=path.name, environment=environment)
+    config = parse_config(text, name=path.name, environment=environment)
+    return config.read_from(Source(path.absolute(), sha256(text.encode()).hexdigest()))
 
 
 def _wait_until_it_rests(path: Path) -> None:

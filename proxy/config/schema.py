@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from importlib.util import find_spec
 from ipaddress import IPv6Address, ip_network
@@ -14,7 +15,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 _HTTP_URL = re.compile(
     r"https?://(?:\[(?P<six>[^\]/?#@\\\s]+)\]|[^\[\]:/?#@\\\s]+)(?::(?P<port>\d{1,5}))?(?:/[^?#\s]*)?"
@@ -372,8 +382,19 @@ class Metrics(_Section):
         return self.max_series * 4 // 5
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The file that a configuration was read from."""
+
+    path: Path
+    sha256: str
+    """Of its bytes, hexadecimal."""
+
+
 class Config(_Section):
     """The whole configuration."""
+
+    _source: Source | None = PrivateAttr(None)
 
     listen: Listen = Listen()
     admin: Admin = Admin()
@@ -393,6 +414,17 @@ class Config(_Section):
     metrics: Metrics = Metrics()
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
+
+    @property
+    def source(self) -> Source | None:
+        """Return the file that it was read from; None: it is the defaults, or was made by a program."""
+        return self._source
+
+    def read_from(self, source: Source) -> Self:
+        """Return the same, read from a file."""
+        copy = self.model_copy()
+        copy._source = source  # noqa: SLF001 - a copy of ourselves
+        return copy
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

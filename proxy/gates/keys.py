@@ -139,6 +139,11 @@ class KeyRing:
         self._by_digest[digest] = (digest, policy)
 
 
+def errand(upstream: str) -> bytes:
+    """Return what a ticket says that the admin port gives itself, for a request to `upstream` on behalf of a key."""
+    return b"errand\0" + upstream.encode()
+
+
 def is_made_here(credential: bytes) -> bool:
     """Say whether a credential looks like a key made at run time, in force or not: no provider could use it."""
     return _MADE.fullmatch(credential) is not None

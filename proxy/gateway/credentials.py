@@ -27,6 +27,8 @@ _KEY_PROTOCOL: Final = b"openai-insecure-api-key."
 """Browsers cannot set headers on a WebSocket; OpenAI's SDK puts the key here (openai-node 6.49)."""
 TICKET: Final = b"glassline_ticket"
 """Field of the query by which a client goes on with an upload whose address we gave it."""
+ERRAND: Final = PRIVATE_PREFIX + b"ticket"
+"""Header by which the admin port of this installation says whose errand a request is."""
 _IN_QUERY: Final = frozenset(
     (
         TICKET,

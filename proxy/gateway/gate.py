@@ -17,7 +17,7 @@ from proxy.gates.admission import Peek, Unseen, confusing_field, must_be_readabl
 from proxy.gates.admission import peek as read_peek
 from proxy.gates.admission.form import is_form
 from proxy.gates.budgets import Budgets
-from proxy.gates.keys import KeyPolicy, KeyRing, is_made_here
+from proxy.gates.keys import KeyPolicy, KeyRing, errand, is_made_here
 from proxy.gates.refusal import explain
 from proxy.gates.session import NAMED_IN_MESSAGES, confusing_member, models_named
 from proxy.gateway.credentials import credential_line, query_fields
@@ -100,6 +100,10 @@ class Gate:
     def redeem_ticket(self, ticket: str, upstream: str, target: bytes, now_s: int) -> KeyPolicy | None:
         """Return the policy of the key to which `ticket` was given for this target; None: it was given for none."""
         return self._keys.redeem(ticket, upstream.encode() + b" " + target, now_s)
+
+    def redeem_errand(self, ticket: str, upstream: str, now_s: int) -> KeyPolicy | None:
+        """Return the policy of the key on whose behalf the admin port sends a request to `upstream`; None: of none."""
+        return self._keys.redeem(ticket, errand(upstream), now_s)
 
     def judge_caller(self, policy: KeyPolicy | None, upstream: str, secret: bytes = b"") -> Refusal | None:
         """Decide from the credential and the upstream alone; `secret`: the key that the caller presents."""

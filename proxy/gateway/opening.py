@@ -19,6 +19,7 @@ from proxy.errors import BadRequest
 from proxy.framing import RequestHead, read_request_head
 from proxy.gateway.claims import Claims, read_claims
 from proxy.gateway.credentials import (
+    ERRAND,
     TICKET,
     is_signed,
     is_told,
@@ -106,7 +107,7 @@ class Openings:
         key = head if match is None else head[: match.start()] + head[match.end() :]
         opening = self._read(head)
         length = opening.head.content_length
-        if TICKET in head or opening.is_upgrade:
+        if TICKET in head or ERRAND in opening.head.lowered or opening.is_upgrade:
             return opening, length  # The one expires, the other has a key that never comes again.
         if len(head) > MAX_REMEMBERED_BYTES:
             return opening, length
@@ -134,10 +135,8 @@ class Openings:
     def _understand(self, head: RequestHead, route: Route | None) -> Opening:
         policy, secret = self._gate.find_key(read_credentials(head))
         claims = read_claims(head, secret)
-        ticket = read_ticket(head.target)
-        if policy is None and route is not None and ticket is not None:
-            target = target_without_credentials(route.upstream_path)
-            policy = self._gate.redeem_ticket(ticket, route.target.name, target, int(time.time()))
+        if policy is None and route is not None:
+            policy = self._redeem(head, route)
         if route is None:
             return Opening(head, None, policy, claims, None, 0, b"", b"", None)
         credential = self._gate.lent_credential(policy, route.target)
@@ -164,6 +163,16 @@ class Openings:
             signer=signer,
             is_lent=credential is not None,
         )
+
+    def _redeem(self, head: RequestHead, route: Route) -> KeyPolicy | None:
+        """Return the policy of the key that a ticket stands for; None: there is no ticket, or it holds no more."""
+        now_s = int(time.time())
+        if (ticket := read_ticket(head.target)) is not None:
+            target = target_without_credentials(route.upstream_path)
+            return self._gate.redeem_ticket(ticket, route.target.name, target, now_s)
+        if (claim := head.lowered.get(ERRAND)) is not None:
+            return self._gate.redeem_errand(claim.decode("latin-1"), route.target.name, now_s)
+        return None
 
 
 def _refused(head: RequestHead, route: Route, refusal: Refusal) -> Opening:

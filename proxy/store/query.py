@@ -15,7 +15,7 @@ from proxy.errors import ClientError
 from proxy.store.filter import Filter, both, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Rows, Sort, Step, find
 from proxy.store.payloads import PAYLOAD_SQL, read_bodies
-from proxy.store.periods import VERSION, period, summed_by
+from proxy.store.periods import ERRORS, VERSION, period, summed_by
 from proxy.store.rollups import Dimension
 from proxy.store.row import StoredBody
 
@@ -312,6 +312,53 @@ _SUMS: Final = (
     "coalesce(sum(cache_write_tokens), 0)",
     "coalesce(sum(output_tokens), 0)",
 )
+
+
+class Outcomes(msgspec.Struct, frozen=True, kw_only=True):
+    """How the requests of one group went."""
+
+    requests: int
+    errors: int
+    """Not completed, or answered with 400 or above."""
+    unreachable: int
+    """Of these, without an answer, or with one that broke off."""
+
+
+def outcomes(dimension: Dimension, *, from_ms: int, to_ms: int) -> Query[dict[str, Outcomes]]:
+    """Ask how requests went that started in [from, to), by the values of a dimension."""
+    broken = ("upstream_error", "upstream_reset", "truncated", "timeout")
+    asked = period(dimension, from_ms, to_ms, ("requests", *ERRORS))
+    sql = (
+        f"SELECT value, sum(requests), sum({' + '.join(ERRORS)}), sum({' + '.join(broken)})"  # noqa: S608 (constants)
+        f" FROM {asked.sql} WHERE value <> '' GROUP BY value"
+    )
+    return Query(
+        sql,
+        asked.parameters,
+        lambda rows: {
+            str(value): Outcomes(requests=requests, errors=errors, unreachable=unreachable)
+            for value, requests, errors, unreachable in rows
+        },
+    )
+
+
+def price_of(exchange_id: str) -> Query[tuple[str | None, str | None] | None]:
+    """Ask for the provider whose prices count for a request, and why there is none; None: there is no such request."""
+    return Query(
+        "SELECT provider, cost_reason FROM exchanges WHERE id = ?",
+        (exchange_id,),
+        lambda rows: (rows[0][0], rows[0][1]) if rows else None,
+    )
+
+
+def last_days(dimension: Dimension, *, from_ms: int) -> Query[dict[str, int]]:
+    """Ask for the last day (UTC, its first millisecond) on which each value of a dimension occurs since `from_ms`."""
+    return Query(
+        "SELECT value, max(start) FROM rollups WHERE dimension = ? AND span = 'day' AND start >= ? AND value <> ''"
+        " GROUP BY value",
+        (dimension, from_ms),
+        lambda rows: {str(value): int(start) for value, start in rows},
+    )
 
 
 def counters() -> Query[list[CounterRow]]:
