@@ -31,12 +31,12 @@ install:  ## create .venv with what Glassline needs to run, from the lock files
 dev:  ## create .venv with what the tests need as well
 	@PYTHON='$(PYTHON)' .ci/environment dev
 
-tools: dev  ## fetch what the tests need beside Python: promtool, Prometheus, nginx, the SDKs for Python and Node
+tools: dev  ## fetch what the tests need beside Python: promtool, Prometheus, nginx, Chromium, the SDKs for Python and Node
 	@tests/system/install.sh
 
 test: check tools  ## run every check, the whole test suite and the quick form of the benchmark
 	$(BENCH) --quick || [ $$? = 3 ] # 3: this machine has no compiler
-	$(PYTEST) -n auto $(ARGS)
+	$(PYTEST) -n auto --dist loadgroup $(ARGS)
 
 check: lint types imports  ## lint, types and imports
 
@@ -56,7 +56,7 @@ imports: dev  ## import-linter: the layers of ARCHITECTURE.md
 
 cov: dev  ## run the tests with coverage and report what is missing
 	$(BIN)/python -m coverage erase
-	PATH="$(TOOLS):$$PATH" $(BIN)/python -m coverage run -m pytest -n auto $(ARGS)
+	PATH="$(TOOLS):$$PATH" $(BIN)/python -m coverage run -m pytest -n auto --dist loadgroup $(ARGS)
 	$(BIN)/python -m coverage combine
 	$(BIN)/python -m coverage report
 

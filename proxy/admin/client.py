@@ -176,16 +176,16 @@ class RemoteTokens(_Remote):
         return StoredToken.model_validate(self.ask("DELETE", f"/api/tokens/{quote(name, safe='')}"))
 
 
-def ask_verdict(data_dir: Path, *, timeout_s: float) -> tuple[str, list[str]] | None:
-    """Return the verdict of the Glassline that runs on `data_dir`, and its reasons; None: none runs.
+def ask_status(data_dir: Path, *, timeout_s: float) -> dict[str, Any] | None:
+    """Return what `/api/status` of the Glassline that runs on `data_dir` says; None: none runs.
 
     Raises EnvironmentUnusable, StoreError.
     """
     with _open_client(data_dir, timeout_s) as client:
         if client is None:
             return None
-        status = _Remote(client).ask("GET", "/api/status")
-        return status["verdict"], [reason["text"] for reason in status["reasons"]]
+        status: dict[str, Any] = _Remote(client).ask("GET", "/api/status")
+        return status
 
 
 @contextlib.contextmanager

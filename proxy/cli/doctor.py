@@ -231,19 +231,19 @@ def _running(data_dir: Path) -> Iterator[Finding]:
 
 def _verdict(data_dir: Path) -> Finding:
     """Return what the Glassline that serves this data directory says of itself."""
-    from proxy.admin.client import ask_verdict
+    from proxy.admin.client import ask_status
 
     levels: dict[str, Level] = {"ok": "ok", "degraded": "warning", "failing": "error"}
     try:
-        told = ask_verdict(data_dir, timeout_s=VERDICT_WITHIN_S)
+        status = ask_status(data_dir, timeout_s=VERDICT_WITHIN_S)
     except (EnvironmentUnusable, StoreError) as error:
         return Finding("error", "verdict", str(error))
-    if told is None:
+    if status is None:
         if _served_ports(data_dir):
             return Finding("error", "verdict", "what was ready here has ended without being stopped: read its log")
         return Finding("ok", "verdict", "nothing runs here")
-    verdict, reasons = told
-    return Finding(levels[verdict], "verdict", ": ".join([verdict, *(["; ".join(reasons)] if reasons else [])]))
+    verdict, reasons = status["verdict"], "; ".join(reason["text"] for reason in status["reasons"])
+    return Finding(levels[verdict], "verdict", f"{verdict}: {reasons}" if reasons else verdict)
 
 
 def _memory() -> Finding:

@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_serving(commands)
     _add_requests(commands)
+    _add_top(commands)
     _add_cost(commands)
     _add_keys(commands)
     _add_people(commands)
@@ -122,6 +123,12 @@ def _add_requests(commands: Any) -> None:
     _add_selection(export, with_json=False)
     export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: standard output")
+
+
+def _add_top(commands: Any) -> None:
+    top = _command(commands, "top", "top", "Show how things are, live in the terminal")
+    _add_place(top)
+    top.add_argument("--once", action="store_true", help="write it once, as to anything but a terminal")
 
 
 def _add_selection(parser: argparse.ArgumentParser, *, with_json: bool = True) -> None:

@@ -59,13 +59,17 @@ class Screen:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> None:
         """Write a table with its titles."""
+        for line in self.table_lines(columns, rows):
+            self.line(line)
+
+    def table_lines(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> list[str]:
+        """Return the lines of a table with its titles."""
         cells = [[_cell(value) for value in row] for row in rows]
         widths = [
             max([width(column.title), *(width(row[i].text) for row in cells)]) for i, column in enumerate(columns)
         ]
-        self.line(self._row([Cell(column.title, "dim") for column in columns], columns, widths))
-        for row in cells:
-            self.line(self._row(row, columns, widths))
+        titles = [Cell(column.title, "dim") for column in columns]
+        return [self._row(row, columns, widths) for row in (titles, *cells)]
 
     def row(self, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[Cell | str]) -> None:
         """Write one row of a table that grows, so its widths are given."""

@@ -51,6 +51,8 @@ class Seen(NamedTuple):
     is_unpriced: int
     what: str
     """Status and code of a fault; '': it is none."""
+    tokens: int = 0
+    """In and out; 0 when nobody knows."""
 
 
 class Hour(NamedTuple):
@@ -73,7 +75,8 @@ def seen(since_ms: int) -> Query[list[Seen]]:
         f" outcome = 'refused', {_IS_FAULT},"
         " outcome = 'completed' AND coalesce(status BETWEEN 400 AND 499 AND status != 429, 0),"
         " duration_us, first_token_us, coalesce(cost_nano_usd, 0), is_unpriced,"
-        f" CASE WHEN {_IS_FAULT} THEN concat_ws(' ', status, coalesce(error_code, outcome)) ELSE '' END"
+        f" CASE WHEN {_IS_FAULT} THEN concat_ws(' ', status, coalesce(error_code, outcome)) ELSE '' END,"
+        " coalesce(input_tokens, 0) + coalesce(output_tokens, 0)"
         " FROM exchanges WHERE started_at >= ? ORDER BY started_at DESC LIMIT ?"
     )
     return Query(sql, (since_ms, MOST), lambda rows: [Seen(*row) for row in rows])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from operator import neg
 from typing import Any, Final, Literal, NamedTuple
 
@@ -316,7 +317,9 @@ def _counted(durations: Iterable[int | None], sign: int) -> Histogram:
     return counts
 
 
-def _tags(text: str) -> Iterable[tuple[str, str]]:
+@lru_cache(maxsize=1024)
+def _tags(text: str) -> Sequence[tuple[str, str]]:
+    """Return the tags of a request; those of the last callers are remembered, for an application says the same each time."""
     if text == "{}":
         return ()
     try:

@@ -4,6 +4,7 @@
 #   promtool and prometheus   Debian package prometheus
 #   nginx                     Debian package nginx (nginx-light would do)
 #   libfaketime               Debian package libfaketime
+#   chromium                  Debian package chromium, installed (root only): its libraries are too many to unpack
 #   node and npm              Debian packages nodejs and npm, installed (root only): they are too many to unpack
 #   SDKs for Python           pip, from tests/sdks/locks/core.lock, into .cache/sdks/core
 #   SDKs for Node             npm, from tests/node/package-lock.json
@@ -58,12 +59,17 @@ ls "$root"/usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/*/faketime/libfaketime
 
 tests/sdks/prepare.sh core || say "the SDKs for Python are missing: tests/sdks/prepare.sh core"
 
-if ! has npm && [ "$(id -u)" = 0 ] && has apt-get; then
-    say "Installing Debian's nodejs and npm"
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nodejs npm >/dev/null 2>&1 ||
-        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends nodejs npm >/dev/null; } ||
+install() {
+    [ "$(id -u)" = 0 ] && has apt-get || return 0
+    say "Installing Debian's $*"
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null; } ||
         true
-fi
+}
+
+has chromium || has google-chrome || install chromium fonts-liberation
+has chromium || has google-chrome || say "chromium is missing: on Debian and Ubuntu, apt install chromium"
+has npm || install nodejs npm
 if ! has npm; then
     say "npm is missing: on Debian and Ubuntu, apt install nodejs npm"
     exit 0

@@ -7,7 +7,6 @@ skipped, and say so; `tests/system/install.sh` fetches it.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +15,11 @@ from typing import Any, Final
 import pytest
 
 from tests.conftest import StartGlassline
-from tests.harness import Glassline, Simulator
+from tests.harness import Glassline, Simulator, faketime
 from tests.harness.client import Answer, exchange, post
-from tests.harness.process import ROOT, wait_until
+from tests.harness.process import wait_until
 
 KEY: Final = "sk-clock-0123456789abcd"
-PLACES: Final = (ROOT / ".cache" / "debian" / "usr" / "lib", Path("/usr/lib"))
 NOON: Final = datetime.now(UTC).replace(hour=12, minute=30, second=0, microsecond=0)
 HOUR: Final = 3600
 DAY: Final = 86_400
@@ -30,18 +28,12 @@ DAY: Final = 86_400
 class Jumping:
     """A Glassline whose wall clock goes where it is told to."""
 
-    def __init__(self, start: StartGlassline, simulator: Simulator, library: Path, directory: Path) -> None:
+    def __init__(self, start: StartGlassline, simulator: Simulator, directory: Path) -> None:
         self._file = directory / "clock"
         # From half past noon on, so that no jump of an hour changes the day and one of five hours back does not either.
         self._base = round(NOON.timestamp() - datetime.now(UTC).timestamp())
         self.go(0)
-        env = {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1",
-        }
+        env = faketime.environment(TIMESTAMP_FILE=str(self._file), NO_CACHE="1")
         budgets = [
             {"name": "day", "limit_usd": "0.0001", "window": "day"},
             {"name": "month", "limit_usd": 1, "window": "month", "timezone": "Europe/Berlin"},
@@ -88,17 +80,8 @@ class Jumping:
 
 
 @pytest.fixture
-def library() -> Path:
-    found = [path for place in PLACES for path in place.glob("*/faketime/libfaketimeMT.so.1")]
-    if not found:
-        missing = "not run: libfaketime is missing, so no clock can jump (tests/system/install.sh)"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
-    return found[0]
-
-
-@pytest.fixture
-def jumping(start_glassline: StartGlassline, simulator: Simulator, library: Path, tmp_path: Path) -> Iterator[Jumping]:
-    jumping = Jumping(start_glassline, simulator, library, tmp_path)
+def jumping(start_glassline: StartGlassline, simulator: Simulator, tmp_path: Path) -> Iterator[Jumping]:
+    jumping = Jumping(start_glassline, simulator, tmp_path)
     yield jumping
     jumping.go(0)
 
