@@ -178,18 +178,18 @@ def test_budgets_have_a_pace_before_anybody_used_them(admin: Admin) -> None:
 
 def test_a_budget_tells_who_spends_and_what_it_refused(admin: Admin, spent: tuple[Path, list[Row], int]) -> None:
     _, made, _ = spent
-    found = get(admin, "/api/budgets/app/month")
+    found = get(admin, "/api/budgets/app~2Fmonth")
     start = found["budget"]["window_start"]
     mine = sum(row["cost_nano_usd"] for row in made if row["key"] == "app" and row["started_at"] >= start)
     assert found["spent"]["nano_usd"][-1] == mine
     assert sum(each["cost_nano_usd"] for each in found["spenders"]["model"]) == mine
     assert found["spent"]["nano_usd"] == sorted(found["spent"]["nano_usd"])
     assert (found["refused"], found["refusals"][0]["needed_nano_usd"]) == (3, 3_100_000)
-    assert admin.get("/api/budgets/nobody/month").status_code == 404
+    assert admin.get("/api/budgets/nobody~2Fmonth").status_code == 404
 
 
 def test_a_refusal_is_explained(admin: Admin) -> None:
-    found = get(admin, "/api/budgets/app/month/explain", request="refused-1")
+    found = get(admin, "/api/budgets/app~2Fmonth/explain", request="refused-1")
     assert found["refusal"]["fits_at"] == "2026-12-01T00:00:00Z"
     assert found["key"] == "app"
     assert {each["budget"] for each in found["budgets"]} >= {"app/month", "all", "each"}
@@ -200,10 +200,10 @@ def test_a_refusal_is_explained(admin: Admin) -> None:
 
 def test_another_limit_is_simulated(admin: Admin, spent: tuple[Path, list[Row], int]) -> None:
     _, made, _ = spent
-    none = get(admin, "/api/budgets/app/month/simulate", limit_usd="0")
+    none = get(admin, "/api/budgets/app~2Fmonth/simulate", limit_usd="0")
     assert none["requests"] == sum(row["key"] == "app" for row in made)
     assert none["requests"] - 3 <= none["blocked"] <= none["requests"], "three cost nothing"
-    enough = get(admin, "/api/budgets/app/month/simulate", limit_usd="1000")
+    enough = get(admin, "/api/budgets/app~2Fmonth/simulate", limit_usd="1000")
     assert (enough["blocked"], enough["windows_hit"]) == (0, 0)
     half = get(admin, "/api/budgets/all/simulate", limit_usd="0.5")
     assert 0 < half["blocked"] < half["requests"]
@@ -250,3 +250,19 @@ def test_the_status_has_three_tiles_and_a_sentence(admin: Admin) -> None:
     assert found["headline"]["text"]
     for tile in found["tiles"]:
         assert admin.get("/api/requests", q=tile["link"]["q"]).status_code == 200
+
+
+def test_twins_hold_what_the_lists_show(admin: Admin, spent: tuple[Path, list[Row], int]) -> None:
+    asked = {"by": "key,model", "compare": "prev", **span(spent[2], 7)}
+    rows = get(admin, "/api/cost", **asked)["rows"]
+    lines = [json.loads(line) for line in admin.get("/api/cost.jsonl", **asked).text.splitlines()]
+    assert [(line["key"], line["model"], line["requests"]) for line in lines] == [
+        (*row["group"], row["requests"]) for row in rows
+    ]
+    assert lines[0]["cost_usd"] == rows[0]["cost_nano_usd"] / 1e9
+    title, *table = admin.get("/api/cost.csv", **asked).text.splitlines()
+    assert title.startswith("key,model,cost_usd,requests")
+    assert len(table) == len(rows)
+    budgets = admin.get("/api/budgets.csv").text.splitlines()
+    assert len(budgets) == 1 + len(get(admin, "/api/budgets")["budgets"])
+    assert admin.get("/api/cost.csv", by="colour").status_code == 400
