@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -25,8 +26,11 @@ from proxy.admin.explaining import (
 from proxy.admin.instruments import Instruments
 from proxy.admin.pace import Pace, lookback_ms, pace_of
 from proxy.admin.scopes import Scope, scope_of, templates_by_identity
+from proxy.admin.segments import read_segment
 from proxy.admin.shapes import AccountShape, account_shape
+from proxy.admin.sheets import Row
 from proxy.admin.simulation import Hourly, Simulated, simulate
+from proxy.admin.twins import Listing, Twins
 from proxy.config import Config
 from proxy.gates.budgets import NANO, BudgetTemplate
 from proxy.gates.refusal import read_refusal
@@ -71,20 +75,40 @@ class Spender(msgspec.Struct, frozen=True):
     cost_nano_usd: int
 
 
+COLUMNS: Final = (
+    *("budget", "scope", "key", "window", "timezone", "is_hard", "limit_usd", "spent_usd", "reserved_usd"),
+    *("remaining_usd", "overrun_usd", "window_start", "resets_at", "projected_usd", "runs_out_at", "state", "pace"),
+)
+"""Of the twins."""
+_PAGE: Final = 500
+
+
+def _told(shape: BudgetShape) -> Row:
+    """Return a row of the twins."""
+    row: dict[str, Any] = {name: getattr(shape, name) for name in BudgetShape.__struct_fields__ if name in COLUMNS}
+    for name in ("limit", "spent", "reserved", "remaining", "overrun"):
+        row[f"{name}_usd"] = getattr(shape, f"{name}_nano_usd") / NANO
+    projected = shape.pace.projected_nano_usd
+    row["projected_usd"] = None if projected is None else projected / NANO
+    return row | {"runs_out_at": shape.pace.runs_out_at, "state": shape.pace.state, "pace": shape.pace.text}
+
+
 class BudgetDesk:
     """The endpoints about budgets."""
 
-    def __init__(self, instruments: Instruments, config: Config) -> None:
+    def __init__(self, instruments: Instruments, config: Config, twins: Twins) -> None:
         self._read = instruments
         self._config = config
+        self._twins = twins
 
     def routes(self) -> list[DeclaredRoute]:
         """Return the routes."""
         return [
             DeclaredRoute("/api/budgets", self.budgets, least="viewer"),
-            DeclaredRoute("/api/budgets/{name:path}/explain", self.explain, least="viewer"),
-            DeclaredRoute("/api/budgets/{name:path}/simulate", self.simulate, least="viewer"),
-            DeclaredRoute("/api/budgets/{name:path}", self.budget, least="viewer"),
+            *self._twins.routes("/api/budgets", Listing("budgets", lambda _: COLUMNS, self._pages), least="viewer"),
+            DeclaredRoute("/api/budgets/{name}/explain", self.explain, least="viewer"),
+            DeclaredRoute("/api/budgets/{name}/simulate", self.simulate, least="viewer"),
+            DeclaredRoute("/api/budgets/{name}", self.budget, least="viewer"),
         ]
 
     async def budgets(self, _: Request) -> Response:
@@ -94,7 +118,7 @@ class BudgetDesk:
 
     async def budget(self, request: Request) -> Response:
         """One budget: its scopes, what was spent in its window and by whom, earlier windows, and what it refused."""
-        name, scope = request.path_params["name"], request.query_params.get("scope")
+        name, scope = read_segment(request.path_params["name"]), request.query_params.get("scope")
         rows, templates = await asyncio.to_thread(self._accounts)
         mine = [row for row in rows if row.budget == name]
         if not mine:
@@ -121,7 +145,7 @@ class BudgetDesk:
 
     async def explain(self, request: Request) -> Response:
         """Why a request was refused, or whether the next one of a key would be."""
-        name, asked = request.path_params["name"], request.query_params
+        name, asked = read_segment(request.path_params["name"]), request.query_params
         refusal = await self._refusal(asked["request"]) if asked.get("request") else None
         key = asked.get("key") or (refusal["key"] if refusal else None) or key_of(name)
         if refusal is None and key is None:
@@ -134,7 +158,7 @@ class BudgetDesk:
 
     async def simulate(self, request: Request) -> Response:
         """What another limit would have refused in the last 30 days: an estimate from sums by hour."""
-        name = request.path_params["name"]
+        name = read_segment(request.path_params["name"])
         _, templates = await asyncio.to_thread(self._accounts)
         template = templates.get(name)
         if template is None:
@@ -144,6 +168,12 @@ class BudgetDesk:
             raise QuestionError("limit_usd: windows shorter than an hour cannot be told from sums by hour")
         async with self._read.store() as store:
             return json_answer(await self._simulated(store, template, limit))
+
+    async def _pages(self, _: Request) -> AsyncGenerator[Sequence[Row], None]:
+        rows, templates = await asyncio.to_thread(self._accounts)
+        for start in range(0, len(rows), _PAGE):
+            shapes = await self._shapes(rows[start : start + _PAGE], templates)
+            yield [_told(shape) for shape in shapes]
 
     def _accounts(self) -> tuple[list[AccountRow], dict[str, BudgetTemplate]]:
         made = [each for policy in all_policies(self._config).values() for each in policy.budgets]
@@ -259,10 +289,9 @@ class BudgetDesk:
         blocked = nano = 0.0
         windows: set[tuple[str, int]] = set()
         hit: set[tuple[str, int]] = set()
+        window_of = cache(lambda at: _window(template, at))
         for scope, rows in scopes.items():
-            some, money, seen, reached = simulate(
-                _hourly(rows), limit, lambda at: _window(template, at), template.rolling_ms
-            )
+            some, money, seen, reached = simulate(_hourly(rows), limit, window_of, template.rolling_ms)
             blocked, nano = blocked + some, nano + money
             windows |= {(scope, window) for window in seen}
             hit |= {(scope, window) for window in reached}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast, get_args
 from zoneinfo import ZoneInfo
@@ -12,21 +12,24 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.admin.accounts import hourly_pace
+from proxy.admin.amounts import NANO
 from proxy.admin.answers import QuestionError, json_answer, whole_number
 from proxy.admin.change import explain_change
 from proxy.admin.declared import DeclaredRoute
 from proxy.admin.forecast import WEEK_MS, Forecast, project
 from proxy.admin.instruments import Instruments
 from proxy.admin.saving import Savings
+from proxy.admin.sheets import Row
+from proxy.admin.twins import Listing, Twins, patiently
 from proxy.admin.when import read_instant
 from proxy.config import Config
 from proxy.gates.windows import window_at
 from proxy.store import AsyncStoreReader
 from proxy.store import query as ask
 from proxy.store.filter import Filter, parse_filter
-from proxy.store.periods import summed_by
 from proxy.store.query import CostRow, Grouping
-from proxy.store.rollups import DAY_MS, Dimension
+from proxy.store.rollups import DAY_MS, HOUR_MS, Dimension
 from proxy.store.spending import STEPS, Spent, first_sum, leaves, spent_by_step, spent_by_tag
 
 GROUPINGS: Final[tuple[Grouping, ...]] = get_args(Grouping)
@@ -68,6 +71,18 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     """None: nothing, or it was not asked for."""
 
 
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """What was spent in a stretch of time."""
+
+    by: Sequence[str]
+    start: int = msgspec.field(name="from")
+    end: int = msgspec.field(name="to")
+    previous_from: int | None
+    previous_to: int | None
+    rows: Sequence[Measured]
+    total: Measured
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One group, step by step."""
 
@@ -86,14 +101,16 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 class CostDesk:
     """The endpoints about cost."""
 
-    def __init__(self, instruments: Instruments, config: Config) -> None:
+    def __init__(self, instruments: Instruments, config: Config, twins: Twins) -> None:
         self._read = instruments
+        self._twins = twins
         self._savings = Savings(config.pricing)
 
     def routes(self) -> list[DeclaredRoute]:
         """Return the routes."""
         return [
             DeclaredRoute("/api/cost", self.cost, least="viewer"),
+            *self._twins.routes("/api/cost", Listing("cost", _columns, self._pages), least="viewer"),
             DeclaredRoute("/api/cost/series", self.series, least="viewer"),
             DeclaredRoute("/api/cost/change", self.change, least="viewer"),
             DeclaredRoute("/api/cost/forecast", self.forecast, least="viewer"),
@@ -101,12 +118,19 @@ class CostDesk:
 
     async def cost(self, request: Request) -> Response:
         """What was spent, grouped, and in the period before."""
+        return json_answer(await self._costs(request))
+
+    async def _pages(self, request: Request) -> AsyncGenerator[Sequence[Row], None]:
+        found = await patiently(lambda: self._costs(request))
+        yield [_told(row, found.by) for row in found.rows]
+
+    async def _costs(self, request: Request) -> Costs:
         by, span, where = _groupings(request), self._span(request), _filter(request)
         compares = _compares(request)
         before = (2 * span[0] - span[1], span[0])
         async with self._read.store() as store:
             if store is None:
-                return json_answer(_answer(by, span, [], _nothing(), before if compares else None, None))
+                return _answer(by, span, [], _nothing(), before if compares else None, None)
             rows = await _rows(store, by, span, where)
             total = (await store.run(ask.costs([], from_ms=span[0], to_ms=span[1], where=where)) or [_nothing()])[0]
             past, past_total = [], None
@@ -119,7 +143,7 @@ class CostDesk:
         earlier = {row.group: row for row in past}
         groups = saved.groups if saved else {}
         measured = [_measured(row, groups.get(row.group), earlier.get(row.group)) for row in rows]
-        return json_answer(_answer(by, span, measured, total, before if compares else None, past_total, saved))
+        return _answer(by, span, measured, total, before if compares else None, past_total, saved)
 
     async def series(self, request: Request) -> Response:
         """What was spent, step by step."""
@@ -143,7 +167,7 @@ class CostDesk:
             rows = await store.run(question) if store else []
         return json_answer(
             {"by": by, "from": span[0], "to": span[1], "step": step, "starts": list(starts)}
-            | {"series": lines(rows, starts, top)}
+            | {"series": lines(rows, starts, top), "pace_nano_usd": self._pace(step)}
         )
 
     async def change(self, request: Request) -> Response:
@@ -169,6 +193,11 @@ class CostDesk:
         """Where this month's cost ends if it goes on as it did lately."""
         async with self._read.store() as store:
             return json_answer(await month_forecast(store, self._read.clock.wall_ms()))
+
+    def _pace(self, step: str) -> int | None:
+        """Return what may be spent in a step for the tightest budget of all traffic to last."""
+        pace = hourly_pace(self._read.budgets, self._read.clock.wall_ms())
+        return None if pace is None else pace * STEPS[step] // HOUR_MS
 
     def _span(self, request: Request) -> tuple[int, int]:
         now = self._read.clock.wall_ms()
@@ -307,14 +336,34 @@ def _answer(
     before: tuple[int, int] | None,
     past_total: CostRow | None,
     saved: _Saved | None = None,
-) -> dict[str, Any]:
-    return {
-        "by": by,
-        "from": span[0],
-        "to": span[1],
-        "previous_from": before[0] if before else None,
-        "previous_to": before[1] if before else None,
-        "is_summed": summed_by(by) is not None,
-        "rows": rows,
-        "total": _measured(total, saved.total if saved else None, past_total),
-    }
+) -> Costs:
+    return Costs(
+        by=by,
+        start=span[0],
+        end=span[1],
+        previous_from=before[0] if before else None,
+        previous_to=before[1] if before else None,
+        rows=rows,
+        total=_measured(total, saved.total if saved else None, past_total),
+    )
+
+
+_SUMS: Final = ("requests", "unpriced", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens")
+
+
+def _columns(request: Request) -> list[str]:
+    """Return what stands in a row of the twins."""
+    before = ["previous_cost_usd", "previous_requests"] if _compares(request) else []
+    return [*_groupings(request), "cost_usd", *_SUMS, "saving_usd", *before]
+
+
+def _told(row: Measured, by: Sequence[str]) -> Row:
+    """Return a row of the twins."""
+    told: dict[str, Any] = dict(zip(by, row.group, strict=True)) | {name: getattr(row, name) for name in _SUMS}
+    # Nothing known and something unpriced is not $0.
+    is_unknown = row.unpriced > 0 and row.cost_nano_usd == 0
+    told["cost_usd"] = None if is_unknown else row.cost_nano_usd / NANO
+    told["saving_usd"] = None if row.saving_nano_usd is None else row.saving_nano_usd / NANO
+    if row.previous is not None:
+        told |= {"previous_cost_usd": row.previous.cost_nano_usd / NANO, "previous_requests": row.previous.requests}
+    return told

@@ -55,6 +55,11 @@ def long_duration(seconds: float) -> str:
     return f"{left} s"
 
 
+def whole_minutes(seconds: float) -> str:
+    """Write how long something has been so: 23 min, 3 h 5 min, 6 d 4 h."""
+    return long_duration(seconds // 60 * 60) if seconds >= 60 else long_duration(seconds)
+
+
 def count(number: int) -> str:
     """Write a number of things: 950, 3,412, 41.2K, 1.20M."""
     if number < 10_000:

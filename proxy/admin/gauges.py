@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from proxy.admin.figures import dollars, duration, long_duration, percent
+from proxy.admin.figures import dollars, duration, whole_minutes
 from proxy.store import histogram
 from proxy.store.recent import MOST, Hour, Seen
 from proxy.store.rollups import DAY_MS, HOUR_MS
@@ -95,7 +95,7 @@ def silence(sight: Sight) -> tuple[State, str] | None:
     is_unusual = quiet_ms >= SILENT_MS and usual_requests(sight) * quiet_ms / HOUR_MS >= UNUSUAL
     if not is_unusual and quiet_ms < WINDOW_MS:
         return None
-    return "silent" if is_unusual else "unjudged", f"No traffic for {long_duration(quiet_ms / 1000)}"
+    return "silent" if is_unusual else "unjudged", f"No traffic for {whole_minutes(quiet_ms / 1000)}"
 
 
 def usual_requests(sight: Sight) -> float:
@@ -136,7 +136,7 @@ def _errors(sight: Sight) -> Gauge:
         word=word,
         warn=ERRORS_WARN,
         critical=ERRORS_CRITICAL,
-        rule=f"warn at {percent(ERRORS_WARN, LEAST)}, critical at {percent(ERRORS_CRITICAL, LEAST)}",
+        rule=f"warn at {100 * ERRORS_WARN:g}%, critical at {100 * ERRORS_CRITICAL:g}%",
         sample=sample,
         counted=faults,
         yesterday=_in(_yesterday(sight), _error_share),

@@ -110,6 +110,12 @@ def _form(summary: str, *fields: str) -> dict[str, Any]:
 
 
 _SPAN: Final = (_asked("from", "such as now-7d or 2026-11-01"), _asked("to", "up to, not including"))
+_COST: Final = (
+    _asked("by", f"comma-separated: {', '.join(GROUPINGS)}; or one tag: meta.TAG"),
+    *_SPAN,
+    _FILTER,
+    _asked("compare", "prev: the period just before, of the same length"),
+)
 _LOST: Final = "the last admin stays, and nobody changes their own role"
 _FORGET: Final = {
     "summary": "Delete all that is recorded about a user, session or key",
@@ -263,12 +269,11 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
         "get": _operation(
             "What was spent, grouped, and in the period before",
             _JSON,
-            _asked("by", f"comma-separated: {', '.join(GROUPINGS)}; or one tag: meta.TAG"),
-            *_SPAN,
-            _FILTER,
-            _asked("compare", "prev: the period just before, of the same length"),
+            *_COST,
         )
     },
+    "/api/cost.csv": {"get": _operation("The same as CSV", "text/csv", *_COST)},
+    "/api/cost.jsonl": {"get": _operation("The same as JSON lines", "application/jsonl", *_COST)},
     "/api/cost/series": {
         "get": _operation(
             "What was spent, step by step: the dearest groups and all others",
@@ -302,8 +307,13 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
     },
     "/api/quality": {"get": _operation("How answers ended: seven days against the week before", _JSON)},
     "/api/deployments": {"get": _operation("Models, prompts and versions in use, and since when", _JSON)},
+    "/api/test_request": {
+        "post": _change("Send a request without a key through the data port", None, "200", "its status and id")
+    },
     "/api/system": {"get": _operation("What runs here, in short", _JSON)},
     "/api/budgets": {"get": _operation("Budgets in their current windows, with their pace", _JSON)},
+    "/api/budgets.csv": {"get": _operation("The same as CSV", "text/csv")},
+    "/api/budgets.jsonl": {"get": _operation("The same as JSON lines", "application/jsonl")},
     "/api/budgets/{name}": {
         "get": _operation(
             "One budget: pace, who spends, earlier windows, what it refused",

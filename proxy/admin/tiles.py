@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from proxy.admin.figures import dollars, duration, long_duration, of_things, percent
+from proxy.admin.figures import dollars, duration, long_duration, of_things, percent, whole_minutes
 from proxy.admin.gauges import Gauge, Name, State, word_of
 from proxy.admin.verdict import Level, Reason
 from proxy.store.recent import FAULTS_FILTER, Seen
@@ -259,7 +259,7 @@ def _line(shown: Shown, now_ms: int) -> str:
 def _since(shown: Shown, now_ms: int) -> str:
     if shown.since_ms is None or now_ms - shown.since_ms < 60_000:
         return ""
-    return f" for {long_duration((now_ms - shown.since_ms) / 1000)}"
+    return f" for {whole_minutes((now_ms - shown.since_ms) / 1000)}"
 
 
 def _cause_text(gauge: Gauge, cause: Cause | None) -> str:

@@ -44,6 +44,8 @@ export interface TimeChartProps {
   isFree?: boolean;
   hasLegend?: boolean;
   hasAxis?: boolean;
+  /** Pixels for the labels of values, so that charts above one another share their time axis. */
+  axisWidth?: number;
   onRange?(from: number, to: number): void;
   onReset?(): void;
 }
@@ -171,7 +173,7 @@ function pale(colour: string, share: number): string {
 }
 
 function options(props: TimeChartProps, element: HTMLElement, zone: string, onCursor: (at: number | null) => void): uPlot.Options {
-  const { times, series, kind = "line", height = 160, format, threshold, isStacked, isFilling, isFree, hasAxis = true, onRange } = props;
+  const { times, series, kind = "line", height = 160, format, threshold, isStacked, isFilling, isFree, hasAxis = true, axisWidth, onRange } = props;
   const drawn = isStacked ? [...series].reverse() : series;
   const line = resolve(element, "line");
   const faint = resolve(element, "faint");
@@ -183,7 +185,7 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
   return {
     width: element.clientWidth || 400,
     height,
-    padding: [8, kind === "bars" ? 0 : 4, 0, 0],
+    padding: [8, kind === "bars" ? 0 : hasAxis ? 18 : 4, 0, 0],
     legend: { show: false },
     cursor: {
       sync: { key: CURSOR, setSeries: false },
@@ -206,8 +208,8 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
       },
     },
     axes: [
-      { ...axis, show: hasAxis, grid: { show: false }, size: 22, gap: 4, space: 70, values: (_, splits) => timeLabels(splits, zone) },
-      { ...axis, show: hasAxis, size: (_, labels) => 12 + 6.2 * Math.max(3, ...(labels ?? []).map((label) => label.length)), gap: 6, space: 34, values: (_, splits) => splits.map((value) => format(value)) },
+      { ...axis, show: hasAxis, grid: { show: false }, size: 26, gap: 7, space: 70, values: (_, splits) => timeLabels(splits, zone) },
+      { ...axis, show: hasAxis, size: (_, labels) => axisWidth ?? 12 + 6.2 * Math.max(3, ...(labels ?? []).map((label) => label.length)), gap: 6, space: 34, values: (_, splits) => splits.map((value) => format(value)) },
     ],
     series: [
       {},
@@ -277,6 +279,7 @@ function drawThreshold(plot: uPlot, threshold: { value: number; label: string },
   ctx.fillRect(left + 6 * ratio, y - 16 * ratio, room, 13 * ratio);
   ctx.fillStyle = colours.label;
   ctx.textBaseline = "bottom";
+  ctx.textAlign = "left";
   ctx.fillText(threshold.label, left + 10 * ratio, y - 3 * ratio);
   ctx.restore();
 }

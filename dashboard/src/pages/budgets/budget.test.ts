@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { byUrgency, ownerName, usedShare, windowName, type Budget } from "./budget.ts";
+
+const BUDGET: Budget = {
+  budget: "all", scope: "", is_hard: true, limit_nano_usd: 100, spent_nano_usd: 40, reserved_nano_usd: 10,
+  remaining_nano_usd: 50, overrun_nano_usd: 0, window_start: 1, resets_at: 2, rolling_ms: null, key: null, window: "month",
+  timezone: "UTC", models: [], per: null,
+  pace: { elapsed: 0.5, lately_nano_usd: 0, lately_ms: 1, projected_nano_usd: null, runs_out_at: null, state: "ok", text: "" },
+};
+
+test("what is promised counts as used, and a limit of nothing is used up", () => {
+  expect(usedShare(BUDGET)).toBe(0.5);
+  expect(usedShare({ ...BUDGET, limit_nano_usd: 0 })).toBe(1);
+});
+
+test("windows and owners are said in words", () => {
+  expect(windowName(BUDGET)).toBe("month");
+  expect(windowName({ ...BUDGET, timezone: "Europe/Paris" })).toBe("month, Europe/Paris");
+  expect(windowName({ ...BUDGET, rolling_ms: 86_400_000, window: "rolling" })).toBe("last 24 h");
+  expect(windowName({ ...BUDGET, rolling_ms: 600_000, window: "rolling" })).toBe("last 10 min");
+  expect(windowName({ ...BUDGET, window: "total" })).toBe("in all");
+  expect(ownerName(BUDGET)).toBe("all traffic");
+  expect(ownerName({ ...BUDGET, key: "app" })).toBe("key app");
+  expect(ownerName({ ...BUDGET, scope: "ann", per: "user" })).toBe("user ann");
+});
+
+test("the most pressing budget comes first", () => {
+  const spent = { ...BUDGET, budget: "b", pace: { ...BUDGET.pace, state: "critical" as const } };
+  const fuller = { ...BUDGET, budget: "c", spent_nano_usd: 60 };
+  expect([BUDGET, fuller, spent].toSorted(byUrgency).map((each) => each.budget)).toEqual(["b", "c", "all"]);
+});

@@ -1,0 +1,73 @@
+/** Budgets, as the server tells them. */
+import type { Level } from "../../ui/Status.tsx";
+
+export interface Pace {
+  /** Share of the window that is over; null: it never ends, or always. */
+  elapsed: number | null;
+  lately_nano_usd: number;
+  lately_ms: number;
+  projected_nano_usd: number | null;
+  runs_out_at: number | null;
+  state: "ok" | "warning" | "critical";
+  text: string;
+}
+
+export interface Budget {
+  budget: string;
+  /** "" or the value of the budget's `per`. */
+  scope: string;
+  is_hard: boolean;
+  limit_nano_usd: number;
+  spent_nano_usd: number;
+  reserved_nano_usd: number;
+  remaining_nano_usd: number;
+  overrun_nano_usd: number;
+  window_start: number | null;
+  resets_at: number | null;
+  rolling_ms: number | null;
+  key: string | null;
+  window: string;
+  timezone: string;
+  models: string[];
+  per: string | null;
+  pace: Pace;
+}
+
+export interface Budgets {
+  budgets: Budget[];
+}
+
+/** How much of the limit is spent or promised. */
+export function usedShare(budget: Budget): number {
+  if (budget.limit_nano_usd === 0) return 1;
+  return (budget.spent_nano_usd + budget.reserved_nano_usd) / budget.limit_nano_usd;
+}
+
+const LEVELS = { ok: "ok", warning: "warn", critical: "bad" } as const satisfies Record<Pace["state"], Level>;
+
+export function levelOf(budget: Budget): "ok" | "warn" | "bad" {
+  return LEVELS[budget.pace.state];
+}
+
+/** The most pressing first: what is spent, then what will be, then what is used most. */
+export function byUrgency(one: Budget, other: Budget): number {
+  const rank = { critical: 0, warning: 1, ok: 2 };
+  return rank[one.pace.state] - rank[other.pace.state] || usedShare(other) - usedShare(one) || one.budget.localeCompare(other.budget);
+}
+
+/** Over what a budget counts: "month, Europe/Paris", "24 h back", "in all". */
+export function windowName(budget: Budget): string {
+  if (budget.rolling_ms !== null) {
+    const hours = budget.rolling_ms / 3_600_000;
+    return hours >= 1 ? `last ${Number(hours.toFixed(1))} h` : `last ${Number((hours * 60).toFixed(0))} min`;
+  }
+  if (budget.window === "total") return "in all";
+  if (!budget.window) return "no longer configured";
+  return budget.timezone === "UTC" ? budget.window : `${budget.window}, ${budget.timezone}`;
+}
+
+/** Whose it is: a key, a user, or everybody. */
+export function ownerName(budget: Budget): string {
+  if (budget.scope) return `${budget.per ?? "for"} ${budget.scope}`;
+  return budget.key ? `key ${budget.key}` : "all traffic";
+}
