@@ -37,7 +37,7 @@ function sourceHash(): string {
 }
 
 /** The licences of the packages whose code is in the bundles. */
-function licences(folders: Iterable<string>): string {
+function licences(folders: Iterable<string>): string[] {
   return [...new Set(folders)]
     .toSorted()
     .map((folder) => {
@@ -45,8 +45,7 @@ function licences(folders: Iterable<string>): string {
       const file = readdirSync(folder).find((name) => /^(licen[cs]e|copying|ofl)/i.test(name) && statSync(join(folder, name)).isFile());
       const text = file ? readFileSync(join(folder, file), "utf8").trim() : `Licence: ${about.license ?? "not stated"}`;
       return `${about.name} ${about.version} (${about.license ?? "see below"})\n\n${text}\n`;
-    })
-    .join(`\n${"-".repeat(80)}\n\n`);
+    });
 }
 
 function packageFolder(id: string): string | null {
@@ -62,8 +61,8 @@ function bookkeeping(): Plugin {
       const folders = Object.values(bundle).flatMap((part) =>
         part.type === "chunk" ? Object.keys(part.modules).flatMap((id) => packageFolder(id) ?? []) : [],
       );
-      const fonts = ["inter", "jetbrains-mono"].map((name) => join(here, "node_modules/@fontsource-variable", name));
-      writeFileSync(join(out, "LICENSES.txt"), licences([...folders, ...fonts]));
+      const fonts = ["inter", "jetbrains-mono"].map((name) => `${name}.woff2 (OFL-1.1)\n\n${readFileSync(join(here, `fonts/${name}.LICENSE.txt`), "utf8").trim()}\n`);
+      writeFileSync(join(out, "LICENSES.txt"), [...fonts, ...licences(folders)].join(`\n${"-".repeat(80)}\n\n`));
       writeFileSync(join(out, "SOURCE_HASH"), `${sourceHash()}\n`);
     },
   };
@@ -73,12 +72,6 @@ export default defineConfig({
   root: here,
   base: "./",
   plugins: [react(), bookkeeping()],
-  resolve: {
-    alias: {
-      "font-inter": join(here, "node_modules/@fontsource-variable/inter/files/inter-latin-wght-normal.woff2"),
-      "font-jetbrains-mono": join(here, "node_modules/@fontsource-variable/jetbrains-mono/files/jetbrains-mono-latin-wght-normal.woff2"),
-    },
-  },
   build: {
     outDir: out,
     emptyOutDir: true,

@@ -26,7 +26,7 @@ _SIGNS: Final[dict[State, str]] = {
     "bad": "M6 6l12 12M18 6 6 18",
     "none": "M5 12h14",
 }
-_FONTS: Final = ("inter-latin-wght-normal.woff2",)
+_FONTS: Final = ("inter.woff2",)
 _ICON: Final = (
     "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 20 20'>"
     "<rect width='20' height='20' rx='6' fill='{colour}'/>"

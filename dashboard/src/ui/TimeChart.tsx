@@ -172,6 +172,12 @@ function pale(colour: string, share: number): string {
   return parts && colour.startsWith("rgb") ? `rgb(${parts.slice(0, 3).join(" ")} / ${share})` : colour;
 }
 
+/** Return a colour as it looks at 42 % over the surface; opaque, since bars of a stack are drawn over each other. */
+function mixed(colour: string, surface: string): string {
+  const [front, back] = [colour, surface].map((each) => (each.match(/[\d.]+/g) ?? []).slice(0, 3).map(Number));
+  return front && back && front.length === 3 ? `rgb(${front.map((value, at) => Math.round(value * 0.42 + (back[at] ?? 0) * 0.58)).join(" ")})` : colour;
+}
+
 function options(props: TimeChartProps, element: HTMLElement, zone: string, onCursor: (at: number | null) => void): uPlot.Options {
   const { times, series, kind = "line", height = 160, format, threshold, isStacked, isFilling, isFree, hasAxis = true, axisWidth, onRange } = props;
   const drawn = isStacked ? [...series].reverse() : series;
@@ -216,7 +222,7 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
       ...drawn.map((one): uPlot.Series => {
         const colour = resolve(element, one.colour);
         if (kind === "bars") {
-          return { label: one.name, stroke: surface, width: isStacked ? 1 : 0, fill: colour, points: { show: false }, paths: bars(times.length, isFilling ?? false, pale(colour, 0.42)) };
+          return { label: one.name, stroke: surface, width: isStacked ? 1 : 0, fill: colour, points: { show: false }, paths: bars(times.length, isFilling ?? false, colour, mixed(colour, surface), surface) };
         }
         return {
           label: one.name, stroke: one.isBefore ? pale(colour, 0.5) : colour, width: one.isBefore ? 1.4 : 1.8, spanGaps: false,
@@ -242,14 +248,17 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
 }
 
 /** Bars with the last one pale while it fills. */
-function bars(length: number, isFilling: boolean, paleFill: string): uPlot.Series.PathBuilder {
+function bars(length: number, isFilling: boolean, fill: string, paleFill: string, surface: string): uPlot.Series.PathBuilder {
   const all = uPlot.paths.bars?.({ size: [0.82, 60], align: 0, gap: 0 });
   if (!all) throw new Error("the chart library draws no bars");
   if (!isFilling) return all;
   const faded = uPlot.paths.bars?.({
     size: [0.82, 60],
     align: 0,
-    disp: { fill: { unit: 3, values: (plot, series) => Array.from({ length }, (_, at) => (at === length - 1 ? paleFill : (plot.series[series]?.fill as unknown as () => string)?.() ?? paleFill)) } },
+    disp: {
+      fill: { unit: 3, values: () => Array.from({ length }, (_, at) => (at === length - 1 ? paleFill : fill)) },
+      stroke: { unit: 3, values: () => Array.from({ length }, () => surface) },
+    },
   });
   return faded ?? all;
 }
