@@ -250,7 +250,12 @@ def test_the_start_of_what_was_packed_is_its_start(data: bytes, size: int) -> No
 @settings(deadline=None, max_examples=200)
 def test_contents_are_read_as_far_as_they_go(request: bytes, response: bytes, cut: int) -> None:
     items = [7, request, 3, -1, 70_000, -300, response]
-    for contents in (([items], [[response]]), ([items, b"tail", "redacted"], None), (None, [items])):
+    contents: Any
+    for contents in (
+        ([items], [[response]]),
+        ([items, b"tail", "redacted", [1, -2, 3]], [[response], b"", "", [300] * 40]),
+        (None, [items]),
+    ):
         packed = msgspec.msgpack.encode(contents)
         whole = [each and each[0] for each in contents]
         assert list(read_contents(packed)) == whole
