@@ -105,5 +105,6 @@ export default defineConfig({
     },
   },
   worker: { format: "es", rolldownOptions: { output: { entryFileNames: "[name].js" } } },
-  test: { include: ["src/**/*.test.{ts,tsx}"], environment: "node" },
+  // Patient: properties are tried many times, and a machine may have other work.
+  test: { include: ["src/**/*.test.{ts,tsx}"], environment: "node", testTimeout: 60_000 },
 });

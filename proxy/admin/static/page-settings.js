@@ -1,1 +1,1 @@
-import{r as e,t}from"./index.js";import{d as n}from"./vendor-react.js";var r=n();function i(){return(0,r.jsxs)(r.Fragment,{children:[(0,r.jsx)(t,{title:`Settings`}),(0,r.jsx)(e,{title:`Settings`,children:`This page is being built.`})]})}export{i as default};
+import{c as e,t}from"./index.js";import{g as n}from"./vendor-react.js";var r=n();function i(){return(0,r.jsxs)(r.Fragment,{children:[(0,r.jsx)(t,{title:`Settings`}),(0,r.jsx)(e,{title:`Settings`,children:`This page is being built.`})]})}export{i as default};

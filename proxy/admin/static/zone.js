@@ -1,0 +1,1 @@
+import{s as e}from"./vendor-react.js";import{g as t,o as n}from"./vars.js";function r(e){let n=new URLSearchParams(e).get(`tz`);return n?n.toLowerCase()===`utc`?`UTC`:n===`local`?``:t(n)?n:null:null}function i(){let t=e(),{zone:i}=n();return r(t)??i}function a(e){return e===``?`Local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`:e}export{a as n,r,i as t};
