@@ -192,7 +192,7 @@ function EventTable({ events, total, chosen, hasTimes }: { events: readonly Stre
           </tr>
         </thead>
         <tbody>
-          {before > 0 && <tr className="room" style={vars({ h: `${before}px` })}><td colSpan={6} /></tr>}
+          {before > 0 && <tr className="room" style={vars({ h: `${before}px` })}><td /></tr>}
           {items.map((item) => {
             const event = events[item.index];
             if (!event) return null;
@@ -212,7 +212,7 @@ function EventTable({ events, total, chosen, hasTimes }: { events: readonly Stre
               </tr>
             );
           })}
-          {after > 0 && <tr className="room" style={vars({ h: `${after}px` })}><td colSpan={6} /></tr>}
+          {after > 0 && <tr className="room" style={vars({ h: `${after}px` })}><td /></tr>}
         </tbody>
       </table>
     </div>

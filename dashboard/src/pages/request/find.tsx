@@ -19,6 +19,8 @@ export function useFind(box: RefObject<HTMLElement | null>): Find {
   const [text, setText] = useState("");
   const [ranges, setRanges] = useState<readonly Range[]>([]);
   const [at, setAt] = useState(0);
+  // Typing marks what is found; only Enter goes there.
+  const [isSought, setSought] = useState(false);
 
   useEffect(() => {
     if (!box.current || text.trim() === "" || typeof Highlight === "undefined") {
@@ -41,22 +43,40 @@ export function useFind(box: RefObject<HTMLElement | null>): Find {
     };
   }, [box, text]);
 
-  useEffect(() => setAt(0), [text]);
+  useEffect(() => {
+    setAt(0);
+    setSought(false);
+  }, [text]);
 
   useEffect(() => {
     if (typeof Highlight === "undefined") return undefined;
     CSS.highlights.set(ALL, new Highlight(...ranges));
     const one = ranges[at];
     CSS.highlights.set(ONE, one ? new Highlight(one) : new Highlight());
-    one?.startContainer.parentElement?.scrollIntoView({ block: "nearest" });
+    if (one && isSought) show(one);
     return () => {
       CSS.highlights.delete(ALL);
       CSS.highlights.delete(ONE);
     };
-  }, [ranges, at]);
+  }, [ranges, at, isSought]);
 
-  const step = (by: number) => setAt((now) => (ranges.length ? (now + by + ranges.length) % ranges.length : 0));
+  const step = (by: number) => {
+    setSought(true);
+    setAt((now) => (ranges.length ? (now + by + ranges.length) % ranges.length : 0));
+  };
   return { text, setText, total: ranges.length, at, step };
+}
+
+const MARGIN = 120;
+
+/** Bring a place into view: its paragraph may be longer than the window. */
+function show(range: Range): void {
+  const place = range.getBoundingClientRect();
+  let box: Element | null = range.startContainer.parentElement;
+  while (box && !(box.scrollHeight > box.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(box).overflowY))) box = box.parentElement;
+  const frame = box?.getBoundingClientRect() ?? new DOMRect(0, 0, innerWidth, innerHeight);
+  if (place.top >= frame.top + MARGIN && place.bottom <= frame.bottom - 24) return;
+  (box ?? document.scrollingElement)?.scrollBy({ top: place.top - frame.top - MARGIN - frame.height / 4 });
 }
 
 function rangesOf(element: HTMLElement, wanted: string): Range[] {
