@@ -74,6 +74,7 @@ class DetailDesk:
             DeclaredRoute("/api/requests/{id}", self.request, least="viewer"),
             DeclaredRoute("/api/requests/{id}/conversation", self.conversation, least="viewer"),
             DeclaredRoute("/api/requests/{id}/events", self.events, least="viewer"),
+            DeclaredRoute("/api/requests/{id}/text/{side}", self.text, least="viewer"),
             DeclaredRoute("/api/requests/{id}/blobs/{number}", self.blob, least="viewer"),
             DeclaredRoute("/api/requests/{id}/code", self.code, least="viewer"),
             DeclaredRoute("/api/requests/{id}/neighbours", self.neighbours, least="viewer"),
@@ -129,6 +130,15 @@ class DetailDesk:
         async with self._read.store() as store:
             found = await _find(store, request.path_params["id"])
         return await asyncio.to_thread(_events, found, start, limit)
+
+    async def text(self, request: Request) -> Response:
+        """A body as text, its content coding undone."""
+        side = request.path_params["side"]
+        if side not in ("request", "response"):
+            raise NotFoundError("a request has the sides request and response")
+        async with self._read.store() as store:
+            found = await _find(store, request.path_params["id"])
+        return await asyncio.to_thread(_text, found, side)
 
     async def blob(self, request: Request) -> Response:
         """A picture, sound or file of the conversation."""
@@ -256,6 +266,20 @@ def _events(found: Found, start: int, limit: int) -> Response:
             "gaps": read_gaps(events),
         }
     )
+
+
+def _text(found: Found, side: str) -> Response:
+    body = found.request if side == "request" else found.response
+    if body.head is None and body.size:
+        raise NotFoundError(f"the {side}'s body is not stored: {_kept(found, side)['reason']}")
+    transcript, _ = transcript_of(found.exchange)
+    data, tail = (
+        (transcript.request, transcript.request_tail)
+        if side == "request"
+        else (transcript.response, transcript.response_tail)
+    )
+    text = data.decode("utf-8", "replace")
+    return text_answer(f"{text}\n\n…\n\n{tail.decode('utf-8', 'replace')}" if tail else text)
 
 
 def _blob(found: Found, number: int) -> Response:

@@ -235,6 +235,14 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             _asked("limit", "1 to 5000", "integer"),
         )
     },
+    "/api/requests/{id}/text/{side}": {
+        "get": _operation(
+            "A body as text, its content coding undone; `side`: request or response",
+            "text/plain",
+            _named("id"),
+            _named("side"),
+        )
+    },
     "/api/requests/{id}/blobs/{number}": {
         "get": _operation(
             "A picture, sound or file of the conversation", "application/octet-stream", _named("id"), _named("number")

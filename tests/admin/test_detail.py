@@ -208,6 +208,16 @@ def test_a_stream_is_told_event_by_event(admin: Admin) -> None:
     assert admin.get("/api/requests/stream").json()["timing"]["first_token_ms"] == 410
 
 
+def test_a_body_is_text_that_no_browser_runs(admin: Admin) -> None:
+    answer = admin.get("/api/requests/talk-0/text/request")
+    assert answer.json()["messages"][1]["content"] == "One?"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert admin.get("/api/requests/stream/text/response").text.startswith("data: ")
+    assert admin.get("/api/requests/silent/text/request").status_code == 404
+    assert admin.get("/api/requests/talk-0/text/elsewhere").status_code == 404
+
+
 def test_what_is_copied_is_the_request(admin: Admin) -> None:
     curl = admin.get("/api/requests/talk-0/code", **{"as": "curl"}).text
     assert "/openai/chat/completions" in curl
@@ -230,7 +240,7 @@ def test_what_was_not_kept_is_said_so_and_cannot_be_sent_again(admin: Admin) -> 
 
 
 def test_nobody_s_request_is_not_found(admin: Admin) -> None:
-    for path in ("", "/conversation", "/events", "/blobs/0", "/code", "/neighbours"):
+    for path in ("", "/conversation", "/events", "/blobs/0", "/text/request", "/code", "/neighbours"):
         assert admin.get(f"/api/requests/nobody{path}").status_code == 404
 
 
