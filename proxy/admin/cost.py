@@ -40,7 +40,7 @@ DEFAULT_TOP: Final = 6
 _TAG: Final = "meta."
 CHANGES: Final[dict[str, tuple[Dimension, int]]] = {
     "model": ("model", 0),
-    "key": ("key_model", 0),
+    "key": ("key", 0),
     "upstream": ("upstream", 0),
     "provider": ("provider", 0),
     "endpoint": ("endpoint", 0),
@@ -233,9 +233,9 @@ class _Saved:
         self.groups, self.total = groups, total
 
     def add(self, group: tuple[str | None, ...], amount: int | None) -> None:
-        """Add the saving of a part of a group; None: nobody knows it, nor that of the group then."""
-        known = self.groups.get(group, 0)
-        self.groups[group] = None if known is None or amount is None else known + amount
+        """Add the saving of a part of a group; None: nobody knows it."""
+        known = self.groups.get(group)
+        self.groups[group] = known if amount is None else (known or 0) + amount
         self.total += amount or 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -27,6 +27,7 @@ _UNITS: Final[dict[Name, Literal["share", "ms", "nano_usd"]]] = {
 _LEVELS: Final[dict[State, Level]] = {"warning": "degraded", "silent": "degraded", "critical": "failing"}
 _NOTHING: Final = "\N{EN DASH}"
 MINUS: Final = "\N{MINUS SIGN}"
+_GRAVITY: Final[dict[State, int]] = {"ok": 0, "warning": 1, "critical": 2}
 _TELLING: Final = 0.2
 """By how much the share of a group among the bad must exceed its share of all, to be called the cause."""
 _MOST: Final = 0.5
@@ -98,7 +99,7 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     is_worse: bool | None
     """None: neither better nor worse, or unknown."""
     note: str = ""
-    """One more number that belongs to it."""
+    """Why the state is not yet what the value says; empty: it is."""
     series: Series
     link: Link
 
@@ -120,12 +121,19 @@ class Shown:
     gauge: Gauge
     state: State
     since_ms: int | None
-    note: str = ""
 
     @property
     def word(self) -> str:
         """Return the state in words."""
         return self.gauge.word if self.state == self.gauge.state else word_of(self.state)
+
+    @property
+    def note(self) -> str:
+        """Return why the state is not yet what the value says."""
+        if self.state == self.gauge.state:
+            return ""
+        is_worse = _GRAVITY.get(self.gauge.state, 0) > _GRAVITY.get(self.state, 0)
+        return "above its line, being watched" if is_worse else "below its line again, being watched"
 
     @property
     def is_bad(self) -> bool:
@@ -352,8 +360,3 @@ def _difference(gauge: Gauge) -> tuple[str, bool | None]:
         text = f"{sign}{dollars(abs(round(change)))}"
     is_worse = None if gauge.name == "cost" or text == "±0 pts" else change > 0
     return f"{text} vs yesterday", is_worse
-
-
-def with_note(shown: Shown, note: str) -> Shown:
-    """Return it with one more number."""
-    return replace(shown, note=note)

@@ -52,8 +52,8 @@ export function Pairs({ pairs }: { pairs: readonly (readonly [name: ReactNode, v
   );
 }
 
-/** How much of something is used, with a mark such as "so much of the month is over". Values are shares of 1. */
-export function Track({ share, mark, level = "ok", label }: { share: number; mark?: number; level?: "ok" | "warn" | "bad"; label: string }) {
+/** How much of something is used, and promised, with a mark such as "so much of the month is over". Values are shares of 1. */
+export function Track({ share, promised = 0, mark, level = "ok", label }: { share: number; promised?: number; mark?: number; level?: "ok" | "warn" | "bad"; label: string }) {
   const percent = Math.max(0, Math.min(1, share)) * 100;
   return (
     <div
@@ -65,9 +65,11 @@ export function Track({ share, mark, level = "ok", label }: { share: number; mar
       aria-valuenow={Math.round(percent)}
       ref={(element) => {
         element?.style.setProperty("--at", `${percent}%`);
+        element?.style.setProperty("--promised", `${Math.max(0, Math.min(1, share + promised)) * 100}%`);
         element?.style.setProperty("--mark", `${Math.max(0, Math.min(1, mark ?? 0)) * 100}%`);
       }}
     >
+      {promised > 0 && <s />}
       <i />
       {mark !== undefined && <u />}
     </div>

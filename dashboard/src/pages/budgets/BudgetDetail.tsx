@@ -16,7 +16,8 @@ import { Time } from "../../ui/Time.tsx";
 import { TimeChart } from "../../ui/TimeChart.tsx";
 import { axisMoney, filterFor } from "../cost/costs.ts";
 import { paceChart } from "./pace.ts";
-import { levelOf, ownerName, usedShare, windowName, type Budget } from "./budget.ts";
+import { levelOf, ownerName, spentShare, windowName, type Budget } from "./budget.ts";
+import { UsedTrack } from "./BudgetLine.tsx";
 
 interface Spender {
   name: string;
@@ -104,7 +105,7 @@ function Head({ detail, scope, onScope }: { detail: Detail; scope: string; onSco
       </section>
       <div className="columns-of-facts"><Facts
         facts={[
-          ["Spent", moneyNano(budget.spent_nano_usd), `${percent(usedShare(budget), 1)} used`],
+          ["Spent", moneyNano(budget.spent_nano_usd), `${percent(spentShare(budget), 1)} of the limit`],
           ["Reserved", moneyNano(budget.reserved_nano_usd), "for requests under way"],
           ["Left", <span key="left" className={budget.remaining_nano_usd === 0 ? "bad" : ""}>{moneyNano(budget.remaining_nano_usd)}</span>, `of ${moneyNano(budget.limit_nano_usd)}`],
           ["At the end", budget.pace.projected_nano_usd === null ? "–" : moneyNano(budget.pace.projected_nano_usd), `as in the last ${duration(budget.pace.lately_ms)}`],
@@ -124,9 +125,12 @@ function sentence(budget: Budget): string {
 function PaceCard({ detail }: { detail: Detail }) {
   const { budget, spent } = detail;
   const chart = useMemo(() => (spent ? paceChart(budget, spent, serverNow()) : null), [budget, spent]);
+  const recorded = spent?.nano_usd.at(-1) ?? 0;
+  const more = budget.spent_nano_usd - recorded;
+  const difference = spent && budget.rolling_ms === null && more > 0.02 * budget.limit_nano_usd ? `The ledger counts ${moneyNano(more)} more: a request whose cost nobody could tell is counted at all that was reserved for it.` : "";
   return (
     <Card className="pace" title="Pace" end={<span className="num">{moneyNano(budget.spent_nano_usd)} of {moneyNano(budget.limit_nano_usd)}</span>}>
-      <Track share={usedShare(budget)} level={levelOf(budget)} label="Used" {...(budget.pace.elapsed === null ? {} : { mark: budget.pace.elapsed })} />
+      <UsedTrack budget={budget} />
       {chart ? (
         <TimeChart
           summary={`Spent so far ${moneyNano(budget.spent_nano_usd)} of ${moneyNano(budget.limit_nano_usd)}; ${budget.pace.text}`}
@@ -140,7 +144,7 @@ function PaceCard({ detail }: { detail: Detail }) {
       ) : (
         <p className="muted">What each user spent with one key, or on some models, is not summed, so there is no curve.</p>
       )}
-      <p className="caption">{chart && "Dotted blue is where it goes at this rate, dotted grey an even pace. "}The curve is told from records; what is spent and left is the ledger's. {budget.rolling_ms !== null && "What was spent leaves the window bit by bit."}</p>
+      <p className="caption">{chart && "Dotted blue is where it goes at this rate, dotted grey an even pace. "}The curve is told from records; what is spent and left is the ledger's. {difference} {budget.rolling_ms !== null && "What was spent leaves the window bit by bit."}</p>
     </Card>
   );
 }

@@ -1,16 +1,16 @@
 import { useMemo } from "react";
 import { Link } from "wouter";
 import { PageHead } from "../../app/Layout.tsx";
-import { moneyNano, percent, plural } from "../../lib/format.ts";
+import { moneyNano, plural } from "../../lib/format.ts";
 import { address, pageOf, query } from "../../lib/path.ts";
 import { useRead } from "../../lib/queries.ts";
 import { choice, text, useUrlState } from "../../lib/url.ts";
-import { Track } from "../../ui/Card.tsx";
 import { CopyButton } from "../../ui/CopyButton.tsx";
 import { Select, TextField } from "../../ui/Fields.tsx";
 import { EmptyState, Loaded, SkeletonRows } from "../../ui/States.tsx";
 import { StatusPill } from "../../ui/Status.tsx";
 import { Time } from "../../ui/Time.tsx";
+import { BudgetLine, UsedTrack, usedText } from "./BudgetLine.tsx";
 import { byUrgency, levelOf, ownerName, usedShare, windowName, type Budget, type Budgets } from "./budget.ts";
 
 const SORTS = { urgency: "Most pressing", used: "Most used", spent: "Most spent", name: "Name" } as const;
@@ -45,6 +45,7 @@ function Listed({ budgets, sort, find, onChange }: { budgets: readonly Budget[];
         <Select label="Order" value={sort} options={Object.entries(SORTS) as [Sort, string][]} onChange={(chosen) => onChange({ sort: chosen })} />
       </div>
       <div className="card budgets-table">
+        <div className="budget-list narrow">{shown.map((each) => <BudgetLine key={`${each.budget}\u0000${each.scope}`} budget={each} />)}</div>
         <div className="tbl-scroll wide" tabIndex={0} role="group" aria-label="Budgets">
           <table className="simple">
             <thead>
@@ -77,7 +78,6 @@ function Listed({ budgets, sort, find, onChange }: { budgets: readonly Budget[];
 
 function BudgetRow({ budget }: { budget: Budget }) {
   const level = levelOf(budget);
-  const share = usedShare(budget);
   const href = pageOf.budget(budget.budget) + query({ scope: budget.scope });
   return (
     <tr>
@@ -87,8 +87,8 @@ function BudgetRow({ budget }: { budget: Budget }) {
       </th>
       <td><StatusPill level={level}>{level === "bad" && !budget.is_hard ? "Passed" : WORDS[level]}</StatusPill></td>
       <td className="track-cell">
-        <Track share={share} level={level} label={`${budget.budget}: used`} {...(budget.pace.elapsed === null ? {} : { mark: budget.pace.elapsed })} />
-        <span className="caption num">{percent(share, 1)}</span>
+        <UsedTrack budget={budget} />
+        <span className="caption num">{usedText(budget)}</span>
       </td>
       <td className="r">{moneyNano(budget.spent_nano_usd)}</td>
       <td className="r">{budget.reserved_nano_usd ? moneyNano(budget.reserved_nano_usd) : ""}</td>

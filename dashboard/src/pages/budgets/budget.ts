@@ -43,6 +43,15 @@ export function usedShare(budget: Budget): number {
   return (budget.spent_nano_usd + budget.reserved_nano_usd) / budget.limit_nano_usd;
 }
 
+export function spentShare(budget: Budget): number {
+  return budget.limit_nano_usd === 0 ? 1 : budget.spent_nano_usd / budget.limit_nano_usd;
+}
+
+/** What is set aside for requests under way. */
+export function promisedShare(budget: Budget): number {
+  return budget.limit_nano_usd === 0 ? 0 : budget.reserved_nano_usd / budget.limit_nano_usd;
+}
+
 const LEVELS = { ok: "ok", warning: "warn", critical: "bad" } as const satisfies Record<Pace["state"], Level>;
 
 export function levelOf(budget: Budget): "ok" | "warn" | "bad" {

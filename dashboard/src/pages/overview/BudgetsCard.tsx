@@ -1,10 +1,9 @@
 import { Link } from "wouter";
-import { moneyNano, percent } from "../../lib/format.ts";
-import { pageOf } from "../../lib/path.ts";
 import { useRead } from "../../lib/queries.ts";
-import { Card, Track } from "../../ui/Card.tsx";
+import { Card } from "../../ui/Card.tsx";
 import { Loaded, Skeleton } from "../../ui/States.tsx";
-import { byUrgency, levelOf, ownerName, usedShare, windowName, type Budget, type Budgets } from "../budgets/budget.ts";
+import { byUrgency, type Budgets } from "../budgets/budget.ts";
+import { BudgetLine } from "../budgets/BudgetLine.tsx";
 
 const SHOWN = 4;
 
@@ -29,23 +28,5 @@ export function BudgetsCard() {
         }
       </Loaded>
     </Card>
-  );
-}
-
-function BudgetLine({ budget }: { budget: Budget }) {
-  const level = levelOf(budget);
-  const share = usedShare(budget);
-  return (
-    <Link className="budget-line" href={pageOf.budget(budget.budget)}>
-      <span className="names">
-        <span className="ellipsis"><b className="wire">{budget.budget}</b> <span className="caption wire">{budget.scope ? ownerName(budget) : windowName(budget)}</span></span>
-        <span className="num nowrap"><b>{moneyNano(budget.spent_nano_usd)}</b> of {moneyNano(budget.limit_nano_usd)}</span>
-      </span>
-      <Track share={share} level={level} label={`${budget.budget}: used`} {...(budget.pace.elapsed === null ? {} : { mark: budget.pace.elapsed })} />
-      <span className="says">
-        <span className={level === "ok" ? "" : level}>{budget.pace.text}</span>
-        <span>{percent(share, 1)}</span>
-      </span>
-    </Link>
   );
 }
