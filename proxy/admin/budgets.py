@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from functools import cache
 from typing import Any, Final
@@ -24,7 +25,7 @@ from proxy.admin.explaining import (
     read_typical,
 )
 from proxy.admin.instruments import Instruments
-from proxy.admin.pace import Pace, lookback_ms, pace_of
+from proxy.admin.pace import REFUSED_MS, Pace, lookback_ms, pace_of
 from proxy.admin.scopes import Scope, scope_of, templates_by_identity
 from proxy.admin.segments import read_segment
 from proxy.admin.shapes import AccountShape, account_shape
@@ -42,10 +43,13 @@ from proxy.store import query as ask
 from proxy.store.filter import both, parse_filter, started
 from proxy.store.query import Page
 from proxy.store.rollups import DAY_MS, HOUR_MS, Dimension
-from proxy.store.spending import Leaf, leaves, spent_in
+from proxy.store.spending import Leaf, leaves, spent_by_minute, spent_in
 
 MONTH_MS: Final = 30 * DAY_MS
 _POINTS: Final = 200
+_BY_MINUTE_MS: Final = 6 * HOUR_MS
+_BY_MINUTE: Final = 50_000
+"""Rows from which a curve of a short window is drawn: a tenth of a second."""
 _TOP: Final = 5
 _REFUSALS: Final = 1000
 """The newest that are looked through for those of one budget."""
@@ -186,6 +190,7 @@ class BudgetDesk:
         sums: dict[tuple[Dimension, int], list[Leaf]] = {}
         shapes = []
         async with self._read.store() as store:
+            refused = await _refused_lately(store, now) if store else {}
             for row in rows:
                 template = templates.get(row.budget)
                 scope = scope_of(template, row.scope) if template else None
@@ -197,7 +202,8 @@ class BudgetDesk:
                         sums[place] = await store.run(leaves(scope.dimension, from_ms=now - back, to_ms=now + 1))
                     lately = sum(leaf.cost_nano_usd for leaf in sums[place] if scope.matches(*leaf.names))
                     lately_ms = back
-                shapes.append(_shape(row, template, pace_of(row, lately, lately_ms, now)))
+                pace = pace_of(row, lately, lately_ms, now, refused.get(row.budget, 0))
+                shapes.append(_shape(row, template, pace))
         return shapes
 
     async def _of_records(
@@ -216,8 +222,17 @@ class BudgetDesk:
         hours = _hourly(
             (each.at, each.requests, each.cost_nano_usd) for each in found if scope.matches(each.value, each.part)
         )
+        step = DAY_MS if scope.is_by_day else HOUR_MS
+        if now - start <= _BY_MINUTE_MS and scope.key_and_model and sum(each.requests for each in found) <= _BY_MINUTE:
+            rows = await store.run(spent_by_minute(from_ms=start, to_ms=now + 1, key=scope.value))
+            hours = _hourly(
+                (each.at, each.requests, each.cost_nano_usd)
+                for each in rows
+                if scope.matches(*scope.key_and_model(each.value, each.part))
+            )
+            step = 60_000
         return refusals | {
-            "spent": _curve(hours, start, now, DAY_MS if scope.is_by_day else HOUR_MS),
+            "spent": _curve(hours, start, now, step),
             "spenders": await _spenders(store, scope, start, now),
         }
 
@@ -305,6 +320,14 @@ class BudgetDesk:
             windows=len(windows),
             windows_hit=len(hit),
         )
+
+
+async def _refused_lately(store: AsyncStoreReader, now: int) -> dict[str, int]:
+    """Return how many requests each budget refused lately: of the newest that were refused."""
+    where = both(parse_filter("error:budget_exceeded"), started(from_ms=now - REFUSED_MS))
+    page: Page = await store.run(ask.page(where, limit=_REFUSALS))
+    told = [read_refusal(row.error_message or "") for row in page.rows]
+    return Counter(each.budget for each in told if each is not None)
 
 
 def _shape(row: AccountRow, template: BudgetTemplate | None, pace: Pace) -> BudgetShape:

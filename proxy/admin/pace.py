@@ -16,7 +16,8 @@ from proxy.ledger.accounts import AccountRow
 
 HOUR_MS: Final = 3_600_000
 WEEK_MS: Final = 7 * 24 * HOUR_MS
-_TIGHT: Final = 0.8
+REFUSED_MS: Final = 15 * 60_000
+_TIGHT: Final = 0.95
 """Of a limit."""
 
 
@@ -33,7 +34,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     runs_out_at: int | None
     """Unix ms. None: not in this window, at this rate."""
     state: str
-    """`ok`; `warning`: it runs out before its window ends, or is nearly spent; `critical`: nothing is left."""
+    """`ok`; `warning`: it runs out before its window ends, or is nearly spent; `critical`: nothing is left, or too little
+    for what is asked, so that it refuses."""
     text: str
 
 
@@ -42,8 +44,8 @@ def lookback_ms(length_ms: int | None) -> int:
     return WEEK_MS if length_ms is None else max(HOUR_MS, min(WEEK_MS, length_ms // 7))
 
 
-def pace_of(row: AccountRow, lately: int, lately_ms: int, now_ms: int) -> Pace:
-    """Return the pace of one account."""
+def pace_of(row: AccountRow, lately: int, lately_ms: int, now_ms: int, refused: int = 0) -> Pace:
+    """Return the pace of one account. `refused`: how many requests it refused in the last `REFUSED_MS`."""
     spent = row.spent_nano_usd
     left = row.limit_nano_usd - spent - row.reserved_nano_usd
     end = row.window_end_ms
@@ -60,7 +62,7 @@ def pace_of(row: AccountRow, lately: int, lately_ms: int, now_ms: int) -> Pace:
         out = None
     if end is None and row.rolling_ms is None and out is not None and out > 365 * 24 * HOUR_MS:
         out = None
-    state = "critical" if left <= 0 else "warning" if _is_tight(row, out, elapsed) else "ok"
+    state = "critical" if left <= 0 or refused else "warning" if _is_tight(row, out) else "ok"
     return Pace(
         elapsed=elapsed,
         lately_nano_usd=lately,
@@ -68,18 +70,27 @@ def pace_of(row: AccountRow, lately: int, lately_ms: int, now_ms: int) -> Pace:
         projected_nano_usd=projected,
         runs_out_at=None if out is None else now_ms + out,
         state=state,
-        text=_text(row, left, out, projected, now_ms),
+        text=_refusing(row, left, refused, now_ms) if refused else _text(row, left, out, projected, now_ms),
     )
 
 
-def _is_tight(row: AccountRow, out: int | None, elapsed: float | None) -> bool:
+def _is_tight(row: AccountRow, out: int | None) -> bool:
     used = (row.spent_nano_usd + row.reserved_nano_usd) / row.limit_nano_usd if row.limit_nano_usd else 1.0
-    return out is not None or used >= max(_TIGHT, elapsed or 0.0)
+    return out is not None or used >= _TIGHT
+
+
+def _refusing(row: AccountRow, left: int, refused: int, now_ms: int) -> str:
+    frees = _resets(row, now_ms) or ("frees bit by bit" if row.rolling_ms is not None else "does not reset")
+    return f"refuses: {refused:,} in 15 min, {dollars(max(0, left))} left; {frees}"
+
+
+def _resets(row: AccountRow, now_ms: int) -> str:
+    end = row.window_end_ms
+    return "" if end is None else f"resets in {long_duration(max(0, end - now_ms) / 1000)}"
 
 
 def _text(row: AccountRow, left: int, out: int | None, projected: int | None, now_ms: int) -> str:
-    end = row.window_end_ms
-    resets = "" if end is None else f"resets in {long_duration(max(0, end - now_ms) / 1000)}"
+    resets = _resets(row, now_ms)
     if left <= 0:
         what = "spent" if row.spent_nano_usd >= row.limit_nano_usd else "spent or reserved"
         consequence = "" if row.is_hard else ", warns only"

@@ -24,6 +24,8 @@ class Scope:
     value: str | None = None
     """The one value that counts. None: several."""
     is_by_day: bool = False
+    key_and_model: Callable[[str, str], tuple[str, str]] | None = None
+    """From the key and model of a row to value and part of its sum. None: these do not tell it."""
 
 
 def scope_of(template: BudgetTemplate, scope: str) -> Scope | None:
@@ -38,14 +40,17 @@ def scope_of(template: BudgetTemplate, scope: str) -> Scope | None:
             return None
         user = "" if scope == NOBODY else scope
         return Scope("user", lambda value, _: value == user, user, is_by_day=True)
-    if template.per == "key":
-        named = "" if scope == NOBODY else scope
-        return Scope("key_model", lambda value, part: value == named and fits(part), named)
-    if key is not None:
-        return Scope("key_model", lambda value, part: value == key and fits(part), key)
+    named = key if template.per is None else "" if scope == NOBODY else scope
+    if named is not None:
+        return Scope(
+            "key_model",
+            lambda value, part: value == named and fits(part),
+            named,
+            key_and_model=(lambda key, model: (key, model)) if named else None,
+        )
     if globs:
-        return Scope("model", lambda value, _: fits(value))
-    return Scope("all", lambda *_: True)
+        return Scope("model", lambda value, _: fits(value), key_and_model=lambda _, model: (model, ""))
+    return Scope("all", lambda *_: True, key_and_model=lambda *_: ("", ""))
 
 
 def templates_by_identity(templates: Sequence[BudgetTemplate]) -> dict[str, BudgetTemplate]:

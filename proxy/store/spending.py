@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from proxy.store.filter import Filter, both, started
 from proxy.store.periods import period, summed_by
 from proxy.store.query import GROUPINGS, MAX_ROWS, CostRow, Grouping, Query, cost_rows
-from proxy.store.rollups import DAY_MS, HOUR_MS, Dimension
+from proxy.store.rollups import DAY_MS, HOUR_MS, MODEL, Dimension
 
 STEPS: Final[dict[str, int]] = {"hour": HOUR_MS, "day": DAY_MS}
 _MEASURES: Final = ("requests", "cost_nano_usd", "unpriced", "input_tokens", "cached_input_tokens", "output_tokens")
@@ -76,6 +76,17 @@ def spent_in(dimension: Dimension, *, from_ms: int, to_ms: int, value: str | Non
         " GROUP BY 1, 2, 3 ORDER BY 1"
     )
     return Query(sql, (*asked.parameters, *values), lambda rows: [KeySpent(*row) for row in rows])
+
+
+def spent_by_minute(*, from_ms: int, to_ms: int, key: str | None = None) -> Query[list[KeySpent]]:
+    """Ask what each key and model spent in each minute of [from, to), or one key: from rows, so not for long."""
+    condition, values = ("", ()) if key is None else (" AND key = ?", (key,))
+    sql = (
+        f"SELECT started_at - started_at % 60000, coalesce(key, ''), coalesce({MODEL}, ''), count(*),"  # noqa: S608
+        f" coalesce(sum(cost_nano_usd), 0) FROM exchanges WHERE started_at >= ? AND started_at < ?{condition}"
+        " GROUP BY 1, 2, 3 ORDER BY 1"
+    )
+    return Query(sql, (from_ms, to_ms, *values), lambda rows: [KeySpent(*row) for row in rows])
 
 
 def spent_by_tag(name: str, *, from_ms: int, to_ms: int, limit: int = MAX_ROWS) -> Query[list[CostRow]]:

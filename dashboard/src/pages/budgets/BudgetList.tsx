@@ -16,7 +16,7 @@ import { byUrgency, levelOf, ownerName, usedShare, windowName, type Budget, type
 const SORTS = { urgency: "Most pressing", used: "Most used", spent: "Most spent", name: "Name" } as const;
 type Sort = keyof typeof SORTS;
 const SCHEMA = { sort: choice(Object.keys(SORTS) as Sort[], "urgency", "replace"), find: text("", "replace") } as const;
-const WORDS = { ok: "On pace", warn: "Tight", bad: "Spent" } as const;
+const WORDS = { ok: "On pace", warn: "Tight" } as const;
 
 /** All budgets in their current windows. */
 export function BudgetList() {
@@ -38,7 +38,7 @@ function Listed({ budgets, sort, find, onChange }: { budgets: readonly Budget[];
   return (
     <>
       <p className="budgets-say">
-        {plural(budgets.length, "budget")}, {pressing ? <b>{pressing === 1 ? "one is tight or spent" : `${pressing} are tight or spent`}</b> : "all on pace"}
+        {plural(budgets.length, "budget")}, {pressing ? <b>{pressing === 1 ? "one needs a look" : `${pressing} need a look`}</b> : "all on pace"}
       </p>
       <div className="cost-tools">
         <TextField label="Find" value={find} onText={(written) => onChange({ find: written })} placeholder="name or user" />
@@ -85,7 +85,7 @@ function BudgetRow({ budget }: { budget: Budget }) {
         <Link className="wire" href={href}>{budget.budget}</Link>
         <small className="caption wire">{ownerName(budget)}; {windowName(budget)}{budget.is_hard ? "" : "; only warns"}</small>
       </th>
-      <td><StatusPill level={level}>{level === "bad" && !budget.is_hard ? "Passed" : WORDS[level]}</StatusPill></td>
+      <td><StatusPill level={level}>{level === "bad" ? (budget.is_hard ? (budget.pace.text.startsWith("refuses") ? "Refuses" : "Spent") : "Passed") : WORDS[level]}</StatusPill></td>
       <td className="track-cell">
         <UsedTrack budget={budget} />
         <span className="caption num">{usedText(budget)}</span>

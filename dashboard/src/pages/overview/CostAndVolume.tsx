@@ -58,7 +58,7 @@ function Charts({ data }: { data: CostSeries }) {
         <p className="caption"><Link className="link" href="/requests?q=unpriced:true&from=now-24h">{plural(unpriced, "request")} without a price</Link> not counted.</p>
       )}
       <p className="caption volume num">Requests per hour: {short(all)} in 24 hours, {short(tokens)} tokens</p>
-      <TimeChart summary={`Requests per hour: ${all} in 24 hours`} times={starts} series={volume} kind="bars" isFilling hasLegend={false} height={72} axisWidth={AXIS} format={short} />
+      <TimeChart summary={`Requests per hour: ${all} in 24 hours`} times={starts} series={volume} kind="bars" isFilling hasLegend={false} height={88} axisWidth={AXIS} format={short} />
     </>
   );
 }

@@ -46,7 +46,7 @@ function Waiting() {
     setSaid("Sending a request without a key …");
     try {
       const { status } = await send<{ status: number }>("POST", "/api/test_request");
-      setSaid(status === 401 ? "The provider answered, and asked for a key: the way is open." : `Answered with ${status}.`);
+      setSaid(status === 401 ? "The provider answered, and asked for a key: the way is open." : status >= 500 ? `It was recorded, but the provider could not be reached (${status}).` : `Answered with ${status}: the way is open.`);
     } catch (error) {
       setSaid(error instanceof Problem ? error.message : String(error));
     }
