@@ -13,3 +13,9 @@ test("names of one chart have different colours as long as there are enough, and
     }),
   );
 });
+
+test("a name for which there was no colour left gets one in a smaller chart", () => {
+  const names = ["one", "two", "three", "four", "five", "six", "seven"];
+  expect([...colours(names).values()].filter((colour) => colour === OTHERS)).toHaveLength(1);
+  for (const name of names) expect(colours([name]).get(name)).not.toBe(OTHERS);
+});

@@ -32,7 +32,7 @@ export function colours(names: readonly string[]): Map<string, SeriesColour> {
     const colour = free ?? OTHERS;
     chosen.set(name, colour);
     used.add(colour);
-    if (!taken.has(name)) taken.set(name, colour);
+    if (free !== undefined && !taken.has(name)) taken.set(name, free);
   }
   return chosen;
 }
