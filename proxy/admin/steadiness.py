@@ -23,15 +23,18 @@ class Steady:
         self._others: list[State] = []
         """The latest looks, all of them worse than what is shown, or all better."""
 
-    def see(self, seen: State, now_ms: int) -> State:
-        """Take one look into account, and return what is shown from now on."""
+    def believes(self, seen: State) -> bool:
+        """Say whether a look would be believed at once, so that it need not wait for its turn."""
+        return self.state in (None, "none") or seen not in _RANK
+
+    def see(self, seen: State, now_ms: int) -> None:
+        """Take one look into account."""
         if self.state is None:
             self.state = seen
-        elif seen not in _RANK:
+        elif self.believes(seen):
             self._become(seen, now_ms)
         else:
             self._judge(seen, now_ms)
-        return self.state
 
     def _judge(self, seen: State, now_ms: int) -> None:
         if self.state not in _RANK:

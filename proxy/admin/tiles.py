@@ -176,8 +176,16 @@ def reasons(gauges: Sequence[Shown]) -> list[Reason]:
     for shown in gauges:
         if shown.is_bad:
             code = "no_traffic" if shown.state == "silent" else shown.gauge.name
-            found.setdefault(code, Reason(_LEVELS[shown.state], code, _short(shown)))
+            text = _short(shown) + (_faults_text(shown.gauge) if code == "error_rate" else "")
+            found.setdefault(code, Reason(_LEVELS[shown.state], code, text))
     return list(found.values())
+
+
+def _faults_text(gauge: Gauge) -> str:
+    """Return what failed, for those who read nothing else."""
+    kinds = Counter(f"{row.upstream} {row.what}" for row in gauge.sample.rows if row.is_fault)
+    most = f", most of them {kinds.most_common(1)[0][0]}" if kinds else ""
+    return f": {gauge.counted:,} of {of_things(len(gauge.sample.rows), 'request')}{most}"
 
 
 def headline(signs: Sequence[Reason], gauges: Sequence[Shown], now_ms: int) -> Headline:

@@ -1,4 +1,4 @@
-"""The watch: looks at the gauges every 15 seconds, so that a state can last and a glance costs nothing.
+"""The watch: looks at the gauges every 15 seconds, so that a state can last, and whenever somebody asks.
 
 It remembers only in memory. Whoever starts anew believes the first look, so a restart shows what is, and forgets since
 when it was so.
@@ -7,7 +7,6 @@ when it was so.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -23,7 +22,8 @@ from proxy.errors import OurError
 from proxy.stats import ProcessStats
 
 EVERY_S: Final = 15.0
-_LOG: Final = logging.getLogger(__name__)
+FRESH_S: Final = 2.0
+"""Who asks more often is told the same: a look takes some 15 ms."""
 
 
 class Observed(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class Watch:
         self._every_s = every_s
         self._steady = (Steady(), Steady(), Steady())
         self._gauges: Sequence[Gauge] = read_gauges(Sight(0, (), (), None))
-        self._looked_at = 0.0
+        self._looked_at = self._counted_at = float("-inf")
         self._looked_at_ms = 0
         self._one = asyncio.Lock()
 
@@ -58,42 +58,42 @@ class Watch:
         """Look again and again."""
         while True:
             with suppress(OurError):
-                await self._look_if_due()
+                await self._look(self._every_s / 2)
             await asyncio.sleep(self._every_s)
 
     async def observed(self) -> Observed:
-        """Return what was seen last, with the signs of this moment."""
+        """Return what is seen now, or was a moment ago."""
         signs = await self._read.signs()
         # What cannot be read is one of the signs.
         with suppress(OurError):
-            await self._look_if_due()
-        verdict = judge(signs)
+            await self._look(FRESH_S)
         shown = self._shown()
         now = self._looked_at_ms or self._read.clock.wall_ms()
-        whole = judge(signs, reasons(shown))
+        verdict = judge(signs, reasons(shown))
         return Observed(
-            verdict=whole.level,
-            reasons=whole.reasons,
-            headline=headline(verdict.reasons, shown, now),
+            verdict=verdict.level,
+            reasons=verdict.reasons,
+            headline=headline(judge(signs).reasons, shown, now),
             tiles=[tile(each, now) for each in shown],
             looked_at=now,
             every_s=self._every_s,
             processes=self._read.processes(),
         )
 
-    async def _look_if_due(self) -> None:
+    async def _look(self, fresh_s: float) -> None:
+        """Look, unless somebody did so lately. Raises StoreError and StoreBusy; what was seen before stays."""
         async with self._one:
             now = self._read.clock.monotonic()
-            if not self._looked_at_ms or now - self._looked_at >= self._every_s:
-                await self.look()
-                self._looked_at = now
-
-    async def look(self) -> None:
-        """Look once. Raises StoreError and StoreBusy; what was seen before stays."""
-        sight = await self._read.sight()
-        self._gauges, self._looked_at_ms = read_gauges(sight), sight.now_ms
-        for steady, gauge in zip(self._steady, self._gauges, strict=True):
-            steady.see(gauge.state, sight.now_ms)
+            if self._looked_at_ms and now - self._looked_at < fresh_s:
+                return
+            sight = await self._read.sight()
+            self._gauges, self._looked_at, self._looked_at_ms = read_gauges(sight), now, sight.now_ms
+            # However often somebody asks, looks count at their own pace.
+            counts = now - self._counted_at >= 0.9 * self._every_s
+            self._counted_at = now if counts else self._counted_at
+            for steady, gauge in zip(self._steady, self._gauges, strict=True):
+                if counts or steady.believes(gauge.state):
+                    steady.see(gauge.state, sight.now_ms)
 
     def _shown(self) -> list[Shown]:
         return [

@@ -93,8 +93,8 @@ def test_it_names_the_upstream_that_fails(start_glassline: StartGlassline) -> No
     assert {exchange(glassline.port, post("/v1/chat/completions", BODY)).status for _ in range(20)} == {502}
     glassline.wait_for_rows(20)
     assert verdict(glassline)[1:] == (
-        "warning",
-        "degraded: 100 % of 20 requests failed in the last 5 minutes, most of them openai 502 upstream_unreachable",
+        "error",
+        "failing: error rate is 100%: 20 of 20 requests, most of them openai 502 upstream_unreachable",
     )
 
 
