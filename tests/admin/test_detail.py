@@ -70,7 +70,7 @@ def records() -> Iterator[Any]:
     body = b"".join(pieces)
     end = make_end(body, STREAM_PROMPT, headers=SSE_HEADERS, times=times_of(pieces), connect_us=100)
     yield interpreter().record(
-        make_exchange(make_begin(id="stream", started_at_ms=START_MS + 5), end, STREAM_PROMPT, body)
+        make_exchange(make_begin(id="streamed", started_at_ms=START_MS + 5), end, STREAM_PROMPT, body)
     )
     request = chat([{"role": "user", "content": [*PICTURES, {"type": "text", "text": LONG}]}])
     begin = make_begin(id="pictures", started_at_ms=START_MS + 6)
@@ -193,7 +193,7 @@ def test_nothing_is_shown_that_does_not_begin_like_a_picture_or_a_sound(data: by
 
 
 def test_a_stream_is_told_event_by_event(admin: Admin) -> None:
-    told = admin.get("/api/requests/stream/events").json()
+    told = admin.get("/api/requests/streamed/events").json()
     assert (told["total"], told["pieces"], told["has_times"]) == (6, 6, True)
     assert [event["at_ms"] for event in told["events"]] == [400, 410, 420, 430, 440, 450]
     assert [(event["added"], event["text"]) for event in told["events"][:3]] == [
@@ -202,10 +202,10 @@ def test_a_stream_is_told_event_by_event(admin: Admin) -> None:
         ("text", "lo!"),
     ]
     assert told["gaps"]["longest_ms"] == 10
-    page = admin.get("/api/requests/stream/events", **{"from": "2", "limit": "1"}).json()
+    page = admin.get("/api/requests/streamed/events", **{"from": "2", "limit": "1"}).json()
     assert [event["text"] for event in page["events"]] == ["lo!"]
     assert admin.get("/api/requests/talk-0/events").json()["events"] == []
-    assert admin.get("/api/requests/stream").json()["timing"]["first_token_ms"] == 410
+    assert admin.get("/api/requests/streamed").json()["timing"]["first_token_ms"] == 410
 
 
 def test_a_body_is_text_that_no_browser_runs(admin: Admin) -> None:
@@ -213,7 +213,7 @@ def test_a_body_is_text_that_no_browser_runs(admin: Admin) -> None:
     assert answer.json()["messages"][1]["content"] == "One?"
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert admin.get("/api/requests/stream/text/response").text.startswith("data: ")
+    assert admin.get("/api/requests/streamed/text/response").text.startswith("data: ")
     assert admin.get("/api/requests/silent/text/request").status_code == 404
     assert admin.get("/api/requests/talk-0/text/elsewhere").status_code == 404
 

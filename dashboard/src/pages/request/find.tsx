@@ -62,7 +62,8 @@ export function useFind(box: RefObject<HTMLElement | null>): Find {
 
   const step = (by: number) => {
     setSought(true);
-    setAt((now) => (ranges.length ? (now + by + ranges.length) % ranges.length : 0));
+    // The first time it goes to the first one.
+    if (isSought) setAt((now) => (ranges.length ? (now + by + ranges.length) % ranges.length : 0));
   };
   return { text, setText, total: ranges.length, at, step };
 }

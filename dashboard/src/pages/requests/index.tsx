@@ -28,7 +28,7 @@ import { SavedViews, type View } from "./SavedViews.tsx";
 import "./requests.css";
 
 const ColumnsDialog = lazy(() => import("./ColumnsDialog.tsx"));
-const RequestPeek = lazy(() => import("./PeekFacts.tsx"));
+const RequestPeek = lazy(() => import("../request/RequestPeek.tsx"));
 
 const FAILED = "failed:true";
 const REFRESH_MS = 15_000;
