@@ -177,7 +177,9 @@ def test_a_search_that_finds_only_the_newest_says_so(tmp_path: Path, monkeypatch
         store.write([make_record(make_begin(id=f"{n}", started_at_ms=START_MS + n)) for n in range(9)], {})
     with StoreReader(path) as reader:
         found = reader.run(extent.extent(parse_filter("hello"), from_ms=None, to_ms=None))
+        late = reader.run(extent.extent(parse_filter("hello"), from_ms=START_MS + 5, to_ms=None))
     assert (found.requests, found.is_exact, found.looked_to) == (5, False, START_MS + 4)
+    assert (late.requests, late.is_exact, late.looked_to) == (4, True, None), "all that was meant was among them"
 
 
 def test_what_was_counted_when_the_time_is_over_is_said_to_be_a_part(fresh: Path) -> None:

@@ -34,6 +34,7 @@ export function Histogram({ params, isOn, every, onZoom }: HistogramProps) {
   const zone = useZone();
   const box = useRef<HTMLDivElement>(null);
   const [drag, setDrag] = useState<readonly [number, number] | null>(null);
+  const began = useRef<number | null>(null);
   const [at, setAt] = useState<number | null>(null);
   const { data, isError } = useRead<Bars>("/api/requests/histogram", { ...params, buckets: 120 }, { enabled: isOn, ...(every ? { every } : {}) });
   const bars = data?.requests ?? [];
@@ -55,19 +56,23 @@ export function Histogram({ params, isOn, every, onZoom }: HistogramProps) {
   const onPointerDown = (event: PointerEvent<HTMLDivElement>) => {
     if (event.button !== 0) return;
     event.currentTarget.setPointerCapture(event.pointerId);
-    setDrag([shareAt(event.clientX), shareAt(event.clientX)]);
+    began.current = shareAt(event.clientX);
   };
   const onPointerMove = (event: PointerEvent) => {
     const share = shareAt(event.clientX);
     setAt(barAt(share));
-    if (drag) setDrag([drag[0], share]);
+    if (began.current !== null) setDrag([began.current, share]);
   };
-  const onPointerUp = () => {
-    if (!drag) return;
-    const [first, last] = drag[0] < drag[1] ? drag : [drag[1], drag[0]];
-    const width = box.current?.clientWidth ?? 0;
+  const stop = () => {
+    began.current = null;
     setDrag(null);
-    if (data && (last - first) * width >= LEAST_DRAG_PX) onZoom(msOf(first), msOf(last));
+  };
+  const onPointerUp = (event: PointerEvent) => {
+    if (began.current === null) return;
+    const ends = [began.current, shareAt(event.clientX)].toSorted((one, other) => one - other) as [number, number];
+    const width = box.current?.clientWidth ?? 0;
+    stop();
+    if (data && (ends[1] - ends[0]) * width >= LEAST_DRAG_PX) onZoom(msOf(ends[0]), msOf(ends[1]));
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (!data) return;
@@ -95,7 +100,7 @@ export function Histogram({ params, isOn, every, onZoom }: HistogramProps) {
         onPointerMove={onPointerMove}
         onPointerUp={onPointerUp}
         onPointerLeave={() => !drag && setAt(null)}
-        onPointerCancel={() => setDrag(null)}
+        onPointerCancel={stop}
         onDoubleClick={zoomOut}
         onKeyDown={onKeyDown}
         onBlur={() => setAt(null)}

@@ -124,11 +124,7 @@ export default function RequestsPage() {
     sel !== "",
   );
 
-  const kept = useMemo(() => {
-    const found = new URLSearchParams(search);
-    for (const name of PASSING) found.delete(name);
-    return found.toString();
-  }, [search]);
+  const kept = useMemo(() => search.split("&").filter((part) => part && !PASSING.includes(part.split("=")[0] ?? "")).join("&"), [search]);
   const open = (view: View) => navigate(`/requests?${[view.query, `view=${view.id}`].filter(Boolean).join("&")}`);
   const zoom = useCallback((first: number, last: number) => set({ from: String(first), to: String(last) }), [set]);
   const onEnd = useCallback(() => {

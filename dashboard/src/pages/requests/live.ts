@@ -81,5 +81,14 @@ export function useLive(q: string, isOn: boolean, isFollowing: boolean, restart:
     scrollTo({ top: 0 });
   }, [waiting, begin]);
 
+  // Who follows and is at the top, or comes back there, is shown what waited.
+  useEffect(() => {
+    if (!isFollowing || !waiting.count) return undefined;
+    const look = () => scrollY < AT_TOP_PX && show();
+    look();
+    addEventListener("scroll", look, { passive: true });
+    return () => removeEventListener("scroll", look);
+  }, [isFollowing, waiting.count, show]);
+
   return { state, fresh, waiting: waiting.count, sample, show };
 }
