@@ -8,7 +8,7 @@ import { Dialog } from "../../ui/Dialog.tsx";
 import { Segments } from "../../ui/Fields.tsx";
 import { ErrorState } from "../../ui/States.tsx";
 import { KeyForm } from "./Form.tsx";
-import { draftOf, EMPTY, policyOf, problemsOf, snippets, type Key, type KeyDraft, type NewKey } from "./model.ts";
+import { changedOf, draftOf, EMPTY, policyOf, problemsOf, snippets, type Key, type KeyDraft, type NewKey } from "./model.ts";
 import { Trying } from "./Trying.tsx";
 
 type How = "curl" | "python" | "env";
@@ -46,7 +46,7 @@ export default function Create({ upstreams, models, onClose, onMade }: { upstrea
 export function Change({ stored, upstreams, onClose }: { stored: Key; upstreams: readonly string[]; onClose(): void }) {
   const [draft, setDraft] = useState<KeyDraft>(() => draftOf(stored));
   const { error, isBusy, submit } = useSubmit(async () => {
-    await send("PATCH", `/api/keys/${stored.name}`, policyOf(draft));
+    await send("PATCH", `/api/keys/${stored.name}`, changedOf(stored, draft));
     await forget("/api/keys", "/api/budgets");
     onClose();
   });
@@ -59,7 +59,7 @@ export function Change({ stored, upstreams, onClose }: { stored: Key; upstreams:
       foot={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" disabled={isBusy || Object.keys(problems).length > 0} onClick={submit}>Save the limits</Button>
+          <Button kind="primary" disabled={isBusy || Object.keys(problems).length > 0 || Object.keys(changedOf(stored, draft)).length === 0} onClick={submit}>Save the limits</Button>
         </>
       }
     >

@@ -85,7 +85,7 @@ function List({ keys, auth }: { keys: readonly Key[]; auth: "passthrough" | "vir
           {state.q ? `None of ${keys.length} has "${state.q}" in its name, models or tags.` : "None is revoked."}
         </EmptyState>
       ) : (
-        <div className="keys" data-open={stored !== undefined}>
+        <div className="keys-split" data-open={stored !== undefined}>
           <div className="card list">
             <Table label="Keys" columns={COLUMNS} rows={rows} rowKey={(row) => `${row.name} ${row.created_ms ?? 0}`} selected={stored ? `${stored.name} ${stored.created_ms ?? 0}` : null} onPress={(row) => open(row.name === chosen ? null : row.name)} sort={state.sort} onSort={(sort) => setState({ sort })} minWidth={stored ? 620 : 860} rowHeight={40} height={`min(70vh, ${rows.length * 40 + 34}px)`} />
           </div>
@@ -125,9 +125,9 @@ function chosenRows(keys: readonly Key[], { q, show, sort }: { q: string; show: 
 const COLUMNS: readonly Column<Key>[] = [
   { id: "name", title: "Name", sort: "name", width: 180, cell: (key) => <b className="wire ellipsis">{key.name}</b> },
   { id: "key", title: "Key", width: 96, cell: (key) => <code className="mono muted">{maskOf(key)}</code> },
-  { id: "budget", title: "Tightest budget", width: 210, cell: (key) => <Tightest stored={key} /> },
+  { id: "budget", title: "Tightest budget", width: 250, cell: (key) => <Tightest stored={key} /> },
   { id: "models", title: "Models", cell: (key) => <span className="wire ellipsis">{key.models.join(", ") || "all"}</span> },
-  { id: "month", title: "This month", sort: "month", width: 96, align: "right", cell: (key) => moneyNano(key.use.cost_month_nano_usd) },
+  { id: "month", title: "This month", sort: "month", width: 112, align: "right", cell: (key) => moneyNano(key.use.cost_month_nano_usd) },
   { id: "requests", title: "30 days", sort: "requests", width: 84, align: "right", cell: (key) => count(key.use.requests_30d) },
   { id: "used", title: "Last used", sort: "used", width: 104, align: "right", cell: (key) => (key.use.last_used_ms ? <Time ms={key.use.last_used_ms} isRelative /> : <span className="muted">never</span>) },
   { id: "state", title: "State", width: 110, cell: (key) => <State stored={key} /> },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { draftOf, EMPTY, listed, maskOf, policyOf, problemsOf, snippets, type Budget, type Key } from "./model.ts";
+import { changedOf, draftOf, EMPTY, listed, maskOf, policyOf, problemsOf, snippets, type Budget, type Key } from "./model.ts";
 
 const BUDGET: Budget = { name: null, limit_usd: "5.00", window: "day", rolling: null, timezone: "Europe/Paris", hard: true, per: null, models: ["*-pro"], unbounded: "allow", streams: "auto" };
 
@@ -33,6 +33,14 @@ describe("a form", () => {
   it("says what is wrong before it is sent", () => {
     expect(problemsOf({ ...EMPTY, name: "ok" })).toEqual({});
     expect(Object.keys(problemsOf({ ...EMPTY, name: "not so", requestsPerMinute: "many", tags: "x", budgets: [{ ...EMPTY.budgets[0]!, limit: "five" }] }))).toEqual(["name", "limit-0", "rpm", "tags"]);
+  });
+});
+
+describe("a change", () => {
+  it("is what differs, and nothing else", () => {
+    const stored = key();
+    expect(changedOf(stored, draftOf(stored))).toEqual({});
+    expect(changedOf(stored, { ...draftOf(stored), models: "o3" })).toEqual({ models: ["o3"] });
   });
 });
 

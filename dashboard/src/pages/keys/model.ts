@@ -146,6 +146,12 @@ export function policyOf(draft: KeyDraft): Record<string, unknown> {
   };
 }
 
+/** Return what of a key's policy a form changed. */
+export function changedOf(stored: Key, draft: KeyDraft): Record<string, unknown> {
+  const before = policyOf(draftOf(stored));
+  return Object.fromEntries(Object.entries(policyOf(draft)).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name])));
+}
+
 function without(rest: Partial<Budget>): Partial<Budget> {
   return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== undefined));
 }

@@ -1,10 +1,8 @@
-import { Suspense, lazy, useId, type ReactNode } from "react";
+import { useEffect, useId, useRef, useState, type ReactNode } from "react";
 import { Button, IconButton } from "../../ui/Button.tsx";
 import { Checkbox, TextField } from "../../ui/Fields.tsx";
-import { Skeleton } from "../../ui/States.tsx";
+import { CodeEditor } from "../../ui/CodeEditor.tsx";
 import { isSame, isTree, paramsOf, turnsOf, valueAt, withValue, type Api, type Json, type Param, type Place, type Tree, type Turn } from "./body.ts";
-
-const CodeEditor = lazy(() => import("../../ui/CodeEditor.tsx").then((module) => ({ default: module.CodeEditor })));
 
 interface EditorProps {
   body: Tree;
@@ -30,7 +28,7 @@ export function Editor({ body, before, api, dialect, endpoint, onChange }: Edito
     set(api.list, [...(Array.isArray(list) ? list : typeof list === "string" ? [api.made("user", list)] : []), api.made(role, "")]);
   };
   return (
-    <div className="editor">
+    <div className="by-turns">
       <ol className="turns">
         {turns.map((turn, at) => (
           <TurnCard key={at} turn={turn} roles={api.roles} isEdited={before !== null && isEdited(turn, body, before)} onSet={set} />
@@ -106,7 +104,7 @@ function ParamField({ param, value, onSet }: { param: Param; value: Json | undef
       <div className="field">
         <label htmlFor={id}>{param.label}</label>
         <select id={id} className="input" value={typeof value === "string" ? value : ""} onChange={(event) => onSet(param.at, event.target.value || undefined)}>
-          <option value="">as it comes</option>
+          <option value="">not set</option>
           {[...new Set([...(typeof value === "string" ? [value] : []), ...(param.options ?? [])])].map((option) => <option key={option}>{option}</option>)}
         </select>
       </div>
@@ -117,7 +115,7 @@ function ParamField({ param, value, onSet }: { param: Param; value: Json | undef
     <TextField
       label={param.label}
       inputMode={param.kind === "whole" ? "numeric" : "decimal"}
-      placeholder="as it comes"
+      placeholder="not set"
       defaultValue={shown}
       key={shown}
       onBlur={(event) => {
@@ -147,23 +145,26 @@ function Tools({ body, before, onSet }: { body: Tree; before: Tree | null; onSet
   );
 }
 
-/** A value as JSON text; what is no JSON is said and not taken. */
+/** A value as JSON text; what is no JSON is said and not taken. The text stays as it was typed while it means the value. */
 export function JsonField({ label, value, onValue, onProblem }: { label: string; value: Json; onValue(value: Json): void; onProblem?(problem: string | null): void }) {
-  return (
-    <Suspense fallback={<Skeleton height="220px" />}>
-      <CodeEditor
-        label={label}
-        language="json"
-        value={JSON.stringify(value, null, 2)}
-        onChange={(text) => {
-          try {
-            onValue(JSON.parse(text) as Json);
-            onProblem?.(null);
-          } catch (error) {
-            onProblem?.(error instanceof Error ? error.message : "This is not JSON");
-          }
-        }}
-      />
-    </Suspense>
-  );
+  const [text, setText] = useState(() => JSON.stringify(value, null, 2));
+  const meant = useRef(value);
+  useEffect(() => {
+    if (isSame(meant.current, value)) return;
+    meant.current = value;
+    setText(JSON.stringify(value, null, 2));
+    onProblem?.(null);
+  }, [value, onProblem]);
+  const read = (written: string) => {
+    setText(written);
+    try {
+      meant.current = JSON.parse(written) as Json;
+    } catch (error) {
+      onProblem?.(error instanceof Error ? error.message : "This is not JSON");
+      return;
+    }
+    onProblem?.(null);
+    onValue(meant.current);
+  };
+  return <CodeEditor label={label} language="json" value={text} minHeight={220} onChange={read} />;
 }

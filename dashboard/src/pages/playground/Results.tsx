@@ -1,15 +1,13 @@
-import { Suspense, lazy, type ReactNode } from "react";
+import type { ReactNode } from "react";
 import { Link } from "wouter";
 import { count, duration, moneyNano, moneyChange, plural } from "../../lib/format.ts";
 import { pageOf } from "../../lib/path.ts";
 import { Button } from "../../ui/Button.tsx";
 import { CopyButton } from "../../ui/CopyButton.tsx";
-import { Skeleton } from "../../ui/States.tsx";
+import { Diff } from "../../ui/Diff.tsx";
 import { StatusPill } from "../../ui/Status.tsx";
 import type { Original } from "./draft.ts";
 import type { RequestFacts, Run, Said } from "./run.ts";
-
-const Diff = lazy(() => import("../../ui/Diff.tsx").then((module) => ({ default: module.Diff })));
 
 export type Show = "text" | "diff";
 
@@ -19,7 +17,10 @@ export function Results({ original, runs, show, onCancel, onForget }: { original
   return (
     <div className="results" aria-live="off">
       {original && <OriginalCard original={original} />}
-      {runs.map((run) => <RunCard key={run.number} run={run} before={before} original={original?.request ?? null} show={show} onCancel={() => onCancel(run)} onForget={() => onForget(run)} />)}
+      <div className="runs">
+        {runs.length === 0 && <p className="muted">Nothing was run yet: edit what you like, and press Replay.</p>}
+        {runs.map((run) => <RunCard key={run.number} run={run} before={before} original={original?.request ?? null} show={show} onCancel={() => onCancel(run)} onForget={() => onForget(run)} />)}
+      </div>
     </div>
   );
 }
@@ -27,7 +28,7 @@ export function Results({ original, runs, show, onCancel, onForget }: { original
 function OriginalCard({ original }: { original: Original }) {
   const { request, answer } = original;
   return (
-    <article className="card result">
+    <article className="card result original">
       <header>
         <h3>Original</h3>
         <span className="wire mono ellipsis">{request.model ?? request.model_requested}</span>
@@ -62,9 +63,7 @@ function RunCard({ run, before, original, show, onCancel, onForget }: { run: Run
         </div>
       )}
       {show === "diff" && before !== null && run.said && !run.problem ? (
-        <Suspense fallback={<Skeleton height="80px" />}>
-          <div className="answer"><Diff before={before} after={run.text} /></div>
-        </Suspense>
+        <div className="answer"><Diff label={`What run ${run.number} says otherwise`} before={before} after={run.text} /></div>
       ) : (
         <Answer said={run.said} text={run.text} thinking={run.thinking} isOpen={isOpen} />
       )}

@@ -44,7 +44,7 @@ export default function PlaygroundPage() {
   }
   return (
     <>
-      <PageHead title={from ? "Replay" : "Playground"} />
+      <PageHead title={from ? "Replay" : "Playground"} isFull />
       <Loaded answer={draft} what="The request could not be read" skeleton={<SkeletonRows rows={10} />}>
         {(found) => (found.original?.problem ? <CannotReplay original={found.original} /> : <Bench key={`${from} ${kind}`} draft={found} />)}
       </Loaded>
@@ -83,6 +83,7 @@ function Bench({ draft }: { draft: Draft }) {
   const [body, setBody] = useState<Tree>(() => before ?? template?.body(standardModel) ?? {});
   const [jsonProblem, setJsonProblem] = useState<string | null>(null);
   const [times, setTimes] = useState("1");
+  const answers = useRef<HTMLDivElement>(null);
   const { runs, start, cancel, forget, isBusy } = useRuns();
 
   const dialect = original?.dialect ?? template?.dialect ?? null;
@@ -102,7 +103,10 @@ function Bench({ draft }: { draft: Draft }) {
   const hindrance = chosen?.hindrance ?? (chosen && original && !chosen.understands ? `${upstream} speaks another API than this request is written for; nothing is translated.` : null);
   const canRun = !jsonProblem && !hindrance && planned.length > 0;
   const run = () => {
-    if (canRun) start(planned.map((model) => ({ model, upstream, wanted: namedModel(model) })));
+    if (!canRun) return;
+    start(planned.map((model) => ({ model, upstream, wanted: namedModel(model) })));
+    // Where the answers stand below, they are gone to.
+    if (matchMedia("(max-width: 1080px)").matches) answers.current?.scrollIntoView({ block: "start" });
   };
   useCommands([
     { keys: "mod+Enter", title: "Run", group: "Playground", run },
@@ -169,7 +173,7 @@ function Bench({ draft }: { draft: Draft }) {
           <p className="caption">Counts for the key <Link className="link" href={pageOf.key(draft.key)}>{draft.key}</Link>.</p>
         </div>
       </div>
-      <div className="outcome">
+      <div className="outcome" ref={answers}>
         <div className="section">
           <h2>Answers</h2>
           {original?.answer && <Segments<Show> label="Show" value={state.show} options={[["text", "Text"], ["diff", "Difference"]]} onChange={(show) => setState({ show })} />}
@@ -193,7 +197,7 @@ function Estimate({ wanted, times, isOff }: { wanted: Wanted; times: number; isO
     if (isOff) return undefined;
     const stop = new AbortController();
     const timer = setTimeout(() => {
-      change<Forecast>("POST", "/api/playground/forecast", JSON.parse(asked), undefined, stop.signal).then(setForecast, () => setForecast(null));
+      change<Forecast>("POST", "/api/playground/estimate", JSON.parse(asked), undefined, stop.signal).then(setForecast, () => setForecast(null));
     }, 400);
     return () => {
       clearTimeout(timer);

@@ -115,7 +115,6 @@ function Table() {
 }
 
 function Row({ price }: { price: Price }) {
-  const others = Object.entries(price.others);
   return (
     <tr className={price.override === null ? "" : "overridden"}>
       <th className="wire">{price.model} {price.override !== null && <Chip isPlain>override {price.override + 1} goes before</Chip>}</th>
@@ -124,10 +123,22 @@ function Row({ price }: { price: Price }) {
       <td className="r">{dollars(price.output)}</td>
       <td className="r">{dollars(price.cache_read)}</td>
       <td className="r">{dollars(price.cache_write)}</td>
-      <td className="muted wire">{[price.steps, ...others.map(([name, amount]) => `${name.replaceAll("_", " ").replace(" mtok", "")} $${amount}`)].filter(Boolean).join("; ")}</td>
+      <td className="muted also" title={alsoOf(price)}>{alsoOf(price)}</td>
       <td className="nowrap">{price.effective_from ?? ""}{price.is_filled && <span className="muted" title="Part of it is from our own list of what the published table lacks"> +</span>}</td>
     </tr>
   );
+}
+
+/** What else a model's price says: other units, and what a long prompt changes. */
+function alsoOf(price: Price): string {
+  return [price.steps, ...Object.entries(price.others).map(([name, amount]) => otherPrice(name, amount))].filter(Boolean).join("; ");
+}
+
+/** A price of something else than plain tokens: "web searches $10 per 1,000". */
+function otherPrice(key: string, amount: string): string {
+  const units = [["_mtok", ""], ["_kcount", " per 1,000"], ["_mchars", " per million characters"], ["_kpages", " per 1,000 pages"], ["_hours", " per hour"], ["_seconds", " per second"]] as const;
+  const [ending, per] = units.find(([end]) => key.endsWith(end)) ?? ["", " each"];
+  return `${key.slice(0, key.length - ending.length).replaceAll("_", " ")} $${amount}${per}`;
 }
 
 function dollars(amount: string | null): string {

@@ -12,7 +12,7 @@ import { Yaml } from "./parts.tsx";
 /** `rules=` is what is tried; without it, what is configured. */
 const STATE = { rules: words([], "replace"), try: word("", "replace") } as const;
 const EXAMPLE = "Ada Lovelace <ada@example.com>, +44 20 7946 0958, pays with 4111 1111 1111 1111.\nIBAN DE89 3704 0044 0532 0130 00, from 203.0.113.7.\nAuthorization: Bearer abcdefghijklmnop1234567890";
-const TITLES: Readonly<Record<string, string>> = { email: "E-mail addresses", phone: "Phone numbers", credit_card: "Card numbers", iban: "IBANs", ip: "IP addresses", keys: "Keys and passwords", secrets: "Secrets" };
+const TITLES: Readonly<Record<string, string>> = { email: "E-mail addresses", phone: "Phone numbers", credit_card: "Card numbers", iban: "IBANs", ip: "IP addresses", keys: "Keys and passwords" };
 
 /** What is taken out before anything is stored, tried on a text. */
 export function Redaction() {
@@ -40,7 +40,8 @@ export function Redaction() {
 function Trial({ rules }: { rules: Rules }) {
   const [state, setState] = useUrlState(STATE);
   const isChosen = state.try === "1";
-  const chosen = isChosen ? state.rules : rules.rules;
+  // Where nothing is configured, what everything would do says more than nothing.
+  const chosen = isChosen ? state.rules : rules.rules.length ? rules.rules : rules.known;
   const [sample, setSample] = useState(EXAMPLE);
   const [shown, setShown] = useState<string | null>(null);
   const [error, setError] = useState<unknown>(null);
@@ -74,7 +75,7 @@ function Trial({ rules }: { rules: Rules }) {
         </div>
       </div>
       {error !== null && <ErrorState error={error} what="It could not be tried" />}
-      {isChosen && <Yaml text={`record:\n  redact: [${chosen.map((name) => written(name, rules)).join(", ")}]`} />}
+      {(isChosen || !rules.rules.length) && <Yaml text={`record:\n  redact: [${chosen.map((name) => written(name, rules)).join(", ")}]`} />}
     </Card>
   );
 }

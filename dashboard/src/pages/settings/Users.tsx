@@ -172,7 +172,7 @@ function TokenDialog({ onClose }: { onClose(): void }) {
     return (
       <Dialog isAlert title={`${made.name} is made`} onClose={onClose} foot={<Button kind="primary" onClick={onClose}>I have copied it</Button>}>
         <p>This is the only time that the token is shown.</p>
-        <div className="secret"><code className="wire">{made.token}</code><CopyButton text={made.token} label="Copy the token" /></div>
+        <div className="token-once"><code className="wire">{made.token}</code><CopyButton text={made.token} label="Copy the token" /></div>
         <pre className="code wire">{`curl -H "Authorization: Bearer ${made.token}" ${location.origin}${boot.base}/api/status`}</pre>
       </Dialog>
     );
