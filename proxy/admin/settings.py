@@ -12,11 +12,12 @@ import contextlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,6 +31,7 @@ from proxy.admin.upstreams import Lookout, find_upstream, known_upstreams
 from proxy.admin.when import read_instant
 from proxy.archive import DATABASES
 from proxy.config import Config, Record
+from proxy.config.schema import read_duration
 from proxy.databases import open_database
 from proxy.disk import LOW_BYTES, free_bytes, reserve_bytes
 from proxy.errors import OurError, StoreBusy, StoreError
@@ -202,7 +204,7 @@ class Settings:
         record = self._config.record
         rules = [rule if isinstance(rule, str) else rule.name for rule in record.redact]
         own = [rule.model_dump() for rule in record.redact if not isinstance(rule, str)]
-        known = ["email", "phone", "credit_card", "iban", "ip", "keys", "secrets"]
+        known = ["email", "phone", "credit_card", "iban", "ip", "keys"]
         return json_answer({"rules": rules, "patterns": own, "known": known, "reidentify": record.reidentify})
 
     async def redact(self, request: Request) -> Response:
@@ -394,8 +396,10 @@ def _rules(names: tuple[str, ...], record: Record) -> Record:
 def _family(data_dir: Path) -> list[dict[str, Any]]:
     """Return the processes that serve a data directory, the supervisor first."""
     ports = Ports.read(data_dir)
-    pids = [] if ports is None else [ports.pid, *children_of(ports.pid)]
-    return [{"name": name_of(pid), "pid": pid, "memory_bytes": resident_bytes(pid)} for pid in pids]
+    if ports is None:
+        return []
+    named = [("supervisor", ports.pid), *((name_of(pid), pid) for pid in children_of(ports.pid))]
+    return [{"name": name, "pid": pid, "memory_bytes": resident_bytes(pid)} for name, pid in named]
 
 
 def _files(data_dir: Path) -> list[dict[str, Any]]:
@@ -462,9 +466,14 @@ def _section(section: BaseModel, *, is_all: bool) -> dict[str, Any]:
         value = getattr(section, name)
         if not is_all and value == field.get_default(call_default_factory=True):
             continue
-        is_length = any(getattr(getattr(each, "func", None), "__name__", "") == "_duration" for each in field.metadata)
-        shown[name] = duration_text(value) if is_length and value is not None else _shown(value, is_all=is_all)
+        shown[name] = duration_text(value) if _is_length(field) and value is not None else _shown(value, is_all=is_all)
     return shown
+
+
+def _is_length(field: FieldInfo) -> bool:
+    """Say whether a field of the configuration is a length of time, or none."""
+    inner = [each for kind in get_args(field.annotation) for each in getattr(kind, "__metadata__", ())]
+    return any(getattr(each, "func", None) is read_duration for each in (*field.metadata, *inner))
 
 
 def duration_text(seconds: float) -> str:

@@ -33,7 +33,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, None: 1.0}
 
 
-def _duration(value: Any) -> Any:
+def read_duration(value: Any) -> Any:
+    """Return seconds; what is no text is for pydantic to judge. Raises ValueError."""
     if isinstance(value, bool):
         raise ValueError("not a duration")
     if isinstance(value, str):
@@ -48,9 +49,9 @@ def _no_empty_secret(value: Any) -> Any:
     return None if value == "" else value
 
 
-Duration = Annotated[float, BeforeValidator(_duration), Field(gt=0)]
+Duration = Annotated[float, BeforeValidator(read_duration), Field(gt=0)]
 """Seconds."""
-Delay = Annotated[float, BeforeValidator(_duration), Field(ge=0, le=300)]
+Delay = Annotated[float, BeforeValidator(read_duration), Field(ge=0, le=300)]
 """Seconds; 0: none."""
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_no_empty_secret)]
 Usd = Annotated[Decimal, Field(ge=0, le=Decimal(9_000_000), allow_inf_nan=False)]

@@ -19,7 +19,8 @@ export function Time({ ms, precision = "s", isRelative, withRelative }: { ms: nu
   const zone = useZone();
   const now = useNow(isRelative || withRelative ? 10_000 : 60_000);
   const exact = instant(ms, zone, precision, now);
-  const ago = relative(ms, now);
+  // What happened since the time was looked at last happened just now, not in a few seconds.
+  const ago = relative(ms > now && ms - now < 15_000 ? now : ms, now);
   return (
     <time dateTime={new Date(ms).toISOString()} title={isRelative ? exact : ago} className="num nowrap">
       {isRelative ? ago : exact}
