@@ -42,6 +42,11 @@ _PROTOCOL: Final = re.compile(
 _PARTS: Final = msgspec.json.Decoder(list[str])
 
 
+def as_text(name: str) -> str:
+    """Return what says in SQL the text of a column of `exchanges`, packed or not."""
+    return f"(SELECT {name} FROM request_rows AS shown WHERE shown.seq = exchanges.seq)"  # noqa: S608 (a column)
+
+
 class _Template(NamedTuple):
     """A template that is stored."""
 
