@@ -16,6 +16,10 @@ class Kind(msgspec.Struct, frozen=True):
     "of the database, rows and indexes included"
     ratio: float
     "raw bytes of the bodies for each that is stored"
+    raw_bytes: int = 0
+    "of the bodies"
+    parts: dict[str, int] = {}
+    "of the stored bytes, by what they are for; empty: not measured"
 
 
 class Questions(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from benchmarks.measure import Sample
 from benchmarks.plot import Bar, Limit, draw_bars
 from benchmarks.results import Profile, Results
 from benchmarks.scaling import Step
-from benchmarks.summary import BASELINE, YARDSTICK, Row, median_of, summarise
+from benchmarks.summary import BASELINE, LEAST, YARDSTICK, Row, median_of, summarise
 from benchmarks.targets import judge_targets
 from benchmarks.workloads import ALL, CLOSED_LOOP, PACED_150, SATURATED, STREAMS_1000, Workload
 
@@ -55,13 +55,16 @@ def _markdown_table(rows: list[Row]) -> str:
 
 
 def _targets(results: Results) -> str:
+    verdicts = judge_targets(results)
     words = {True: "yes", False: "**no**", None: "not measured"}
     lines = [
         "| work | target | seen | met |",
         "| --- | --- | --- | --- |",
-        *(f"| {v.work} | {v.target} | {v.seen} | {words[v.is_met]} |" for v in judge_targets(results)),
+        *(f"| {v.work} | {v.target} | {v.seen} | {words[v.is_met]} |" for v in verdicts),
     ]
-    return "\n".join(lines)
+    missed = [f"- {v.work}: {v.why}" for v in verdicts if v.is_met is False and v.why]
+    reasons = ["", "What the figures of the targets that are not met consist of, in the same run:", "", *missed]
+    return "\n".join([*lines, *(reasons if missed else ())])
 
 
 def _records(samples: list[Sample]) -> str:
@@ -165,7 +168,7 @@ def draw_plots(results: Results) -> dict[str, str]:
 
 
 def _gateway_cpu(row: Row) -> float | None:
-    return row.gateway_cpu_us if row.variant in (YARDSTICK, "glassline", "glassline+budget") else None
+    return row.gateway_cpu_us if row.variant in (YARDSTICK, LEAST, "glassline", "glassline+budget") else None
 
 
 def _per_cpu_second(row: Row) -> float | None:
@@ -188,6 +191,7 @@ A figure is the median of the rounds, a ratio the median of the ratios within a 
 CPU is run time from `/proc/PID/task/*/schedstat`, divided by requests or chunks.
 *Gateway* is the gateway process, for nginx master and worker; *all* is every process of the proxy, until the last request stands in the database.
 nginx has one worker, pooled upstream connections, `proxy_buffering off` and no access log: it records nothing.
+*bare* is the least relay in Glassline's language, with its loop and its parser (`benchmarks/bare.py`): it records nothing, and is there to tell the price of the language from the price of the work.
 LiteLLM and Portkey run with their defaults as one process, without a database: they record nothing either.
 Glassline records everything: request and response bodies, usage, cost.
 Latency at a given rate counts from the scheduled time of the request, the delay of a chunk from the clock reading inside it, while all streams are open.

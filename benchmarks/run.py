@@ -43,6 +43,7 @@ from benchmarks.servers import (
     StartError,
     build_programs,
     need_nginx,
+    running_bare,
     running_glassline,
     running_nginx,
     running_upstream,
@@ -51,7 +52,7 @@ from benchmarks.summary import summarise
 from benchmarks.workloads import ALL, CLOSED_LOOP, QUICK, SHORT_STREAMS, STREAMS_200, WORKLOADS, Workload
 
 BUILD = ROOT / "benchmarks" / "build"
-PROXIES = ("nginx", "glassline", "direct", "litellm", "portkey")
+PROXIES = ("nginx", "bare", "glassline", "direct", "litellm", "portkey")
 QUICK_PROXIES = ("nginx", "glassline")
 BESIDE = ("scaling", "footprint")
 "what is measured after the rounds"
@@ -238,6 +239,9 @@ def start(plan: Plan, cores: Cores, folder: Path, upstream_port: int, stack: Exi
     if "nginx" in plan.proxies:
         nginx = stack.enter_context(running_nginx(upstream_port, folder, cores.proxy))
         variants.append(Variant("nginx", nginx.port, nginx))
+    if "bare" in plan.proxies:
+        bare = stack.enter_context(running_bare(upstream_port, folder, cores.proxy))
+        variants.append(Variant("bare", bare.port, bare))
     if "glassline" in plan.proxies:
         glassline = stack.enter_context(running_glassline(upstream_port, folder / "glassline", cores))
         variants += glassline_variants(glassline)

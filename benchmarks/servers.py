@@ -139,6 +139,15 @@ def running_nginx(upstream_port: int, folder: Path, core: int) -> Iterator[Serve
         yield Server("nginx", port, process.pid)
 
 
+@contextmanager
+def running_bare(upstream_port: int, folder: Path, core: int) -> Iterator[Server]:
+    """Run the least relay that the language allows; see `bare`."""
+    log = folder / "bare.log"
+    with running([sys.executable, "-m", "benchmarks.bare", str(upstream_port)], log, core) as process:
+        wait_until(lambda: log.read_text().startswith("listening "), process, log)
+        yield Server("bare", int(log.read_text().removeprefix("listening ")), process.pid)
+
+
 GLASSLINE_CONFIG = """
 workers: {workers}
 default_upstream: openai

@@ -14,6 +14,8 @@ from benchmarks.workloads import CLOSED_LOOP, Workload
 
 YARDSTICK = "nginx"
 BASELINE = "direct"
+LEAST = "bare"
+"the least relay that the language allows"
 
 
 @dataclass(frozen=True, slots=True)

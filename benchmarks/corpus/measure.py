@@ -39,9 +39,16 @@ from proxy.store.payloads import PayloadWriter
 
 _SEED: Final = 7
 _BATCH: Final = 100
-_SIZES: Final = {"agent": 12, "support": 100, "chat": 3000, "rag": 300, "multimodal": 12}
+_SIZES: Final = {"agent": 12, "support": 100, "chat": 20_000, "rag": 300, "multimodal": 12}
 """Sessions or requests of each kind."""
 _TABLES: Final = ("payloads", "pieces", "sqlite_autoindex_pieces_1")
+_PARTS: Final = {
+    "rows": ("exchanges",),
+    "bodies and heads": _TABLES,
+    "words": ("texts_data", "texts_idx", "texts_docsize"),
+    "sums and zones": ("rollups", "rollups_by_place", "zones", "zones_by_time", "facets", "facets_by_zone"),
+}
+"""The rest are indexes of the rows, and what does not grow."""
 
 
 class Weight(msgspec.Struct, frozen=True):
@@ -54,6 +61,8 @@ class Weight(msgspec.Struct, frozen=True):
     """Of heads and bodies."""
     total_bytes: int
     """Of the whole database."""
+    parts: dict[str, int]
+    """The same by what it is for."""
     cpu_us: float
     """For each request."""
     plain_cpu_us: float
@@ -82,6 +91,7 @@ def weigh(kind: str, passed: Sequence[Passed], folder: Path) -> Weight:
         raw_bytes=sum(each.raw_bytes for each in passed),
         stored_bytes=sum(sizes.get(name, 0) for name in _TABLES),
         total_bytes=sum(sizes.values()),
+        parts=_parts(sizes),
         cpu_us=min(_cost(records, folder) for _ in range(3)) / len(passed),
         plain_cpu_us=min(_plain_cost(records, folder) for _ in range(3)) / len(passed),
     )
@@ -102,6 +112,13 @@ def _sizes(path: Path) -> dict[str, int]:
             str(name): int(str(size))
             for name, size in connection.execute("SELECT name, sum(pgsize) FROM dbstat GROUP BY name")
         }
+
+
+def _parts(sizes: dict[str, int]) -> dict[str, int]:
+    parts = {name: sum(sizes.get(table, 0) for table in tables) for name, tables in _PARTS.items()}
+    return parts | {
+        "indexes of rows": sum(size for name, size in sizes.items() if "exchanges_" in name),
+    }
 
 
 def _cost(records: Sequence[Record], folder: Path) -> float:

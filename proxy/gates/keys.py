@@ -49,11 +49,12 @@ class KeyPolicy:
     """Headers of this key's callers may name the user whom a budget counts for."""
     is_dynamic: bool = False
     """Made by `glassline keys create` rather than written in the configuration."""
+    is_gated: bool = field(init=False, compare=False)
+    """A request must be read before it may go; asked several times for each."""
 
-    @property
-    def is_gated(self) -> bool:
-        """Say whether a request must be read before it may go."""
-        return bool(self.models or self.budgets or self.rates)
+    def __post_init__(self) -> None:
+        """Work out what follows from the rest."""
+        object.__setattr__(self, "is_gated", bool(self.models or self.budgets or self.rates))
 
     def allows_upstream(self, name: str) -> bool:
         """Say whether the key may use the upstream called `name`."""

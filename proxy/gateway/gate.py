@@ -42,6 +42,8 @@ _ELSEWHERE: Final = _MINTS | {"realtime_calls", "live_sessions"}
 """What these begin goes on over other lines than ours."""
 _NEVER_REMEMBERED: Final = 1024
 _NOTHING_UNSEEN: Final = Unseen()
+_UNREAD: Final = Peek(None, False, None, None, 1, None, None, False, is_bounded=False)
+"""What is known of a body that nobody looked at."""
 _MOST_ASKED: Final = 1024
 """Heads whose limits are remembered; as many as `proxy.gateway.opening` keeps."""
 _Op = TypeVar("_Op", Operation, Operation | None)
@@ -315,16 +317,17 @@ class Gate:
         A method that spends nothing counts for rates alone. `is_session`: its messages may name models to which
         other budgets apply.
         """
-        model = peek.model if peek is not None else None
+        seen = _UNREAD if peek is None else peek
+        model, operation = seen.model, route.operation
         trusted = user if policy is not None and policy.trust_identity else None
         lines = self._budgets.lines(policy, trusted, model, now_ms) if _spends(route, method) else ()
         rates = policy.rates if policy is not None else ()
         is_session = is_session and self.session_is_budgeted(policy)
         if not lines and not rates and not is_session:
             return None
-        hidden = unseen(body, route.operation, peek) if lines and body and peek is not None else _NOTHING_UNSEEN
+        hidden = unseen(body, operation, seen) if lines and body and peek is not None else _NOTHING_UNSEEN
         is_billed_now = _is_billed_now(route)
-        endpoint = route.operation.endpoint if route.operation is not None else "other"
+        endpoint = operation.endpoint if operation is not None else "other"
         return Reserve(
             ticket=0,
             exchange=exchange,
@@ -333,22 +336,21 @@ class Gate:
             provider=route.target.provider,
             is_free=route.target.is_free,
             endpoint=endpoint,
-            input_bytes=input_bytes - hidden.picture_bytes - (peek.file_bytes if peek is not None else 0),
-            max_output_tokens=peek.max_output_tokens if peek is not None else None,
-            choices=peek.choices if peek is not None else 1,
-            is_sliced=peek is not None
-            and peek.is_streaming
+            input_bytes=input_bytes - hidden.picture_bytes - seen.file_bytes,
+            max_output_tokens=seen.max_output_tokens,
+            choices=seen.choices,
+            is_sliced=seen.is_streaming
             and _is_generation(route)
-            and self._budgets.slices_streams(policy, model, has_limit=peek.max_output_tokens is not None),
-            tier=peek.service_tier if peek is not None else None,
+            and self._budgets.slices_streams(policy, model, has_limit=seen.max_output_tokens is not None),
+            tier=seen.service_tier,
             lines=lines,
             rates=rates,
             deny_unpriced=self._denies_unpriced and bool(lines) and is_billed_now,
-            is_bounded=is_billed_now and peek is not None and peek.is_bounded and not peek.other_models,
+            is_bounded=is_billed_now and seen.is_bounded and not seen.other_models,
             unseen_tokens=hidden.tokens,
             tool_calls=hidden.tool_calls,
-            speed=peek.speed if peek is not None else None,
-            units=peek.units if peek is not None else (),
+            speed=seen.speed,
+            units=seen.units,
             is_session=is_session,
             may_be_awaited=endpoint == "responses" and body is not None and b"background" in body,
         )

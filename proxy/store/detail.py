@@ -15,6 +15,8 @@ from proxy.store.periods import period
 from proxy.store.query import Query, RequestRow
 from proxy.store.rollups import DAY_MS, HOUR_MS
 from proxy.store.row import StoredBody
+from proxy.store.templates import COLUMNS as PACKED
+from proxy.store.templates import as_text
 
 COUNTED: Final = 10_000
 """Turns of a session that are counted; of longer ones it is known that they are longer."""
@@ -94,7 +96,7 @@ class Rank(msgspec.Struct, frozen=True):
     """How many there are."""
 
 
-_COLUMNS: Final = ", ".join(Detail.__struct_fields__)
+_COLUMNS: Final = ", ".join([as_text(name) if name in PACKED else name for name in Detail.__struct_fields__])
 _SESSION: Final = "FROM exchanges WHERE session = ? AND key IS ?"
 _NEIGHBOUR: Final = (
     "id, started_at, coalesce(model, model_requested), endpoint, status, outcome, duration_us / 1000.0,"

@@ -19,6 +19,7 @@ from proxy.store.faults import our_errors
 from proxy.store.payloads import PAYLOAD_SQL, read_bodies
 from proxy.store.rollups import Rollups
 from proxy.store.row import StoredBody
+from proxy.store.templates import COLUMNS, Templates
 from proxy.store.text import Value, storable
 
 Kind = Literal["reprice", "reread"]
@@ -119,8 +120,9 @@ class Slice(msgspec.Struct, frozen=True):
 class JobReader:
     """What a connection, read-only or not, can say about jobs and their rows."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, templates: Templates | None = None) -> None:
         self._connection = connection
+        self._templates = Templates(connection) if templates is None else templates
 
     def start(self, task: Task, id_: str = "") -> Job:
         """Return a job for the rows that are there now; it is not stored."""
@@ -135,7 +137,7 @@ class JobReader:
         """Return the next rows of a job."""
         where, values = _where(job.task)
         window_end = min(job.done_seq + WINDOW, job.last_seq)
-        rows = self._dicts(
+        rows = self._rows(
             f"SELECT * FROM exchanges WHERE seq > ? AND seq <= ? AND {where} ORDER BY seq LIMIT ?",  # noqa: S608 (constants)
             (job.done_seq, window_end, *values, limit),
         )
@@ -148,7 +150,7 @@ class JobReader:
 
     def row(self, seq: int) -> dict[str, Any] | None:
         """Return the row of a record; None: it is gone."""
-        return next(iter(self._dicts("SELECT * FROM exchanges WHERE seq = ?", (seq,))), None)
+        return next(iter(self._rows("SELECT * FROM exchanges WHERE seq = ?", (seq,))), None)
 
     def job(self, id_: str) -> Job | None:
         """Return a stored job."""
@@ -182,6 +184,12 @@ class JobReader:
         with our_errors():
             return next(iter(self._connection.execute(sql, tuple(values))))
 
+    def _rows(self, sql: str, values: Sequence[Value]) -> list[dict[str, Any]]:
+        """Return rows of `exchanges` as they were before they were packed."""
+        rows = self._dicts(sql, values)
+        with our_errors():
+            return [row | {name: self._templates.unpack(row[name]) for name in COLUMNS} for row in rows]
+
     def _dicts(self, sql: str, values: Sequence[Value]) -> list[dict[str, Any]]:
         with our_errors():
             cursor = self._connection.execute(sql, tuple(values))
@@ -195,8 +203,13 @@ class JobReader:
 class JobWriter(JobReader):
     """Jobs, and the records that they revise."""
 
-    def __init__(self, connection: apsw.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
-        super().__init__(connection)
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        transaction: Callable[[], AbstractContextManager[None]],
+        templates: Templates,
+    ) -> None:
+        super().__init__(connection, templates)
         self._transaction = transaction
         self._rollups = Rollups(connection)
 
@@ -246,7 +259,10 @@ class JobWriter(JobReader):
     def _revise(self, revision: Revision) -> None:
         if revision.columns:
             settings = ", ".join(f"{name} = ?" for name in revision.columns)
-            values = [storable(value) for value in revision.columns.values()]
+            values = [
+                self._templates.pack(storable(value)) if name in COLUMNS else storable(value)
+                for name, value in revision.columns.items()
+            ]
             self._connection.execute(
                 f"UPDATE exchanges SET {settings} WHERE seq = ?",  # noqa: S608 (column names are ours)
                 (*values, revision.seq),

@@ -9,18 +9,19 @@ import zstandard
 
 from proxy.records import Timeline
 from proxy.store.record import Record
+from proxy.store.templates import COLUMNS
 from proxy.store.text import Value, are_storable, is_storable, json_text, storable_integer, storable_text
 
 _ZSTD: Final = "zstd"
 
 
 TEXT_COLUMNS: Final = (
+    *COLUMNS,
     *("id", "key", "user", "session", "trace_id", "parent_id", "environment", "tags", "upstream", "provider", "wire"),
     *("method", "path", "prompt_name", "prompt_version", "mutated", "retry_of", "no_store", "outcome", "error_code"),
     *("error_message", "reader", "endpoint", "model_requested", "model", "response_id", "service_tier", "speed"),
-    *("processing", "region", "finish_reason", "finish_reasons", "tool_calls", "problems", "usage", "usage_buckets"),
-    *("usage_source", "charges", "cost_source", "cost_model", "cost_reason", "cost_components", "price_version"),
-    *("price_date", "pending_id", "privacy"),
+    *("processing", "region", "finish_reason", "finish_reasons", "tool_calls", "problems", "usage_source"),
+    *("charges", "cost_source", "cost_model", "cost_reason", "price_version", "price_date", "pending_id", "privacy"),
 )
 NUMBER_COLUMNS: Final = (
     *("started_at", "attempt", "status", "request_bytes", "response_bytes", "request_complete_us", "dispatched_us"),
@@ -30,7 +31,7 @@ NUMBER_COLUMNS: Final = (
     *("settled_estimate", "bodies_kept"),
 )
 EXCHANGE_COLUMNS: Final = (*TEXT_COLUMNS, *NUMBER_COLUMNS)
-"""All columns of `exchanges` but `seq`, in the order of `exchange_row`."""
+"""All columns of `exchanges` but `seq`, in the order of `exchange_row`: first those that are packed by templates."""
 
 
 def exchange_row(record: Record) -> tuple[Value, ...]:
@@ -54,6 +55,9 @@ def _texts(record: Record) -> tuple[str | None, ...]:
     reading, usage, cost = record.reading, record.usage, record.cost
     raw = reading.usage_raw
     return (
+        None if raw is None else raw.decode("utf-8", "replace"),
+        json_text(usage) if usage else None,
+        json_text(cost.components) if cost.components else "{}",
         begin.id,
         begin.key,
         begin.user if begin.user is not None else reading.user,
@@ -88,14 +92,11 @@ def _texts(record: Record) -> tuple[str | None, ...]:
         json_text(reading.finish_reasons) if reading.finish_reasons else "[]",
         json_text(reading.tool_calls) if reading.tool_calls else "[]",
         ",".join(reading.problems),
-        None if raw is None else raw.decode("utf-8", "replace"),
-        json_text(usage) if usage else None,
         record.usage_source,
         json_text(record.charges) if record.charges else None,
         cost.source,
         cost.model,
         cost.reason,
-        json_text(cost.components) if cost.components else "{}",
         cost.version,
         cost.effective_date,
         record.pending_id,

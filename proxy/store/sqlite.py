@@ -33,6 +33,7 @@ from proxy.store.retention import Retention
 from proxy.store.rollups import Rollups
 from proxy.store.row import EXCHANGE_COLUMNS, exchange_row
 from proxy.store.series import Histogram, Labels, Series, SeriesKey, Tally, labels_json
+from proxy.store.templates import COLUMNS, Templates
 from proxy.store.text import Value, storable_text
 from proxy.store.words import Heard, Words
 from proxy.store.zones import ZoneWriter
@@ -118,7 +119,8 @@ class SqliteStore:
         self.bills = BillWriter(self._connection)
         """What providers bill once."""
         self._leases = LeaseWriter(self._connection)
-        self.jobs = JobWriter(self._connection, self._our_transaction)
+        self._templates = Templates(self._connection)
+        self.jobs = JobWriter(self._connection, self._our_transaction, self._templates)
         """Opinions formed anew over what is stored."""
         self.deletion = Deletion(self._connection, self._our_transaction)
         """What somebody asked to be forgotten."""
@@ -277,6 +279,7 @@ class SqliteStore:
             failpoint("store.after_commit")
         except BaseException:
             self._heard.forget()
+            self._templates.forget()
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
@@ -289,11 +292,12 @@ class SqliteStore:
     def _insert(self, records: Sequence[Record], rows: Sequence[tuple[Value, ...]]) -> list[tuple[int, Record]]:
         """Insert the rows of records; return the records that are new, each with its `seq`."""
         newest = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'exchanges'").get or 0
-        self._connection.executemany(_INSERT, rows)
+        pack, packed = self._templates.pack, len(COLUMNS)
+        self._connection.executemany(_INSERT, [(*map(pack, row[:packed]), *row[packed:]) for row in rows])
         added = self._connection.execute("SELECT id, seq FROM exchanges WHERE seq > ?", (newest,))
         seqs: dict[Value, int] = {id_: int(str(seq)) for id_, seq in added}
         # Of several records of one exchange the first was stored.
-        found = ((seqs.pop(row[0], None), record) for record, row in zip(records, rows, strict=True))
+        found = ((seqs.pop(row[packed], None), record) for record, row in zip(records, rows, strict=True))
         stored = [(seq, record) for seq, record in found if seq is not None]
         self._connection.executemany(
             "INSERT OR IGNORE INTO pseudonyms (exchange, name, original) VALUES (?, ?, ?)",

@@ -2,7 +2,8 @@
 
 The index holds words and where they stand, not the text. It is written in the transaction of the rows, in the order of
 `seq`, so that the newest finds come first without sorting. Of a request only what is new in it is indexed: a conversation
-is sent again with each turn, with instructions and tools, and would be found at each of them.
+is sent again with each turn, with instructions and tools, and would be found at each of them. What a user says is new
+once a session, what an application tells every model, once a key.
 
 A deleted row leaves a mark, and its words go when the part of the index that holds them is written anew: `sweep` does so.
 """
@@ -50,6 +51,11 @@ _SPOKEN_BY_NOBODY: Final = frozenset(
     )
 )
 """Members whose values are words of the protocol."""
+_INSTRUCTIONS: Final = frozenset(
+    ("system", "instructions", "systemInstruction", "system_instruction", "tools", "functions")
+)
+_INSTRUCTING: Final = frozenset(("system", "developer"))
+"""Members, and roles of messages, in which an application says the same to everybody."""
 _LONGEST_WORD: Final = 256
 """Letters without a space above which something is a picture, a key or a hash, but no word."""
 _IDEOGRAPHS: Final = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
@@ -141,11 +147,11 @@ class Heard:
             self._day = at_ms // _DAY_MS
             self._texts.clear()
 
-        def is_new(text: str) -> bool:
+        def is_new(text: str, is_instruction: bool) -> bool:
             if len(text) < _LONG:
                 return True
             before = len(self._texts)
-            self._texts.add(hash((caller, text)))
+            self._texts.add(hash((caller[0] if is_instruction else caller, text)))
             return len(self._texts) > before
 
         if any(name.lower() == b"content-encoding" for name, _ in headers):
@@ -165,13 +171,39 @@ def searchable(text: str) -> str:
     return text if text.isascii() else _IDEOGRAPHS.sub(r" \1 ", text)
 
 
-def text_of(data: bytes, is_wanted: Callable[[str], bool] = lambda _: True) -> str:
-    """Return what is said in the JSON of a request, as far as it is wanted; of anything else, nothing."""
+def text_of(data: bytes, is_wanted: Callable[[str, bool], bool] = lambda _, __: True) -> str:
+    """Return what is said in the JSON of a request, as far as it is wanted; of anything else, nothing.
+
+    `is_wanted` is asked about a text, and whether it is an instruction.
+    """
     try:
-        texts = list(_leaves(msgspec.json.decode(data)))
+        texts = list(_spoken(msgspec.json.decode(data)))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        texts = list(_strings(data)) if _is_text(data) else []
-    return "\n".join(_bounded(text for text in texts if not _is_noise(text) and is_wanted(text)))
+        texts = [(text, False) for text in _strings(data)] if _is_text(data) else []
+    return "\n".join(_bounded(text for text, what in texts if not _is_noise(text) and is_wanted(text, what)))
+
+
+def _spoken(body: Any) -> Iterator[tuple[str, bool]]:
+    """Yield the strings of a decoded body that somebody said, each with whether it is an instruction."""
+    if type(body) is not dict:
+        yield from ((text, False) for text in _leaves(body))
+        return
+    for name, member in body.items():
+        if name in _INSTRUCTIONS:
+            for text in _leaves({name: member}):
+                yield text, True
+        elif type(member) is list:
+            for element in member:
+                is_instruction = type(element) is dict and _is_instructing(element.get("role"))
+                for text in _leaves(element):
+                    yield text, is_instruction
+        elif type(member) is dict or (type(member) is str and name not in _SPOKEN_BY_NOBODY):
+            for text in _leaves(member):
+                yield text, False
+
+
+def _is_instructing(role: Any) -> bool:
+    return type(role) is str and role in _INSTRUCTING
 
 
 def _bounded(texts: Iterable[str]) -> Iterator[str]:

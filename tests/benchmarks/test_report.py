@@ -13,10 +13,11 @@ import pytest
 
 from benchmarks.elsewhere import Elsewhere, Kind, Questions, read_elsewhere
 from benchmarks.footprint import Delays, Footprint
+from benchmarks.hotspots import Share
 from benchmarks.load import LoadResult, Quantiles
 from benchmarks.measure import Sample
 from benchmarks.report import draw_plots, markdown
-from benchmarks.results import Circumstances, Results
+from benchmarks.results import Circumstances, Profile, Results
 from benchmarks.run import LIMITS, judge, read_plan
 from benchmarks.scaling import Step
 from benchmarks.summary import efficiency, summarise
@@ -150,6 +151,34 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
     assert verdicts["stored bytes, 1 KB chats, rows and indexes included"] == ("not measured", None)
 
 
+def test_a_target_that_is_missed_says_what_its_figure_consists_of() -> None:
+    samples = [
+        *(_sample("nginx", number, 50) for number in (1, 2, 3)),
+        *(_sample("bare", number, 75) for number in (1, 2, 3)),
+        *(_sample("glassline", number, 200, recorded=10) for number in (1, 2, 3)),
+    ]
+    shares = {
+        "nginx": [Share(80, "[kernel.kallsyms]")],
+        "glassline": [Share(30, "[kernel.kallsyms]"), Share(50, "libpython3.11.so")],
+    }
+    profiles = [Profile(name, CLOSED_LOOP.title, libraries, []) for name, libraries in shares.items()]
+    chat = Kind(10, 20_480, 1.5, 19_000, {"rows": 12_000, "words": 2650})
+    results = _results(samples, profiles=profiles, elsewhere=Elsewhere(corpus={"chat": chat}))
+    why = {verdict.work: verdict.why for verdict in judge_targets(results)}
+    gateway = why["CPU per 1 KB request, gateway process"]
+    assert "(`bare`) takes 75 µs per request, 1.50 x nginx; all that Glassline does takes 125 µs more." in gateway
+    assert "Of its 200 µs 60 are the kernel's, 100 the interpreter's and 40 those of libraries." in gateway
+    assert "Of nginx's 50 µs the kernel's are 40." in gateway
+    assert "The other 200 go into" in why["CPU per 1 KB request, all processes"]
+    stored = why["stored bytes, 1 KB chats, rows and indexes included"]
+    assert stored == "Bytes of a request: rows 1200, words 265. Both bodies are 1900 bytes raw."
+    assert f"- CPU per 1 KB request, gateway process: {gateway}" in markdown(results)
+
+
+def test_of_a_target_that_is_met_nothing_needs_to_be_explained() -> None:
+    assert "- CPU per 1 KB request, gateway process:" not in markdown(_results(SLOW_SECOND_ROUND))
+
+
 def test_what_is_demanded_with_and_without_a_budget_must_hold_for_both() -> None:
     samples = [*SLOW_SECOND_ROUND, *(_sample("glassline+budget", number, 400) for number in (1, 2, 3))]
     assert _verdicts(_results(samples))["CPU per 1 KB request, all processes"] == (
@@ -243,14 +272,16 @@ def test_a_quick_run_leaves_the_published_page_alone() -> None:
 def test_the_script_runs_as_a_file_and_writes_its_page_and_samples(tmp_path: Path) -> None:
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         pytest.skip("no C compiler on this machine: the benchmark programs cannot be built")
-    command = [sys.executable, "benchmarks/run.py", "--proxies", "direct", "--rounds", "1", "--seconds", "0.2"]
+    command = [sys.executable, "benchmarks/run.py", "--proxies", "direct", "bare", "--rounds", "1", "--seconds", "0.2"]
     command += ["--workloads", "closed_loop", "--beside", "--build", str(tmp_path), "--page", str(tmp_path / "page.md")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "| direct | - | - |" in (tmp_path / "page.md").read_text()
-    (sample,) = json.loads((tmp_path / "latest.json").read_text())["samples"]
-    assert sample["load"]["errors"] == 0
-    assert sample["load"]["finished"] > 100
+    samples = json.loads((tmp_path / "latest.json").read_text())["samples"]
+    assert {sample["variant"] for sample in samples} == {"direct", "bare"}
+    for sample in samples:
+        assert sample["load"]["errors"] == 0
+        assert sample["load"]["finished"] > 100
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["page"]
     (tmp_path / "corpus.json").write_text(CORPUS)
     done = subprocess.run([*command, "--render"], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)

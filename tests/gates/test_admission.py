@@ -224,6 +224,10 @@ def test_duplicates_are_found_exactly(members: list[tuple[str, Any]], escapes: b
         (b'{"x":1,"x":2}', False),
         (b'{"n":1,"x":"\\ud800","n":2}', True),
         (b'{"n":1,"x":NaN,"messages":[{"n":1,"m":{"n":2}}]}', False),
+        (b'{"n" \t:1,"n"\r\n:2}', True),
+        ('{"max_to\u212aens":1}'.encode(), True),
+        (b'{"messages":[{"role":"user","content":"user"}],"user":"ada"}', False),
+        (b'{"stop":"n","n":1,"logit_bias":{"n":2},"nn":3}', False),
     ],
 )
 def test_only_admission_fields_of_the_outermost_object_count(body: bytes, is_confusing: bool) -> None:

@@ -70,6 +70,35 @@ def vocabulary(connection: apsw.Connection) -> set[str]:
 
 
 @pytest.mark.parametrize(
+    "instructed",
+    [
+        {"messages": [{"role": "system", "content": "{}"}, {"role": "user", "content": "a question"}]},
+        {"input": [{"role": "developer", "content": [{"type": "input_text", "text": "{}"}]}]},
+        {"system": [{"type": "text", "text": "{}"}], "messages": []},
+        {"instructions": "{}", "input": "a question"},
+        {"tools": [{"type": "function", "function": {"name": "look", "description": "{}"}}]},
+    ],
+)
+def test_instructions_are_found_once_for_each_key_however_many_sessions_have_them(
+    store: SqliteStore, instructed: dict[str, Any]
+) -> None:
+    body = (
+        json.dumps(instructed)
+        .replace("{}", "answer like a pirate, whatever the question is, and never say that you are none")
+        .encode()
+    )
+    callers = [("a", "first", "one"), ("b", "first", "two"), ("c", "second", "one")]
+    store.write([chat(id_, body, key=key, session=session) for id_, key, session in callers], {})
+    assert find(store, "pirate") == ["a", "c"]
+
+
+def test_what_a_user_says_is_found_in_each_session(store: SqliteStore) -> None:
+    body = prompt("tell me a long story about a pirate who had no ship and wanted one very much")
+    store.write([chat(id_, body, session=id_) for id_ in "abc"], {})
+    assert find(store, "pirate") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("delivery", ["a", "b"]),
