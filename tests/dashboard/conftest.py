@@ -150,6 +150,16 @@ def million(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> It
     shown.glassline.close()
 
 
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> Iterator[Shown]:
+    """A Glassline whose newest requests are attacks."""
+    shown = start_shown(
+        tmp_path_factory.mktemp("attacked"), seeded(SMALL, is_hostile=True), provider, stands_still=True
+    )
+    yield shown
+    shown.glassline.close()
+
+
 @pytest.fixture
 def start_small(tmp_path: Path, provider: Simulator) -> Iterator[Callable[..., Shown]]:
     """Start Glasslines with a few thousand requests, to be changed."""
