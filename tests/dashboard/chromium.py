@@ -85,7 +85,7 @@ class Window:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.troubles.append(f"exception: {error}"))
         page.on("request", self._on_request)
-        page.on("requestfinished", self._under_way.discard)
+        page.on("requestfinished", lambda request: self._under_way.discard(request))
         page.on("requestfailed", self._on_failure)
         page.on("response", self._on_response)
 

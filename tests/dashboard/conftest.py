@@ -25,18 +25,15 @@ from tests.dashboard.seed import END, Seed, seeded
 from tests.dashboard.seed.accounts import PASSWORDS
 from tests.harness import Glassline, Simulator, faketime
 
+TOGETHER: Final = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.xdist_group("dashboard"),
+    pytest.mark.timeout(600),  # the first one may have to make the seed
+]
+"""Marks of every test that looks through a window: `pytestmark = TOGETHER`."""
 SMALL: Final = 4_000
 """Requests of a seed that is made within seconds."""
 OpenWindow = Callable[..., AbstractAsyncContextManager[Window]]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if here in item.path.parents and isinstance(item, pytest.Function):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"))
-            item.add_marker(pytest.mark.xdist_group("dashboard"))
-            item.add_marker(pytest.mark.timeout(600))  # the first one may have to make the seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +146,16 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 def million(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> Iterator[Shown]:
     """A Glassline with a million requests, at a Thursday afternoon that does not pass."""
     shown = start_shown(tmp_path_factory.mktemp("million"), seeded(), provider, stands_still=True)
+    yield shown
+    shown.glassline.close()
+
+
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> Iterator[Shown]:
+    """A Glassline whose newest requests are attacks."""
+    shown = start_shown(
+        tmp_path_factory.mktemp("attacked"), seeded(SMALL, is_hostile=True), provider, stands_still=True
+    )
     yield shown
     shown.glassline.close()
 

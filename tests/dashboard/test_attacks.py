@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from tests.dashboard.chromium import Window
-from tests.dashboard.conftest import OpenWindow, Shown
+from tests.dashboard.conftest import TOGETHER, OpenWindow, Shown
 from tests.dashboard.seed.hostile import ATTACKS, HOST, KEY
 
+pytestmark = TOGETHER
 _INJECTED = """() => [...document.querySelectorAll(
     'iframe, object, embed, form[action], base[href], meta[http-equiv=refresh], math, mglyph, animate, '
     + 'script:not([src]):not([type="application/json"]), '

@@ -111,6 +111,8 @@ def exchanges(visit: Visit, chance: random.Random) -> list[Exchange]:
     if not fate.is_retried or visit.fails:
         return [failed]
     again = replace(visit, started_ms=failed.ended_ms + chance.randrange(600, 2400), attempt=visit.attempt + 1)
+    if chance.random() < 0.5:  # by Glassline, and not by the application
+        again = replace(again, retry_of=failed.begin.id)
     return [failed, *exchanges(again, chance)]
 
 
@@ -241,6 +243,7 @@ def _begin(visit: Visit, chance: random.Random, spoken: Spoken | None = None) ->
         environment=app.environment,
         tags=visit.tags,
         attempt=visit.attempt,
+        retry_of=visit.retry_of,
         mutated=("include_usage",)
         if app.name == "support-bot" and visit.talk.is_streamed and visit.turn % 9 == 0
         else (),

@@ -14,7 +14,8 @@ import apsw
 
 from proxy.databases import open_database
 from proxy.store import SqliteStore
-from tests.dashboard.seed.shop import DAY_MS, HOUR_MS
+from tests.dashboard.seed.hostile import KEY
+from tests.dashboard.seed.shop import DAY_MS, HOUR_MS, RUNAWAY, UNLUCKY_SESSION
 
 _FOLDED_AT_ONCE: Final = 60_000
 _ID: Final = (
@@ -41,6 +42,7 @@ _CHANGED: Final[dict[str, str]] = {
     "model_requested": (
         "CASE WHEN model_requested = 'claude-sonnet-4-5' AND ?1 > 5 THEN 'claude-sonnet-4-0' ELSE model_requested END"
     ),
+    "retry_of": "NULL",
     "bodies_kept": "0",
     "status": "CASE WHEN fails THEN 503 ELSE status END",
     "error_code": "CASE WHEN fails THEN 'server_error' ELSE error_code END",
@@ -116,9 +118,9 @@ def _prepare(connection: apsw.Connection, first_seq: int) -> None:
             CASE WHEN session LIKE 's-%' AND length(session) = 10 THEN dense_rank() OVER (ORDER BY session) * 2654435761 END
                 AS mixed_session,
             started_at % {DAY_MS} / {HOUR_MS} AS hour
-        FROM exchanges WHERE seq >= ? AND coalesce(key, '') != 'hostile' AND coalesce(session, '') NOT IN ('s-9f31c0', 's-77140a')
+        FROM exchanges WHERE seq >= ?1 AND coalesce(key, '') != ?2 AND coalesce(session, '') NOT IN (?3, ?4)
         """,  # noqa: S608 - numbers of ours
-        (first_seq,),
+        (first_seq, KEY, RUNAWAY, UNLUCKY_SESSION),
     )
 
 

@@ -28,6 +28,7 @@ RUNAWAY: Final = "s-9f31c0"
 """The session that cost most by far, yesterday evening: an agent that read the same file again and again."""
 UNLUCKY: Final = "noor.haddad"
 """A user of the support bot who had several failures today."""
+UNLUCKY_SESSION: Final = "s-77140a"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Visit:
     trace_id: str | None
     turn: int
     attempt: int = 1
+    retry_of: str | None = None
+    """Id of the first attempt."""
     fails: str = ""
     """Name of the fate that befalls it whatever the dice say; '' for none."""
     tags: dict[str, str] = field(default_factory=dict)
@@ -180,7 +183,7 @@ def _documents(chance: random.Random) -> Iterator[_Step]:
             messages=turns,
             answer=Message("assistant", answer, thinking=thinking),
             is_streamed=chance.random() < 0.7,
-            reasoning=chance.choice((0, 64, 128, 192, 320)),
+            reasoning=chance.choice((128, 192, 320, 512, 768)),
             parameters={"max_output_tokens": 1200, "reasoning": {"effort": "low", "summary": "auto"}},
         )
         yield chance.uniform(5, 120), talk
@@ -354,11 +357,13 @@ def _runaway(end_ms: int) -> Iterator[Visit]:
     app, at_ms = BY_NAME["code-review"], end_ms - end_ms % DAY_MS - 4 * HOUR_MS - 20 * 60_000
     turns = [Message("system", talks.REVIEW_RULES), Message("user", "Find out why the import of the catalogue stalls.")]
     file = "".join(f"{line:5}  {text}\n" for line, text in enumerate((talks.CODE * 24).splitlines(), 1))
-    for turn in range(1, 41):
+    for turn in range(1, 25):
         call = ToolUse(f"toolu_9f31c0{turn:03}", "read_file", '{"path":"catalogue/import.py"}')
-        is_last = turn == 40
+        is_last = turn == 24
         said = (
-            "I have read `catalogue/import.py` forty times and cannot say more than that it is long." if is_last else ""
+            "I have read `catalogue/import.py` two dozen times and cannot say more than that it is long."
+            if is_last
+            else ""
         )
         thinking = "I am not sure that I saw the whole file. I should read it again." if turn % 6 == 1 else ""
         answer = Message("assistant", said, calls=() if is_last else (call,), thinking=thinking)
@@ -398,4 +403,6 @@ def _unlucky(end_ms: int, chance: random.Random) -> Iterator[Visit]:
         talk = _chat("gpt-5-mini", "gpt-5-mini-2025-08-07", turns, said, is_streamed=True)
         at_ms = day_ms + 9 * HOUR_MS + number * 17 * 60_000 + chance.randrange(60_000)
         if at_ms < end_ms - 60_000:
-            yield visit(app, at_ms, talk, user=UNLUCKY, session="s-77140a", trace_id=None, turn=number + 1, fails=fate)
+            yield visit(
+                app, at_ms, talk, user=UNLUCKY, session=UNLUCKY_SESSION, trace_id=None, turn=number + 1, fails=fate
+            )
