@@ -1,1 +1,1 @@
-import{c as e,t}from"./index.js";import{g as n}from"./vendor-react.js";var r=n();function i(){return(0,r.jsxs)(r.Fragment,{children:[(0,r.jsx)(t,{title:`Sessions`}),(0,r.jsx)(e,{title:`Sessions`,children:`This page is being built.`})]})}export{i as default};
+import{l as e,t}from"./index.js";import{g as n}from"./vendor-react.js";var r=n();function i(){return(0,r.jsxs)(r.Fragment,{children:[(0,r.jsx)(t,{title:`Sessions`}),(0,r.jsx)(e,{title:`Sessions`,children:`This page is being built.`})]})}export{i as default};

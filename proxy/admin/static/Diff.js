@@ -1,0 +1,1 @@
+import{r as e}from"./rolldown-runtime.js";import{g as t,y as n}from"./vendor-react.js";import{p as r,r as i}from"./index.js";var a=e(n(),1),o=t(),s=(0,a.lazy)(()=>i(()=>import(`./DiffView.js`),[],import.meta.url));function c(e){return(0,o.jsx)(a.Suspense,{fallback:(0,o.jsx)(r,{height:`80px`}),children:(0,o.jsx)(s,{...e})})}export{c as t};
