@@ -33,7 +33,7 @@ interface Kind {
 const text = (value: string | null, className = "muted"): ReactNode => <span className={`wire ${value ? className : "faint"}`}>{value ?? NONE}</span>;
 
 const KINDS: Readonly<Record<string, Kind>> = {
-  time: { name: "Time", width: 124, sort: "time", cell: (row, scene) => <TimeCell ms={row.started_at} scene={scene} /> },
+  time: { name: "Time", width: 134, sort: "time", cell: (row, scene) => <TimeCell ms={row.started_at} scene={scene} /> },
   status: { name: "Status", width: 78, cell: (row) => <span title={row.outcome === "completed" ? undefined : row.outcome}><RequestStatus status={row.status} outcome={row.outcome} /></span> },
   model: { name: "Model", width: 148, cell: (row) => text(row.model ?? row.model_requested, "") },
   message: { name: "Last message and answer", cell: (row, scene) => <Said row={row} preview={scene.previewOf(row.id)} /> },
@@ -133,7 +133,7 @@ export function cardColumn(scene: Scene): Column<RequestRow>[] {
 
 /** The least width at which all of the columns can be read. */
 export function widthOf(ids: readonly string[], widths: Readonly<Record<string, number>>): number {
-  return ids.filter(isColumn).reduce((sum, id) => sum + (widths[id] ?? KINDS[id]?.width ?? (id === "message" ? 260 : 110)), 0);
+  return ids.filter(isColumn).reduce((sum, id) => sum + (widths[id] ?? KINDS[id]?.width ?? (id === "message" ? 230 : 110)), 0);
 }
 
 function tag(name: string): Kind {

@@ -7,7 +7,7 @@ import { Problem } from "../../lib/api.ts";
 import { serverNow } from "../../lib/boot.ts";
 import { count, duration, moneyNano, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { pageOf, type Params } from "../../lib/path.ts";
+import { pageOf, query, type Params } from "../../lib/path.ts";
 import { useRead } from "../../lib/queries.ts";
 import { flag, text, timeParams, useUrlState, words } from "../../lib/url.ts";
 import { useZone } from "../../lib/zone.ts";
@@ -118,7 +118,7 @@ export default function RequestsPage() {
   ]);
   useCommands(
     [
-      { keys: "Enter", title: "Open the request", group: "List", run: () => sel && navigate(pageOf.request(sel)) },
+      { keys: "Enter", title: "Open the request", group: "List", run: () => sel && navigate(pageOf.request(sel) + listed(asked, sort)) },
       { keys: "Escape", title: "Close the request", group: "List", run: () => set({ sel: "" }) },
     ],
     sel !== "",
@@ -185,9 +185,9 @@ export default function RequestsPage() {
       )}
       {!isShown && list.isSuccess && !list.isPlaceholderData && <Empty q={q} span={span} onFilter={(changed) => set({ q: changed })} onAnyTime={() => set({ from: "now-90d", to: "now" })} />}
       {sel && (
-        <Peek id={sel} onPrevious={at > 0 ? () => step(-1) : null} onNext={at < rows.length - 1 ? () => step(1) : null} onClose={() => set({ sel: "" })}>
-          <Suspense fallback={<SkeletonRows rows={8} />}>
-            <RequestPeek key={sel} id={sel} />
+        <Peek id={sel} href={pageOf.request(sel) + listed(asked, sort)} onPrevious={at > 0 ? () => step(-1) : null} onNext={at < rows.length - 1 ? () => step(1) : null} onClose={() => set({ sel: "" })}>
+          <Suspense fallback={<SkeletonRows rows={14} />}>
+            <RequestPeek id={sel} />
           </Suspense>
         </Peek>
       )}
@@ -210,6 +210,11 @@ function useRoom(): { isPhone: boolean; beside: number } {
     return () => removeEventListener("resize", onResize);
   }, []);
   return { isPhone: width <= 760, beside: width > 1080 ? width - Math.min(width / 2, 860) - SIDE_PX : Number.POSITIVE_INFINITY };
+}
+
+/** What the page of one request needs to know to go on through the list. */
+function listed(asked: Params, sort: string): string {
+  return query({ ...asked, sort: sort === "-time" ? "" : sort });
 }
 
 const rowKey = (row: RequestRow) => row.id;
@@ -283,7 +288,7 @@ function Foot({ shown, counted, ms, searchedTo, isMore }: { shown: number; count
       <span>Showing {shown > 1 ? "1 to " : ""}{count(shown)}{total}{isMore ? ", loading more" : ""}</span>
       {counted && <span>{moneyNano(counted.cost_nano_usd)} {counted.is_exact ? "in this view" : `in the newest ${count(counted.requests)}`}{counted.unpriced > 0 ? `, ${count(counted.unpriced)} without a price` : ""}</span>}
       {searchedTo !== null && <span className="warn">The list ends where the time to look was over: narrow it</span>}
-      {ms !== undefined && <span className="end">{duration(ms)}</span>}
+      {ms !== undefined && <span className="end" data-volatile>{duration(ms)}</span>}
     </>
   );
 }
