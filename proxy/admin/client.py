@@ -141,19 +141,20 @@ class RemoteUsers(_Remote):
 
     def add(self, request: UserRequest) -> StoredUser:
         """Make a user. Raises UserConflictError."""
-        return StoredUser.model_validate(self.ask("POST", "/api/users", _revealed(request)))
+        return StoredUser.model_validate(self.ask("POST", "/api/settings/users", _revealed(request)))
 
     def all(self) -> list[StoredUser]:
         """Return every user, by name."""
-        return [StoredUser.model_validate(user) for user in self.ask("GET", "/api/users")["users"]]
+        return [StoredUser.model_validate(user) for user in self.ask("GET", "/api/settings/users")["users"]]
 
     def change(self, name: str, change: UserChange) -> StoredUser:
         """Give a user another role or password. Raises UserConflictError, UnknownUserError."""
-        return StoredUser.model_validate(self.ask("PATCH", f"/api/users/{quote(name, safe='')}", _revealed(change)))
+        path = f"/api/settings/users/{quote(name, safe='')}"
+        return StoredUser.model_validate(self.ask("PATCH", path, _revealed(change)))
 
     def remove(self, name: str) -> StoredUser:
         """Remove a user. Raises UserConflictError, UnknownUserError."""
-        removed = self.ask("DELETE", f"/api/users/{quote(name, safe='')}")
+        removed = self.ask("DELETE", f"/api/settings/users/{quote(name, safe='')}")
         del removed["tokens_in_force"]
         return StoredUser.model_validate(removed)
 

@@ -435,11 +435,11 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
     },
     "/logout": {"post": _form("End the session")},
     "/api/me": {"get": _operation("Who asks, and what they may", _JSON)},
-    "/api/users": {
+    "/api/settings/users": {
         "get": _operation("Users", _JSON),
         "post": _change("Make a user", "UserRequest", "201", "the user", taken="the name is taken"),
     },
-    "/api/users/{name}": {
+    "/api/settings/users/{name}": {
         "patch": _change("Give a user another role or password", "UserChange", "200", "the user", "name", taken=_LOST),
         "delete": _change("Remove a user", None, "200", "the user", "name", taken=_LOST),
     },

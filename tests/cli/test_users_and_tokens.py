@@ -24,7 +24,7 @@ def test_users_and_tokens_are_in_force_when_the_command_returns(
 
     def status(authorization: str = "") -> int:
         headers = {"authorization": authorization} if authorization else {}
-        return httpx.get(f"{glassline.admin_url}/api/users", headers=headers, trust_env=False).status_code
+        return httpx.get(f"{glassline.admin_url}/api/settings/users", headers=headers, trust_env=False).status_code
 
     assert status() == 200, "nobody is asked"
     with_input(monkeypatch, "correct horse\n")

@@ -26,8 +26,8 @@ REFUSALS: Final = frozenset({400, 401, 403, 404, 405, 414, 415, 421, 429, 431, 5
 NAMES: Final = {"id": "0198f2b1-7c3e-7abc-8000-000000000001", "name": "app", "section": "users", "path": "models"}
 BODIES: Final = {
     "/api/keys": b'{"name":"intruder"}',
-    "/api/users": b'{"name":"intruder","role":"admin","password":"let me in please"}',
-    "/api/users/{name}": b'{"role":"admin","password":"let me in please"}',
+    "/api/settings/users": b'{"name":"intruder","role":"admin","password":"let me in please"}',
+    "/api/settings/users/{name}": b'{"role":"admin","password":"let me in please"}',
     "/api/tokens": b'{"name":"intruder","role":"admin"}',
     "/logout": b"form=1",
 }

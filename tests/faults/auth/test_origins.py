@@ -23,9 +23,9 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 CHANGES = (
     ("POST", "/api/keys", b'{"name":"intruder"}'),
     ("DELETE", "/api/keys/app", b""),
-    ("POST", "/api/users", b'{"name":"intruder","role":"admin","password":"let me in"}'),
-    ("PATCH", "/api/users/the-viewer", b'{"role":"admin"}'),
-    ("DELETE", "/api/users/the-viewer", b""),
+    ("POST", "/api/settings/users", b'{"name":"intruder","role":"admin","password":"let me in"}'),
+    ("PATCH", "/api/settings/users/the-viewer", b'{"role":"admin"}'),
+    ("DELETE", "/api/settings/users/the-viewer", b""),
     ("POST", "/api/tokens", b'{"name":"intruder","role":"admin"}'),
     ("DELETE", "/api/tokens/viewer", b""),
 )
@@ -128,7 +128,7 @@ def test_a_preflight_is_told_nothing(browser: Browser) -> None:
 
 
 def test_reading_with_another_origin_gets_no_permission_to_look(browser: Browser) -> None:
-    answer = browser.client.get("/api/users", headers={"origin": "http://evil.example"})
+    answer = browser.client.get("/api/settings/users", headers={"origin": "http://evil.example"})
     assert not [name for name in answer.headers if name.startswith("access-control-")]
     assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
