@@ -120,7 +120,7 @@ def make_journal(directory: Path, kind: str, count: int) -> None:
             method="POST",
             path="/chat/completions",
             headers=REQUEST_HEADERS,
-            key=f"team-{number % 5}",
+            key=f"team-{number // 8 % 5}",
         )
         end = End(
             outcome="completed",
@@ -147,6 +147,22 @@ def _chat(size: int) -> Make:
             messages.append({"role": "user", "content": _text(rng, max(20, missing))})
         request = {"model": "gpt-4o-mini", "messages": messages, "temperature": 0.2, "max_tokens": 400}
         return json.dumps(request).encode(), _completion(rng, 500), b""
+
+    return make
+
+
+def _turns(length: int) -> Make:
+    """Conversations of `length` turns, one after the other: each request says all that was said before."""
+    said: list[dict[str, str]] = []
+
+    def make(rng: random.Random) -> tuple[bytes, bytes, bytes]:
+        if len(said) >= 2 * length:
+            said.clear()
+        said.append({"role": "user", "content": _text(rng, 200)})
+        request = {"model": "gpt-4o-mini", "messages": said, "temperature": 0.2}
+        response = _completion(rng, 500)
+        said.append({"role": "assistant", "content": json.loads(response)["choices"][0]["message"]["content"]})
+        return json.dumps(request | {"messages": said[:-1]}).encode(), response, b""
 
     return make
 
@@ -201,8 +217,9 @@ KINDS: dict[str, Make] = {
     "chat_4k": _chat(4000),
     "chat_50k": _chat(50_000),
     "stream_100": _stream,
+    "turns_8": _turns(8),
 }
-DIVISORS = {"chat_4k": 2, "chat_50k": 10, "stream_100": 4}
+DIVISORS = {"chat_4k": 2, "chat_50k": 10, "stream_100": 4, "turns_8": 2}
 "How many times fewer exchanges a kind gets, so that each takes about as long."
 
 

@@ -14,9 +14,9 @@ import msgspec
 from proxy.store.filter import Clause, Filter, both, started
 from proxy.store.histogram import bucket_of, unpacked
 from proxy.store.listing import Rows, Step, TimeIsUp
-from proxy.store.periods import ERRORS, period
+from proxy.store.periods import period
 from proxy.store.query import Plan
-from proxy.store.rollups import DAY_MS, HOUR_MS, OTHER
+from proxy.store.rollups import DAY_MS, ERRORS, HOUR_MS, OTHER
 from proxy.store.search import MOST_FOUND
 from proxy.store.zones import SHIFT
 
@@ -25,6 +25,8 @@ MOST_COUNTED: Final = 10_000
 MOST_BARS: Final = 240
 _MOST_ZONES: Final = 2000
 """A million requests, a quarter of a second: a picture needs no more."""
+ALL_ZONES: Final = 2**31
+"""As many as there is time for."""
 _FEW: Final = 10_000
 _ZONES_ASKED: Final = 256
 _ZONES_READ: Final = 32
@@ -176,7 +178,7 @@ def _counted_extent(where: Filter, from_ms: int | None) -> Generator[Step, Rows,
             sums[:] = map(int.__add__, sums, row)
         return sums[0] > MOST_COUNTED
 
-    looked_to = _unless_all((yield from _newest_first(where, Clause(_EXTENT), take)), from_ms)
+    looked_to = _unless_all((yield from newest_first(where, Clause(_EXTENT), take)), from_ms)
     requests, cost, unpriced, failed, slow = sums
     return Extent(
         requests=requests,
@@ -220,7 +222,7 @@ def _counted_bars(where: Filter, scale: _Scale) -> Generator[Step, Rows, Bars]:
 
     meant = both(where, started(from_ms=scale.from_ms, to_ms=scale.to_ms))
     columns = Clause(f"(started_at - ?) / ?, count(*), sum({_FAILED})", (scale.start, scale.width))
-    return scale.bars(found, (yield from _newest_first(meant, columns, take, group="GROUP BY 1")))
+    return scale.bars(found, (yield from newest_first(meant, columns, take, group="GROUP BY 1")))
 
 
 def _unless_all(looked_to: int | None, from_ms: int | None) -> int | None:
@@ -228,8 +230,13 @@ def _unless_all(looked_to: int | None, from_ms: int | None) -> int | None:
     return None if looked_to is not None and from_ms is not None and looked_to <= from_ms else looked_to
 
 
-def _newest_first(
-    where: Filter, columns: Clause, take: Callable[[Rows], bool], *, group: str = ""
+def newest_first(
+    where: Filter,
+    columns: Clause,
+    take: Callable[[Rows], bool],
+    *,
+    group: str = "",
+    most_zones: int = _MOST_ZONES,
 ) -> Generator[Step, Rows, int | None]:
     """Hand what `columns` say of the rows that are meant to `take`, the newest zones first, until it has enough.
 
@@ -254,7 +261,7 @@ def _newest_first(
             at = 0
             while at < len(zones):
                 horizon = int(zones[at][0]) + 1
-                if seen + at >= _MOST_ZONES:
+                if seen + at >= most_zones:
                     return horizon
                 count = min(_ZONES_READ, max(2, 2 * at))
                 is_enough = take((yield _of_zones(columns, where, [zone for _, zone in zones[at : at + count]], group)))

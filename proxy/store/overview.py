@@ -9,9 +9,9 @@ import msgspec
 
 from proxy.store import histogram
 from proxy.store.histogram import Histogram, bucket_of
-from proxy.store.periods import ERRORS, period
+from proxy.store.periods import period
 from proxy.store.query import Query
-from proxy.store.rollups import DAY_MS, HOUR_MS, MEASURES
+from proxy.store.rollups import DAY_MS, ERRORS, HOUR_MS, MEASURES
 
 STEPS: Final[dict[str, int]] = {"hour": HOUR_MS, "day": DAY_MS}
 _COLUMNS: Final = (*MEASURES, "latency", "ttft")

@@ -25,7 +25,7 @@ from proxy.records import Timeline
 from proxy.store.arrivals import packed, unpacked
 from proxy.store.heads import Filling, Heads, joined
 from proxy.store.packing import Packer, unpack
-from proxy.store.pieces import Part, look_inside, split_request, split_response
+from proxy.store.pieces import Part, cut_request, look_inside, split_response
 from proxy.store.record import KeptBody
 from proxy.store.row import StoredBody, whole_body
 from proxy.store.text import Value
@@ -66,6 +66,8 @@ class _Payload(NamedTuple):
     bodies: tuple[KeptBody, KeptBody]
     heads: tuple[tuple[Part, list[Filling]], tuple[Part, list[Filling]]]
     contents: tuple[list[Part] | None, list[Part] | None]
+    said: list[Part]
+    """The conversation in the request."""
 
     @property
     def parts(self) -> Iterator[Part]:
@@ -86,8 +88,11 @@ class PayloadWriter:
         self._packer = Packer()
         self._heads = Heads(self._digest)
 
-    def write(self, new: Iterable[tuple[int, KeptBody, KeptBody]]) -> None:
-        """Store the requests and responses of exchanges, by the places of their rows."""
+    def write(self, new: Iterable[tuple[int, KeptBody, KeptBody]]) -> list[list[Part]]:
+        """Store the requests and responses of exchanges, by the places of their rows.
+
+        Return the elements of the conversation in each request.
+        """
         payloads = [self._split(*each) for each in new]
         found = _Found(self._connection, self._digest)
         found.look_up([part for payload in payloads for part in payload.parts])
@@ -96,16 +101,19 @@ class PayloadWriter:
         rows = [batch.row(payload) for payload in payloads]
         batch.store(self._connection)
         self._connection.executemany("INSERT INTO payloads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        return [payload.said for payload in payloads]
 
     def _split(self, exchange: int, request: KeptBody, response: KeptBody) -> _Payload:
+        asked = None if request.head is None else cut_request(request.head, self._digest)
         return _Payload(
             exchange,
             (request, response),
             (self._heads.split(request.headers), self._heads.split(response.headers)),
             (
-                None if request.head is None else split_request(request.head, self._digest),
+                None if asked is None else asked.parts,
                 None if response.head is None else split_response(response.head, self._digest),
             ),
+            [] if asked is None else asked.said,
         )
 
     def _digest(self, data: bytes) -> bytes:

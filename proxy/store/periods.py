@@ -25,11 +25,6 @@ _VALUES: Final[dict[Dimension, tuple[str, str]]] = {
 }
 """Value and part of a row in each dimension."""
 _DURATIONS: Final = {"latency": "duration_us", "ttft": "first_token_us"}
-ERRORS: Final = (
-    *("refused", "client_closed", "upstream_error", "upstream_reset", "truncated", "timeout", "interrupted"),
-    *("status_4xx", "status_5xx"),
-)
-"""The measures that make up what is called an error."""
 
 
 class Period(NamedTuple):

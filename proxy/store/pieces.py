@@ -19,7 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -86,17 +86,32 @@ class Part:
         return binascii.b2a_base64(self.data, newline=False) if self.is_base64 else self.data
 
 
+class Cut(NamedTuple):
+    """A request's body."""
+
+    parts: list[Part]
+    """In their order they are the body."""
+    said: list[Part]
+    """The elements of its conversation, each with what stands between it and the one before; none: there is no such."""
+
+
+def cut_request(body: bytes, digest: Digest) -> Cut:
+    """Cut a request's body."""
+    said: list[Part] = []
+    parts = _split(body, digest, _CONVERSATION, said)
+    if parts is None:
+        parts = [_part(body, digest, _SHORT)] if body else []
+    return Cut(parts, said)
+
+
 def split_request(body: bytes, digest: Digest) -> list[Part]:
     """Return the parts of a request's body."""
-    found = _split(body, digest, _CONVERSATION)
-    if found is None:
-        return [_part(body, digest, _SHORT)] if body else []
-    return found
+    return cut_request(body, digest).parts
 
 
 def split_response(body: bytes, digest: Digest) -> list[Part]:
     """Return the parts of an answer: it is new, but some APIs repeat the instructions and tools in it."""
-    found = _split(body, digest, frozenset()) if len(body) > _SHORT else None
+    found = _split(body, digest, frozenset(), []) if len(body) > _SHORT else None
     if found is None:
         return [_inline(body)] if body else []
     return found
@@ -118,9 +133,12 @@ def look_inside(part: Part, digest: Digest) -> Part:
     return part if len(parts) == 1 else Part(part.digest, b"", tuple(parts))
 
 
-def _split(body: bytes, digest: Digest, conversation: frozenset[str]) -> list[Part] | None:
-    """Return the parts of a JSON object; None: it is none, or has nothing to cut."""
-    if len(body) <= _SMALL or body.lstrip()[:1] != b"{":
+def _split(body: bytes, digest: Digest, conversation: frozenset[str], said: list[Part]) -> list[Part] | None:
+    """Return the parts of a JSON object, and put the elements of a conversation into `said`.
+
+    None: it is none, or has nothing to cut.
+    """
+    if body.lstrip()[:1] != b"{":
         return None
     try:
         members = _MEMBERS.decode(body)
@@ -130,20 +148,22 @@ def _split(body: bytes, digest: Digest, conversation: frozenset[str]) -> list[Pa
     start = position = 0
     for name, raw in members.items():
         size = len(memoryview(raw))
-        if size < _SMALL:
+        is_said = name in conversation
+        if size < _SMALL and not is_said:
             continue
         begin = body.find(memoryview(raw)[:_ANCHOR], position)
         if begin < 0:
             break
         position = begin + size
-        if name in conversation:
+        if is_said:
             inner = _elements(body, begin, raw, digest)
             if inner:
-                begin, position, said = inner
-                parts += [_inline(body[start:begin]), *said]
-                start = position
+                begin, position, said[:] = inner
+                if size >= _SMALL:
+                    parts += [_inline(body[start:begin]), *_kept(said, digest)]
+                    start = position
                 continue
-        if name in _STANDING or conversation:
+        if size >= _SMALL and (name in _STANDING or conversation):
             limit = _SMALL if name in _STANDING else _SHORT
             parts += [_inline(body[start:begin]), _part(body[begin:position], digest, limit)]
             start = position
@@ -173,10 +193,13 @@ def _elements(body: bytes, position: int, raw: msgspec.Raw, digest: Digest) -> t
         if number == 0:
             begin = start = at
         parts.append(_part(body[start:end], digest, _SHORT if number == last else _SMALL))
-    if not parts:
-        return None
-    newest = [parts.pop()] if parts[-1].is_inline else []
-    return begin, end, [*_gathered(parts, digest), *newest]
+    return (begin, end, parts) if parts else None
+
+
+def _kept(said: list[Part], digest: Digest) -> list[Part]:
+    """Return a conversation as it is stored."""
+    newest = said[-1:] if said[-1].is_inline else []
+    return [*_gathered(said[: len(said) - len(newest)], digest), *newest]
 
 
 def _gathered(parts: list[Part], digest: Digest) -> list[Part]:

@@ -22,6 +22,14 @@ BATCH: Final = 500
 """Rows at a time: a few milliseconds."""
 _NAMING: Final = ("exchanges_by_user", "exchanges_by_session", "exchanges_by_trace", "rollups_by_place")
 """Indexes whose entries may name somebody; a million of them are rebuilt in a second."""
+_SESSIONS: Final = "sessions"
+"""A table of names whose rows grow, so that SQLite moves them."""
+_WRITE_SESSIONS_ANEW: Final = """
+CREATE TABLE sessions_anew AS SELECT * FROM sessions;
+DELETE FROM sessions;
+INSERT INTO sessions SELECT * FROM sessions_anew;
+DROP TABLE sessions_anew;
+"""
 _BLOCK: Final = 256
 """Ids of pieces, see `torn_pieces`."""
 _MARGIN: Final = 150
@@ -75,7 +83,7 @@ class Retention:
         self._words = Words(connection)
         # What an earlier writer deleted before it died may have left copies as well.
         self._is_sweeping = self._words.must_sweep()
-        self._stale = list(_NAMING) if self._is_sweeping else []
+        self._stale = [*_NAMING, _SESSIONS] if self._is_sweeping else []
         self._tidied_ms = 0
         self._must_cut_log = True  # an earlier writer may have died before it could
 
@@ -89,7 +97,7 @@ class Retention:
         self._must_cut_log |= bool(records or bodies)
         is_more = max(records, bodies) >= limit
         if (records or bodies) and now_ms - self._tidied_ms >= _TIDY_EVERY_MS:
-            self._stale, self._is_sweeping, self._tidied_ms = list(_NAMING), True, now_ms
+            self._stale, self._is_sweeping, self._tidied_ms = [*_NAMING, _SESSIONS], True, now_ms
             self._words.begin_sweep()
         is_more |= self.release_pages(limit)
         return Purged(records, bodies, is_more or self._tidy())
@@ -177,10 +185,14 @@ class Retention:
         with self._transaction():
             return self._words.sweep()
 
-    def _rebuild(self, index: str) -> None:
-        """Write an index anew: where it grew, SQLite moved entries between pages, and left copies in the gaps."""
+    def _rebuild(self, name: str) -> None:
+        """Write an index or a table anew: where it grew, SQLite moved entries between pages, and left copies in the gaps."""
+        if name == _SESSIONS:
+            with self._transaction():
+                self._connection.execute(_WRITE_SESSIONS_ANEW)
+            return
         with our_errors():
-            self._connection.execute(f"REINDEX {index}")
+            self._connection.execute(f"REINDEX {name}")
 
     def _count(self, pages: str) -> int:
         return int(str(self._connection.pragma(pages)))

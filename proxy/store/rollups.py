@@ -5,8 +5,8 @@ change them, add what they add now. That holds for what is new, priced anew, rea
 row that is deleted is not taken away, because sums are kept for ever, but from those that may name somebody. Each dimension is summed by itself, so that a sum's size depends
 on how many values there are and not on how they are combined.
 
-Values come from traffic. Above `MAX_VALUES` in one period, what has no row of its own is summed under `(other)`; so it
-is from then on, or nobody could say later what stands where.
+Values come from traffic. Above `MAX_VALUES` in one period, but of users, what has no row of its own is summed under
+`(other)`; so it is from then on, or nobody could say later what stands where.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
-from operator import neg
+from operator import itemgetter, neg
 from typing import Any, Final, Literal, NamedTuple
 
 import apsw
@@ -22,6 +22,7 @@ import msgspec
 
 from proxy.store import histogram
 from proxy.store.histogram import Histogram, bucket_of
+from proxy.store.session_sums import SessionChange, SessionSums
 from proxy.store.text import Value, storable_text
 
 HOUR_MS: Final = 3_600_000
@@ -58,7 +59,14 @@ MEASURES: Final[dict[str, str]] = {
     "unpriced": "is_unpriced",
 }
 """What is summed, and how a row of `exchanges` says it. What a provider makes up must not make a sum overflow."""
+ERRORS: Final = (
+    *("refused", "client_closed", "upstream_error", "upstream_reset", "truncated", "timeout", "interrupted"),
+    *("status_4xx", "status_5xx"),
+)
+"""The measures that make up what is called an error."""
 MODEL: Final = "coalesce(model, model_requested)"
+_UNBOUNDED: Final = "user"
+"""There are no more sums of users than records, because they go with them; and nobody is left out of a list of users."""
 _NAMING: Final = frozenset({"user", "tag"})
 """Sums under what may be the name of a person: by day only, without histograms, and for as long as the records."""
 
@@ -71,9 +79,15 @@ _FOLDED: Final = f"NOT {UNFOLDED}"
 _ROWS: Final = (
     f"SELECT started_at - started_at % {HOUR_MS}, coalesce(key, ''), coalesce({MODEL}, ''), upstream,"  # noqa: S608 (constants)
     " coalesce(provider, ''), endpoint, coalesce(environment, ''), coalesce(prompt_name, ''),"
-    " coalesce(prompt_version, ''), coalesce(user, ''), tags, duration_us, first_token_us,"
+    " coalesce(prompt_version, ''), coalesce(user, ''), tags, session, started_at, duration_us, first_token_us,"
     f" {', '.join(MEASURES.values())} FROM exchanges WHERE "
 )
+_FIRST_MEASURE: Final = 15
+_AT: Final = {name: _FIRST_MEASURE + number for number, name in enumerate(MEASURES)}
+_OF_SESSION: Final = itemgetter(
+    *(_AT[name] for name in ("requests", "unpriced", "cost_nano_usd", "input_tokens", "output_tokens"))
+)
+_ERRORS: Final = itemgetter(*(_AT[name] for name in ERRORS))
 _ROWS_BETWEEN: Final = _ROWS + "seq BETWEEN ? AND ?"
 _ROWS_CHOSEN: Final = _ROWS + "seq IN (SELECT value FROM json_each(?))"  # noqa: S608 (constants)
 _FOLDED_CHOSEN: Final = f"{_ROWS_CHOSEN} AND {_FOLDED}"
@@ -104,13 +118,13 @@ class _Sum(NamedTuple):
     def of(cls, rows: Sequence[tuple[Any, ...]], sign: int) -> _Sum:
         """Return what rows of `_ROWS` add, or what they do not add any more."""
         return cls.without_histograms(rows, sign)._replace(
-            latency=_counted([row[11] for row in rows], sign), ttft=_counted([row[12] for row in rows], sign)
+            latency=_counted([row[13] for row in rows], sign), ttft=_counted([row[14] for row in rows], sign)
         )
 
     @classmethod
     def without_histograms(cls, rows: Sequence[tuple[Any, ...]], sign: int) -> _Sum:
         """Return the same but for the histograms."""
-        measures = [row[13:] for row in rows]
+        measures = [row[_FIRST_MEASURE:] for row in rows]
         total = measures[0] if len(rows) == 1 else tuple(map(sum, zip(*measures, strict=True)))
         return cls(total if sign > 0 else tuple(map(neg, total)), {}, {})
 
@@ -138,6 +152,7 @@ class _Difference:
     def __init__(self) -> None:
         self._sums: dict[_Place, list[_Sum]] = {}
         """By hour, or by day where that is all there is."""
+        self.sessions: dict[str, SessionChange] = {}
 
     def take(self, rows: Iterable[tuple[Any, ...]], sign: int) -> None:
         """Count rows of `_ROWS`, or take them away."""
@@ -148,6 +163,8 @@ class _Difference:
             together.setdefault(row[:9], []).append(row)
             day = row[0] - row[0] % DAY_MS
             named.setdefault(_Place("user", "day", day, row[9], ""), []).append(row)
+            if row[11] is not None:
+                self._take_session(row, sign)
             for name, value in _tags(row[10]):
                 named.setdefault(_Place("tag", "day", day, name, value), []).append(row)
         for place, some in named.items():
@@ -156,6 +173,14 @@ class _Difference:
             change = _Sum.of(some, sign)
             for place in _places(*values):
                 self._sums.setdefault(place, []).append(change)
+
+    def _take_session(self, row: tuple[Any, ...], sign: int) -> None:
+        change = self.sessions.get(row[11])
+        if change is None:
+            change = self.sessions[row[11]] = SessionChange()
+        requests, unpriced, cost, input_tokens, output_tokens = _OF_SESSION(row)
+        errors = sum(_ERRORS(row))
+        change.take(row[12], (requests, errors, unpriced, cost, input_tokens, output_tokens), sign)
 
     def sums(self) -> dict[_Place, _Sum]:
         """Return what changes in each hour and day."""
@@ -204,6 +229,7 @@ class Rollups:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._sessions = SessionSums(connection)
         connection.create_scalar_function("merged_histogram", _merged_histogram, 2, deterministic=True)
 
     def add(self, seqs: Sequence[int]) -> None:
@@ -212,6 +238,14 @@ class Rollups:
             difference = _Difference()
             difference.take(self._connection.execute(_ROWS_BETWEEN, (seqs[0], seqs[-1])), 1)
             self._apply(difference.sums())
+            self._sessions.change(difference.sessions)
+
+    def adopt(self, seqs: Sequence[int]) -> None:
+        """Add rows to the sums of the session that they were put into, after all else."""
+        if seqs:
+            difference = _Difference()
+            difference.take(self._connection.execute(_FOLDED_CHOSEN, (_listed(seqs),)), 1)
+            self._sessions.change(difference.sessions)
 
     @contextmanager
     def following(self, choice: str, values: Sequence[Value]) -> Iterator[None]:
@@ -227,6 +261,7 @@ class Rollups:
         yield
         difference.take(self._connection.execute(_ROWS_CHOSEN, chosen), 1)
         self._apply(difference.sums())
+        self._sessions.change(difference.sessions)
 
     def following_ids(self, ids: Sequence[str]) -> AbstractContextManager[None]:
         """Follow what is changed meanwhile in the requests with these ids."""
@@ -243,6 +278,7 @@ class Rollups:
         gone.take(self._connection.execute(_FOLDED_CHOSEN, chosen), -1)
         kept.take(self._connection.execute(_UNFOLDED_CHOSEN, chosen), 1)
         self._apply({place: change for place, change in gone.sums().items() if place.dimension in _NAMING})
+        self._sessions.change(gone.sessions, seqs)
         self._apply({place: change for place, change in kept.sums().items() if place.dimension not in _NAMING})
 
     def backfill(self, limit: int = BACKFILL) -> bool:
@@ -254,6 +290,7 @@ class Rollups:
         difference = _Difference()
         difference.take(self._connection.execute(_ROWS_BETWEEN, (done + 1, end)), 1)
         self._apply(difference.sums())
+        self._sessions.change(difference.sessions)
         self._connection.execute("UPDATE folds SET done_seq = ? WHERE name = 'rollups'", (end,))
         return bool(end < last)
 
@@ -262,6 +299,9 @@ class Rollups:
         others: dict[_Place, list[_Sum]] = {}
         for place, change in sums.items():
             if self._change(place, change):
+                continue
+            if place.dimension == _UNBOUNDED:
+                self._add_row(place, change)
                 continue
             period = place[:3]
             if period not in rooms:

@@ -27,6 +27,7 @@ from proxy.store.deletion import Deletion
 from proxy.store.faults import our_errors, sane
 from proxy.store.jobs import JobWriter
 from proxy.store.leases import LeaseWriter
+from proxy.store.lineage import Lineage
 from proxy.store.payloads import PayloadWriter
 from proxy.store.record import JournalPosition, Record, Settlement
 from proxy.store.retention import Retention
@@ -110,6 +111,7 @@ class SqliteStore:
             self._connection.set_wal_hook(self._note_wal_pages)
             self._load_series()
             self._payloads = PayloadWriter(self._connection)
+            self._lineage = Lineage(self._connection)
         self.rollups = Rollups(self._connection)
         """Sums by hour and day."""
         self.words = Words(self._connection)
@@ -134,8 +136,11 @@ class SqliteStore:
         rows = [exchange_row(record) for record in records]
         with our_errors(), self._transaction():
             stored = self._insert(records, rows) if rows else []
-            self.rollups.add([seq for seq, _ in stored])
-            self._payloads.write((seq, record.request, record.response) for seq, record in stored)
+            seqs = [seq for seq, _ in stored]
+            said = self._payloads.write((seq, record.request, record.response) for seq, record in stored)
+            placed = self._lineage.add(stored, said)
+            self.rollups.add(seqs)
+            self.rollups.adopt([seq for seq in placed if seq < seqs[0]])
             self.words.add((seq, self._news(record), record.answer) for seq, record in stored)
             new = [record for _, record in stored]
             with self.rollups.following_ids([id_ for record in new for id_ in record.resolves]):
@@ -223,6 +228,7 @@ class SqliteStore:
                 list(values.items()),
             )
             self._zones.relearn()
+            self._lineage.forget()
 
     def status(self) -> dict[str, float]:
         """Return the status table."""

@@ -233,24 +233,28 @@ def test_of_a_deleted_user_the_numbers_stay_and_no_name(store: SqliteStore, rows
 
 
 def test_above_the_bound_values_are_summed_as_others_and_come_back_from_there(store: SqliteStore) -> None:
+    def write(*names: str) -> None:
+        begins = [make_begin(id=name, user=name, environment=name) for name in names]
+        replace = msgspec.structs.replace
+        store.write([replace(template, exchange=replace(template.exchange, begin=begin)) for begin in begins], {})
+
+    def sums(dimension: str) -> dict[str, int]:
+        found = stored(store).items()
+        return {place[3]: measures["requests"] for place, (measures, *_) in found if place[:2] == (dimension, "day")}
+
     template = make_record()
-    records = [
-        msgspec.structs.replace(
-            template, exchange=msgspec.structs.replace(template.exchange, begin=make_begin(id=str(n), user=f"u{n}"))
-        )
-        for n in range(MAX_VALUES + 50)
-    ]
-    store.write(records, {})
-    users = {place[3]: sums["requests"] for place, (sums, *_) in stored(store).items() if place[0] == "user"}
-    assert len(users) == MAX_VALUES + 1
-    assert users[OTHER] == 50
+    write(*(f"u{number}" for number in range(MAX_VALUES + 50)))
+    assert len(sums("environment")) == MAX_VALUES + 1
+    assert sums("environment")[OTHER] == 50
     # What has a row of its own goes, and counts as nobody's; what comes then is still one of the others.
     store.deletion.erase(Selection(user="u0"), Names(user=("u0",)))
     store.deletion.erase(Selection(user=f"u{MAX_VALUES + 7}"), Names(user=(f"u{MAX_VALUES + 7}",)))
-    store.write([make_record(make_begin(id="late", user="late"))], {})
-    users = {place[3]: sums["requests"] for place, (sums, *_) in stored(store).items() if place[0] == "user"}
-    assert (users[OTHER], "late" in users, "u0" in users) == (52, False, False)
-    assert sum(users.values()) == MAX_VALUES + 51
+    write("late")
+    found = sums("environment")
+    assert (found[OTHER], "late" in found, "u0" in found) == (52, False, False)
+    assert sum(found.values()) == MAX_VALUES + 51
+    # Users go with their records, so each of them has a row.
+    assert len(sums("user")) == MAX_VALUES + 50
 
 
 def test_numbers_that_a_provider_makes_up_cost_no_record(store: SqliteStore) -> None:
