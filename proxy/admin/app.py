@@ -15,6 +15,7 @@ from proxy.admin.answers import Endpoint, border, error_answer
 from proxy.admin.audit import AuditLog
 from proxy.admin.authentication import Door, Stores, built_in_account
 from proxy.admin.budgets import BudgetDesk
+from proxy.admin.callers import Callers
 from proxy.admin.cost import CostDesk
 from proxy.admin.database import AppDatabase
 from proxy.admin.declared import DeclaredRoute
@@ -84,6 +85,7 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch, pages:
         *CostDesk(instruments, config, twins).routes(),
         *BudgetDesk(instruments, config, twins).routes(),
         *DetailDesk(instruments).routes(),
+        *Callers(instruments, twins).routes(),
         *People(house.door, house.stores, house.access.base_path).routes(),
         *KeyDesk(config, instruments, keys, messenger).routes(),
         *Playground(config, instruments, keys, messenger, Estimator(config.pricing)).routes(),

@@ -83,7 +83,7 @@ class DetailDesk:
     async def request(self, request: Request) -> Response:
         """One request with everything that is known of it but what was said."""
         async with self._read.store() as store:
-            found = await _find(store, request.path_params["id"])
+            found = await find_request(store, request.path_params["id"])
             row = found.row
             assert store is not None  # noqa: S101 - or nothing was found
             rank = await store.run(ask.rank(row)) if row.duration_ms is not None else None
@@ -119,7 +119,7 @@ class DetailDesk:
         end = whole_number(request, "to", None, 0, 10**9)
         is_full = _flag(request, "full")
         async with self._read.store() as store:
-            found = await _find(store, request.path_params["id"])
+            found = await find_request(store, request.path_params["id"])
             earlier = await _earlier(store, found.row) if store is not None else None
         return await asyncio.to_thread(_conversation, found, earlier, start, end, is_full)
 
@@ -128,7 +128,7 @@ class DetailDesk:
         start = whole_number(request, "from", 0, 0, 10**9) or 0
         limit = whole_number(request, "limit", _MOST_EVENTS, 1, _MOST_EVENTS) or 1
         async with self._read.store() as store:
-            found = await _find(store, request.path_params["id"])
+            found = await find_request(store, request.path_params["id"])
         return await asyncio.to_thread(_events, found, start, limit)
 
     async def text(self, request: Request) -> Response:
@@ -146,7 +146,7 @@ class DetailDesk:
         if not (number.isascii() and number.isdecimal() and len(number) < 7):
             raise NotFoundError("blobs have numbers")
         async with self._read.store() as store:
-            found = await _find(store, request.path_params["id"])
+            found = await find_request(store, request.path_params["id"])
         return await asyncio.to_thread(_blob, found, int(number))
 
     async def code(self, request: Request) -> Response:
@@ -155,7 +155,7 @@ class DetailDesk:
         if form not in _FORMS:
             raise QuestionError(f"as: {form} is none of {', '.join(_FORMS)}")
         async with self._read.store() as store:
-            found = await _find(store, request.path_params["id"])
+            found = await find_request(store, request.path_params["id"])
         return await asyncio.to_thread(_code, found, form)
 
     async def neighbours(self, request: Request) -> Response:
@@ -183,7 +183,8 @@ _SHOWN: Final = (
 )
 
 
-async def _find(store: AsyncStoreReader | None, wanted: str) -> Found:
+async def find_request(store: AsyncStoreReader | None, wanted: str) -> Found:
+    """Return the request with this id, or whose id begins so. Raises NotFoundError."""
     row = await store.run(query.request(wanted)) if store is not None else None
     known = await store.run(ask.detail(row.seq)) if store is not None and row is not None else None
     if store is None or row is None or known is None:
@@ -203,7 +204,7 @@ async def _earlier(store: AsyncStoreReader, row: RequestRow) -> Found | None:
     turn = await store.run(ask.turn_of(row))
     if turn.previous is None:
         return None
-    found = await _find(store, turn.previous)
+    found = await find_request(store, turn.previous)
     return found if found.request.size + found.response.size <= _COMPARED else None
 
 
@@ -214,12 +215,28 @@ async def _beside(store: AsyncStoreReader, row: RequestRow, where: Filter, sort:
 
 
 def _conversation(found: Found, earlier: Found | None, start: int | None, end: int | None, is_full: bool) -> Response:
+    return json_answer(said_in(found, earlier, start=start, end=end, is_full=is_full))
+
+
+def said_in(
+    found: Found,
+    earlier: Found | None,
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    is_full: bool = False,
+    is_news: bool = False,
+) -> dict[str, Any]:
+    """Return what was said in a request; `is_news`: only what was not said in the earlier one."""
     said = read_conversation(found.exchange)
     before = read_conversation(earlier.exchange) if earlier is not None else None
     row = found.row
+    history = read_history(said.messages, before)
+    if is_news and history.known:
+        start = history.known
     shown = excerpt(
         said,
-        read_history(said.messages, before),
+        history,
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,
         start=start,
@@ -227,9 +244,7 @@ def _conversation(found: Found, earlier: Found | None, start: int | None, end: i
         is_full=is_full,
     )
     kept = {side: _kept(found, side) for side in ("request", "response")}
-    return json_answer(
-        {"id": row.id, "earlier": earlier.row.id if earlier else None, "kept": kept, **msgspec.structs.asdict(shown)}
-    )
+    return {"id": row.id, "earlier": earlier.row.id if earlier else None, "kept": kept, **msgspec.structs.asdict(shown)}
 
 
 def _kept(found: Found, side: str) -> dict[str, Any]:

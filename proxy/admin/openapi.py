@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from proxy import __version__
 from proxy.admin.cost import CHANGES, GROUPINGS
 from proxy.admin.pages import PAGES
 from proxy.store.query import MAX_ROWS, RequestRow
+from proxy.store.sessions import ORDERS as SESSION_ORDERS
+from proxy.store.users import ORDERS as USER_ORDERS
 
 _JSON: Final = "application/json"
 
@@ -84,6 +87,10 @@ _SORT: Final = _asked(
 _COLS: Final = _asked("cols", "columns, with commas between them, in their order")
 
 
+def _orders(known: Iterable[str]) -> str:
+    return f"{', '.join(known)}; a `-` in front puts the greatest first"
+
+
 def _change(summary: str, schema: str | None, status: str, answer: str, *named: str, taken: str = "") -> dict[str, Any]:
     responses: dict[str, Any] = {status: {"description": answer, "content": {_JSON: {}}}}
     operation: dict[str, Any] = {"summary": summary, "responses": responses}
@@ -116,6 +123,10 @@ _COST: Final = (
     _FILTER,
     _asked("compare", "prev: the period just before, of the same length"),
 )
+_BEFORE: Final = _asked("before", "`next_before` of the page before")
+_LIMIT: Final = _asked("limit", f"1 to {MAX_ROWS}", "integer")
+_SESSIONS: Final = (_FILTER, *_SPAN, _asked("sort", _orders(SESSION_ORDERS)), _LIMIT, _BEFORE)
+_USERS: Final = (_FILTER, *_SPAN, _asked("sort", _orders(USER_ORDERS)), _LIMIT, _BEFORE)
 _LOST: Final = "the last admin stays, and nobody changes their own role"
 _FORGET: Final = {
     "summary": "Delete all that is recorded about a user, session or key",
@@ -435,6 +446,27 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
     },
     "/logout": {"post": _form("End the session")},
     "/api/me": {"get": _operation("Who asks, and what they may", _JSON)},
+    "/api/sessions": {
+        "get": _operation("Sessions in the order of `sort`, those with a request that `q` means", _JSON, *_SESSIONS)
+    },
+    "/api/sessions.csv": {"get": _operation("The same as CSV", "text/csv", *_SESSIONS, _COLS)},
+    "/api/sessions.jsonl": {"get": _operation("The same as JSON lines", "application/jsonl", *_SESSIONS, _COLS)},
+    "/api/sessions/{id}": {
+        "get": _operation(
+            "A session and some of its turns, in the order of time",
+            _JSON,
+            _named("id"),
+            _asked("from", "turns before the first one of the answer", "integer"),
+            _asked("limit", "1 to 200; with `said` 1 to 20", "integer"),
+            _asked("said", "1: with what is new in each turn, and the answer"),
+        )
+    },
+    "/api/users": {"get": _operation("Users and what they cost, in the order of `sort`", _JSON, *_USERS)},
+    "/api/users.csv": {"get": _operation("The same as CSV", "text/csv", *_USERS, _COLS)},
+    "/api/users.jsonl": {"get": _operation("The same as JSON lines", "application/jsonl", *_USERS, _COLS)},
+    "/api/users/{id}": {
+        "get": _operation("One user: sums by step, models, sessions, and what failed last", _JSON, _named("id"), *_SPAN)
+    },
     "/api/settings/users": {
         "get": _operation("Users", _JSON),
         "post": _change("Make a user", "UserRequest", "201", "the user", taken="the name is taken"),

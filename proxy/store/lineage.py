@@ -2,7 +2,7 @@
 
 What a request continues is found by its marks (`marks`) among those of the last day. The first request of a conversation
 is in no session until a second one continues it: a question that nobody asks further about stays alone, however often it
-is asked. An inferred session is called `~` and the id of its first request, so that its name says nothing of what was said.
+is asked. An inferred session is called `auto:` and the id of its first request, so that its name says nothing of what was said.
 
 Invariants: a session is inferred within one caller, that is key and user; of a text that is not kept there is no mark;
 marks go with the bodies that they were made of.
@@ -23,7 +23,7 @@ from proxy.store.marks import Marks, marks_of
 from proxy.store.pieces import Part
 from proxy.store.record import KeptBody, Record
 
-INFERRED: Final = "~"
+INFERRED: Final = "auto:"
 """What the name of an inferred session begins with."""
 LONGEST_PAUSE_MS: Final = 86_400_000
 """Between the beginnings of two turns."""
@@ -154,13 +154,13 @@ class _Family:
     def join(self, seq: int, mark: int, at_ms: int) -> str | None:
         """Put a row into the session of one that left this mark; return which, None: nobody did, or too long ago."""
         self.look_up((mark,))
-        known = [*self._new.get(mark, ()), *self._found[mark]][:_TWINS]
+        known: list[_Left] = [*self._new.get(mark, ()), *self._found[mark]][:_TWINS]
         near = [each for each in known if abs(at_ms - each.at_ms) <= LONGEST_PAUSE_MS]
         if not near:
             return None
         # Where the same was said more than once, each of them is continued by another request.
         earlier = next((each for each in near if each.session is None), near[0])
-        session = earlier.session or INFERRED + earlier.id
+        session = INFERRED + earlier.id if earlier.session is None else earlier.session
         if earlier.session is None:
             earlier.session = session
             self._placed += [(session, each) for each in self._attempts(earlier)]

@@ -15,8 +15,8 @@ from proxy.errors import ClientError
 from proxy.store.filter import Filter, both, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Rows, Sort, Step, find
 from proxy.store.payloads import PAYLOAD_SQL, read_bodies
-from proxy.store.periods import ERRORS, VERSION, period, summed_by
-from proxy.store.rollups import Dimension
+from proxy.store.periods import VERSION, period, summed_by
+from proxy.store.rollups import ERRORS, Dimension
 from proxy.store.row import StoredBody
 
 T = TypeVar("T")
@@ -172,6 +172,13 @@ def page(
 
 
 _BY_SEQ: Final = f"SELECT {_COLUMNS} FROM request_rows WHERE seq IN (SELECT value FROM json_each(?))"  # noqa: S608
+
+
+def turns(session: str, start: int = 0, limit: int = 50) -> Query[list[RequestRow]]:
+    """Ask for the requests of a session in the order of time, from the one at `start` on."""
+    chosen = "SELECT seq FROM exchanges WHERE session = ? ORDER BY started_at, seq LIMIT ? OFFSET ?"
+    sql = f"SELECT {_COLUMNS} FROM request_rows WHERE seq IN ({chosen}) ORDER BY started_at, seq"  # noqa: S608
+    return Query(sql, (session, _page(limit), start), _request_rows)
 
 
 def requests(where: Filter = Filter(), *, limit: int = 50) -> Plan[list[RequestRow]]:  # noqa: B008 (frozen)

@@ -17,7 +17,7 @@ from proxy.store.filter import Clause, Filter, both, started
 from proxy.store.keyset import Order, Place
 from proxy.store.lineage import INFERRED
 from proxy.store.listing import Rows, Step
-from proxy.store.query import Plan
+from proxy.store.query import Plan, Query
 
 ORDERS: Final = {
     "last": "last_at",
@@ -41,7 +41,7 @@ class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
     """One session."""
 
     id: str
-    """Its name: the caller's, or `~` and the id of its first request."""
+    """Its name: the caller's, or `auto:` and the id of its first request."""
     is_inferred: bool
     """Nobody named it: its requests were found to continue each other."""
     user: str | None
@@ -130,6 +130,15 @@ def session(name: str) -> Plan[SessionRow | None]:
     return Plan(steps)
 
 
+def cost_before(name: str, start: int) -> Query[int]:
+    """Ask what the requests of a session cost that come before the one at `start`, in nano-USD."""
+    sql = (
+        "SELECT coalesce(sum(cost_nano_usd), 0) FROM"
+        " (SELECT cost_nano_usd FROM exchanges WHERE session = ? ORDER BY started_at, seq LIMIT ?)"
+    )
+    return Query(sql, (name, start), lambda rows: int(rows[0][0]))
+
+
 def _meant(where: Filter) -> Generator[Step, Rows, _Meant]:
     """Return the sessions with a request that is meant."""
     names: set[str] = set()
@@ -173,7 +182,7 @@ SELECT name.value, (SELECT id FROM exchanges WHERE session = name.value ORDER BY
 FROM json_each(?) AS name
 """
 _NEWEST: Final = """
-SELECT name.value, id, user, exchanges.key, coalesce(model, model_requested)
+SELECT name.value, exchanges.id, user, exchanges.key, coalesce(model, model_requested)
 FROM json_each(?) AS name CROSS JOIN exchanges
 WHERE seq IN (SELECT seq FROM exchanges WHERE session = name.value ORDER BY started_at DESC, seq DESC LIMIT ?)
 ORDER BY name.key, started_at DESC, seq DESC

@@ -52,7 +52,7 @@ class Oracle:
     def add(self, asked: Asked) -> None:
         earlier = self._continued(asked)
         if earlier is not None:
-            earlier.session = earlier.session or f"~{earlier.id}"
+            earlier.session = earlier.session or f"auto:{earlier.id}"
             asked.session = earlier.session
         self._asked.append(asked)
 
@@ -262,7 +262,7 @@ def test_a_conversation_goes_on_through_calls_of_tools(store: SqliteStore) -> No
     write(store, "a", asked, {"role": "assistant", "content": None, "tool_calls": [call]})
     asked += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "call_7", "content": "3"}]
     write(store, "b", asked, "Three are left.")
-    assert sessions(store) == {"a": "~a", "b": "~a"}
+    assert sessions(store) == {"a": "auto:a", "b": "auto:a"}
 
 
 def test_a_failed_turn_belongs_to_the_session_and_the_next_one_goes_on(store: SqliteStore) -> None:
@@ -275,14 +275,14 @@ def test_a_failed_turn_belongs_to_the_session_and_the_next_one_goes_on(store: Sq
     )
     write(store, "c", asked, "two")
     write(store, "d", [*asked, assistant("two"), user("3")], "three")
-    assert set(sessions(store).values()) == {"~a"}
+    assert set(sessions(store).values()) == {"auto:a"}
 
 
 def test_an_answer_that_did_not_pass_here_does_not_break_the_conversation(store: SqliteStore) -> None:
     write(store, "a", [user("1")], "one")
     said = [user("1"), assistant("one"), user("2"), assistant("elsewhere"), user("3")]
     write(store, "b", said, "three")
-    assert sessions(store) == {"a": "~a", "b": "~a"}
+    assert sessions(store) == {"a": "auto:a", "b": "auto:a"}
 
 
 def test_what_the_caller_names_is_never_overruled(store: SqliteStore) -> None:
@@ -305,7 +305,7 @@ def test_all_attempts_at_the_first_request_are_in_its_session(store: SqliteStore
     store.write([make_record(make_begin(id="a1"), failed, request=body, response=b"")], {})
     write(store, "a2", [user("1")], "one", retry_of="a1", attempt=2)
     write(store, "b", [user("1"), assistant("one"), user("2")], "two")
-    assert set(sessions(store).values()) == {"~a2"}
+    assert set(sessions(store).values()) == {"auto:a2"}
 
 
 def test_responses_that_the_provider_remembers_are_one_session(store: SqliteStore) -> None:
@@ -322,7 +322,7 @@ def test_responses_that_the_provider_remembers_are_one_session(store: SqliteStor
     respond("d", "resp_5", conversation="conv_1")
     respond("e", "resp_6", conversation={"id": "conv_1"})
     respond("f", "resp_7", conversation={"id": "conv_1"})
-    expected = {"a": "~a", "b": "~a", "c": "~a", "alone": None, "d": "~d", "e": "~d", "f": "~d"}
+    expected = {"a": "auto:a", "b": "auto:a", "c": "auto:a", "alone": None, "d": "auto:d", "e": "auto:d", "f": "auto:d"}
     assert sessions(store) == expected
 
 
@@ -338,13 +338,13 @@ def test_a_redacted_conversation_is_found_by_what_is_left(store: SqliteStore) ->
     write(store, "a", [user("write to ann@example.com")], "I wrote to ann@example.com.", policy=policy)
     said = [user("write to ann@example.com"), assistant("I wrote to ann@example.com."), user("again")]
     write(store, "b", said, "done", policy=policy)
-    assert sessions(store) == {"a": "~a", "b": "~a"}
+    assert sessions(store) == {"a": "auto:a", "b": "auto:a"}
 
 
 def test_nothing_is_left_of_an_inferred_session_that_is_deleted(store: SqliteStore) -> None:
     write(store, "a", [user("1")], "one")
     write(store, "b", [user("1"), assistant("one"), user("2")], "two")
-    store.deletion.erase(Selection(session="~a"), Names(session=("~a",)))
+    store.deletion.erase(Selection(session="auto:a"), Names(session=("auto:a",)))
     assert sessions(store) == {"a": None, "b": None}
     for table in ("marks", "marked", "sessions"):
         assert store._connection.execute(f"SELECT count(*) FROM {table}").get == 0  # noqa: S608 (constants)
@@ -370,7 +370,7 @@ def test_a_batch_that_is_rolled_back_leaves_no_mark(store: SqliteStore) -> None:
     assert store._connection.execute("SELECT count(*) FROM marked").get == 0
     write(store, "a", [user("1")], "one")
     write(store, "b", [user("1"), assistant("one"), user("2")], "two")
-    assert sessions(store) == {"a": "~a", "b": "~a"}
+    assert sessions(store) == {"a": "auto:a", "b": "auto:a"}
 
 
 @pytest.mark.parametrize(

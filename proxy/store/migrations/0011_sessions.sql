@@ -1,5 +1,5 @@
 -- One row for each session: what its requests add up to, as in `rollups` and for as long as they are there. Names are those
--- of callers; one that begins with `~` was inferred.
+-- of callers; one that begins with `auto:` was inferred.
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
