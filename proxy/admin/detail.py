@@ -137,7 +137,7 @@ class DetailDesk:
         if side not in ("request", "response"):
             raise NotFoundError("a request has the sides request and response")
         async with self._read.store() as store:
-            found = await _find(store, request.path_params["id"])
+            found = await find_request(store, request.path_params["id"])
         return await asyncio.to_thread(_text, found, side)
 
     async def blob(self, request: Request) -> Response:

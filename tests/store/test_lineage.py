@@ -258,7 +258,7 @@ def test_two_who_say_the_same_and_are_answered_the_same_have_two_sessions(store:
 
 def test_a_conversation_goes_on_through_calls_of_tools(store: SqliteStore) -> None:
     call = {"id": "call_7", "type": "function", "function": {"name": "get_stock", "arguments": '{"sku": 7}'}}
-    asked = [user("is it there?")]
+    asked: list[Any] = [user("is it there?")]
     write(store, "a", asked, {"role": "assistant", "content": None, "tool_calls": [call]})
     asked += [{"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "call_7", "content": "3"}]
     write(store, "b", asked, "Three are left.")
