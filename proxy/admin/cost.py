@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast, get_args
-from zoneinfo import ZoneInfo
 
 import msgspec
 from starlette.requests import Request
@@ -17,20 +16,19 @@ from proxy.admin.amounts import NANO
 from proxy.admin.answers import QuestionError, json_answer, whole_number
 from proxy.admin.change import explain_change
 from proxy.admin.declared import DeclaredRoute
-from proxy.admin.forecast import WEEK_MS, Forecast, project
+from proxy.admin.forecast import month_forecast
 from proxy.admin.instruments import Instruments
 from proxy.admin.saving import Savings
 from proxy.admin.sheets import Row
 from proxy.admin.twins import Listing, Twins, patiently
 from proxy.admin.when import read_instant
 from proxy.config import Config
-from proxy.gates.windows import window_at
 from proxy.store import AsyncStoreReader
 from proxy.store import query as ask
 from proxy.store.filter import Filter, parse_filter
 from proxy.store.query import CostRow, Grouping
 from proxy.store.rollups import DAY_MS, HOUR_MS, Dimension
-from proxy.store.spending import STEPS, Spent, first_sum, leaves, spent_by_step, spent_by_tag
+from proxy.store.spending import STEPS, Spent, leaves, spent_by_step, spent_by_tag
 
 GROUPINGS: Final[tuple[Grouping, ...]] = get_args(Grouping)
 DEFAULT_SPAN: Final = "now-7d"
@@ -237,27 +235,6 @@ class _Saved:
         known = self.groups.get(group)
         self.groups[group] = known if amount is None else (known or 0) + amount
         self.total += amount or 0
-
-
-async def month_forecast(store: AsyncStoreReader | None, now_ms: int) -> Forecast:
-    """Return where the cost of this month (UTC) ends."""
-    start, end = window_at("month", ZoneInfo("UTC"), now_ms)
-    end = end or now_ms
-    spent = lately = lately_ms = 0
-    if store is not None:
-        first = await store.run(first_sum())
-        week = max(now_ms - WEEK_MS, first or now_ms)
-        spent = sum(row.cost_nano_usd for row in await store.run(ask.costs([], from_ms=start, to_ms=now_ms + 1)))
-        lately = sum(row.cost_nano_usd for row in await store.run(ask.costs([], from_ms=week, to_ms=now_ms + 1)))
-        lately_ms = now_ms - week
-    return Forecast(
-        start=start,
-        end=end,
-        spent_nano_usd=spent,
-        lately_nano_usd=lately,
-        lately_ms=lately_ms,
-        projected_nano_usd=project(spent, lately, lately_ms, end - now_ms),
-    )
 
 
 def lines(rows: Sequence[Spent], starts: range, top: int) -> list[Line]:

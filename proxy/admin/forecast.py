@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
+
+from proxy.gates.windows import window_at
+from proxy.store import AsyncStoreReader
+from proxy.store import query as ask
+from proxy.store.spending import first_sum
 
 HOUR_MS: Final = 3_600_000
 WEEK_MS: Final = 7 * 24 * HOUR_MS
@@ -39,3 +45,24 @@ def runs_out_ms(left_nano_usd: int, lately: int, lately_ms: int) -> int | None:
     if left_nano_usd <= 0:
         return 0
     return round(left_nano_usd * lately_ms / lately) if lately > 0 and lately_ms > 0 else None
+
+
+async def month_forecast(store: AsyncStoreReader | None, now_ms: int) -> Forecast:
+    """Return where the cost of this month (UTC) ends."""
+    start, end = window_at("month", ZoneInfo("UTC"), now_ms)
+    end = end or now_ms
+    spent = lately = lately_ms = 0
+    if store is not None:
+        first = await store.run(first_sum())
+        week = max(now_ms - WEEK_MS, first or now_ms)
+        spent = sum(row.cost_nano_usd for row in await store.run(ask.costs([], from_ms=start, to_ms=now_ms + 1)))
+        lately = sum(row.cost_nano_usd for row in await store.run(ask.costs([], from_ms=week, to_ms=now_ms + 1)))
+        lately_ms = now_ms - week
+    return Forecast(
+        start=start,
+        end=end,
+        spent_nano_usd=spent,
+        lately_nano_usd=lately,
+        lately_ms=lately_ms,
+        projected_nano_usd=project(spent, lately, lately_ms, end - now_ms),
+    )

@@ -49,6 +49,8 @@ class Sight:
     """When the newest request started; None: there was none."""
     pace_nano_usd: int | None = None
     """What may be spent in an hour for the tightest budget of all traffic to last; None: there is no such budget."""
+    month_nano_usd: int | None = None
+    """What this month will have cost; None: nobody can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Gauge:
     """The same in the same hour of yesterday."""
     series: tuple[tuple[int, float | None], ...]
     """Start of each of the last 24 hours and the value in it, and now."""
+    note: str = ""
+    """One more number that belongs to it."""
 
 
 def read_gauges(sight: Sight) -> tuple[Gauge, Gauge, Gauge]:
@@ -147,6 +151,7 @@ def _errors(sight: Sight) -> Gauge:
 def _latency(sight: Sight) -> Gauge:
     sample = sampled(sight, lambda row: not row.is_refused and row.duration_us is not None)
     value = percentile_ms([row.duration_us or 0 for row in sample.rows], 0.95)
+    ttft = percentile_ms([row.ttft_us for row in sample.rows if row.ttft_us is not None], 0.95)
     warn, critical = latency_limits(_usual_latency_ms(sight))
     state, word = _judged(sight, sample, value, warn, critical)
     return Gauge(
@@ -161,6 +166,7 @@ def _latency(sight: Sight) -> Gauge:
         counted=sum((row.duration_us or 0) >= warn * 1000 for row in sample.rows),
         yesterday=_in(_yesterday(sight), _hour_latency),
         series=_series(sight, _hour_latency, value),
+        note="" if ttft is None else f"TTFT P95 {duration(ttft)}",
     )
 
 
@@ -192,6 +198,7 @@ def _cost(sight: Sight) -> Gauge:
         counted=len(sample.rows),
         yesterday=_in(_yesterday(sight), lambda hour: float(hour.cost_nano_usd)),
         series=_series(sight, lambda hour: float(hour.cost_nano_usd), value, empty=0.0),
+        note="" if sight.month_nano_usd is None else f"on course for {dollars(sight.month_nano_usd)} this month",
     )
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from proxy.admin.accounts import as_configured, hourly_pace
 from proxy.admin.exposition import BudgetLevel, HistogramShown, Scrape
+from proxy.admin.forecast import month_forecast
 from proxy.admin.gauges import Sight
 from proxy.admin.verdict import RECENT_S, UNSERVED_S, Recent, Signs
 from proxy.clock import SYSTEM, Clock
@@ -122,7 +123,8 @@ class Instruments:
             seen = await store.run(recent.seen(now - HOUR_MS))
             hours = await store.run(recent.hours(now - now % HOUR_MS - 8 * DAY_MS))
             newest = seen[0].started_at if seen else await store.run(recent.newest())
-        return Sight(now, seen, hours, newest, pace)
+            month = await month_forecast(store, now)
+        return Sight(now, seen, hours, newest, pace, month.projected_nano_usd)
 
     async def signs(self) -> Signs:
         """Return what the verdict is judged by; a store that cannot be read is one of the signs."""

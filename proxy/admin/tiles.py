@@ -11,7 +11,7 @@ import msgspec
 
 from proxy.admin.figures import dollars, duration, long_duration, of_things, percent, whole_minutes
 from proxy.admin.gauges import Gauge, Name, State, word_of
-from proxy.admin.verdict import Level, Reason
+from proxy.admin.verdict import RECENT_S, UNSERVED_S, Level, Reason
 from proxy.store.recent import FAULTS_FILTER, Seen
 
 _LABELS: Final[dict[Name, str]] = {
@@ -99,7 +99,7 @@ class Tile(msgspec.Struct, frozen=True, kw_only=True):
     is_worse: bool | None
     """None: neither better nor worse, or unknown."""
     note: str = ""
-    """Why the state is not yet what the value says; empty: it is."""
+    """Why the state is not yet what the value says, or one more number that belongs to it."""
     series: Series
     link: Link
 
@@ -129,9 +129,9 @@ class Shown:
 
     @property
     def note(self) -> str:
-        """Return why the state is not yet what the value says."""
+        """Return why the state is not yet what the value says, or one more number."""
         if self.state == self.gauge.state:
-            return ""
+            return self.gauge.note
         is_worse = _GRAVITY.get(self.gauge.state, 0) > _GRAVITY.get(self.state, 0)
         return "above its line, being watched" if is_worse else "below its line again, being watched"
 
@@ -197,8 +197,22 @@ def headline(signs: Sequence[Reason], gauges: Sequence[Shown], now_ms: int) -> H
     worst_sign = signs[0].level if signs else "ok"
     if signs and (worst_sign == "failing" or not bad or bad[0].state != "critical"):
         state: State = "critical" if worst_sign == "failing" else "warning"
-        return Headline(state=state, text=_attention(count, signs[0].text), detail=_rest(signs[1:], bad))
+        link = _sign_link(signs[0].code, now_ms)
+        return Headline(state=state, text=_attention(count, signs[0].text), detail=_rest(signs[1:], bad), link=link)
     return _of_gauge(bad[0], count, _rest(signs, bad[1:]), now_ms)
+
+
+_SIGN_LINKS: Final = {
+    "unpriced": ("See requests without a price", "unpriced:true", RECENT_S),
+    "unserved": ("See refused requests", "error:recorder_unavailable", UNSERVED_S),
+}
+
+
+def _sign_link(code: str, now_ms: int) -> Link | None:
+    if code not in _SIGN_LINKS:
+        return None
+    label, q, seconds = _SIGN_LINKS[code]
+    return Link(label, q, now_ms - seconds * 1000, now_ms + 1)
 
 
 def _of_gauge(shown: Shown, count: int, rest: str, now_ms: int) -> Headline:

@@ -219,3 +219,17 @@ def test_a_tile_says_from_how_much_it_is_told_and_how_it_was_yesterday() -> None
     assert shown_latency.sample == "1,000 requests in 15 min"
     assert shown_latency.is_worse is False
     assert LEAST == 20
+
+
+def test_a_missing_price_leads_to_the_requests_that_have_none() -> None:
+    gauges = [shown(gauge) for gauge in read_gauges(sight(spread(100)))]
+    said = headline([Reason("degraded", "unpriced", "3 requests without a price")], gauges, NOW)
+    assert said.link is not None
+    assert (said.link.q, said.link.start) == ("unpriced:true", NOW - 300_000)
+
+
+def test_a_tile_has_one_more_number_until_it_is_being_watched() -> None:
+    _, latency, cost = read_gauges(Sight(NOW, [seen()._replace(ttft_us=250_000)] * 30, (), NOW, None, 8 * 10**12))
+    assert tile(shown(latency), NOW).note == "TTFT P95 250 ms"
+    assert tile(shown(cost), NOW).note == "on course for $8,000 this month"
+    assert tile(Shown(latency, "critical", None), NOW).note == "below its line again, being watched"
