@@ -1,6 +1,8 @@
 import { json } from "@codemirror/lang-json";
+import { syntaxHighlighting } from "@codemirror/language";
 import { EditorState } from "@codemirror/state";
 import { EditorView, minimalSetup } from "codemirror";
+import { classHighlighter } from "@lezer/highlight";
 import { useEffect, useRef } from "react";
 import { styleNonce } from "../lib/trusted.ts";
 import { vars } from "../lib/vars.ts";
@@ -21,6 +23,8 @@ export default function CodeEditorView({ label, value, onChange, language = "jso
         doc: latest.current.value,
         extensions: [
           minimalSetup,
+          // Its colours are ours: those it brings are for light pages alone.
+          syntaxHighlighting(classHighlighter),
           ...(language === "json" ? [json()] : []),
           EditorView.lineWrapping,
           EditorView.cspNonce.of(styleNonce()),

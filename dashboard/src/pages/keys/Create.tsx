@@ -85,7 +85,7 @@ function ShownOnce({ made, models, onClose }: { made: NewKey; models: readonly s
           <Segments<How> label="How to use it" value={how} options={[["curl", "curl"], ["python", "Python"], ["env", "Environment"]]} onChange={setHow} />
           <CopyButton text={code} isIcon label="Copy the example" />
         </div>
-        <pre className="code">{code}</pre>
+        <pre className="code" tabIndex={0} role="group" aria-label="How to use it">{code}</pre>
         <Trying name={made.name} standard={model} models={models} />
       </div>
     </Dialog>

@@ -1,4 +1,5 @@
 import { useEffect, useId, useRef, useState, type ReactNode } from "react";
+import { count, plural } from "../../lib/format.ts";
 import { Button, IconButton } from "../../ui/Button.tsx";
 import { Checkbox, TextField } from "../../ui/Fields.tsx";
 import { CodeEditor } from "../../ui/CodeEditor.tsx";
@@ -14,9 +15,17 @@ interface EditorProps {
   onChange(body: Tree): void;
 }
 
+/** Of a long conversation the end is what is edited: what comes before is folded until it is asked for. */
+const LATEST = 24;
+const LONG_TEXT = 6_000;
+
 /** A conversation as cards and its parameters as a form. What differs from the original is marked. */
 export function Editor({ body, before, api, dialect, endpoint, onChange }: EditorProps) {
   const turns = turnsOf(body, api);
+  const [shown, setShown] = useState(LATEST);
+  const isOpen = (turn: Turn, at: number) => turns.length <= shown + 2 || turn.at === null || at >= turns.length - shown;
+  const firstFolded = turns.findIndex((turn, at) => !isOpen(turn, at));
+  const folded = turns.filter((turn, at) => !isOpen(turn, at)).length;
   const set = (at: Place, value: Json | undefined) => {
     const changed = withValue(body, at, value);
     if (isTree(changed)) onChange(changed);
@@ -30,9 +39,17 @@ export function Editor({ body, before, api, dialect, endpoint, onChange }: Edito
   return (
     <div className="by-turns">
       <ol className="turns">
-        {turns.map((turn, at) => (
-          <TurnCard key={at} turn={turn} roles={api.roles} isEdited={before !== null && isEdited(turn, body, before)} onSet={set} />
-        ))}
+        {turns.map((turn, at) =>
+          isOpen(turn, at) ? (
+            <TurnCard key={at} turn={turn} roles={api.roles} isEdited={before !== null && isEdited(turn, body, before)} onSet={set} />
+          ) : (
+            at === firstFolded && (
+              <li key="folded" className="folded">
+                <Button size="small" kind="ghost" icon="down" onClick={() => setShown(shown + 200)}>Show {plural(Math.min(200, folded), "earlier turn")} of {count(folded)}</Button>
+              </li>
+            )
+          ),
+        )}
       </ol>
       <Button size="small" icon="plus" onClick={add}>Add a turn</Button>
       <Params params={paramsOf(dialect, endpoint, body)} body={body} before={before} onSet={set} />
@@ -64,7 +81,7 @@ function TurnCard({ turn, roles, isEdited, onSet }: { turn: Turn; roles: readonl
       </header>
       {turn.parts.map((part, number) =>
         "text" in part ? (
-          <textarea key={number} id={`${id}-${number}`} className="wire" aria-label={`Text of ${turn.role}`} rows={rowsFor(part.text)} value={part.text} spellCheck={false} onChange={(event) => onSet(part.at, event.target.value)} />
+          <textarea key={number} id={`${id}-${number}`} className={`wire ${part.text.length > LONG_TEXT ? "long" : ""}`} aria-label={`Text of ${turn.role}`} rows={rowsFor(part.text)} value={part.text} spellCheck={false} onChange={(event) => onSet(part.at, event.target.value)} />
         ) : (
           <p key={number} className="note" title="Edit it as JSON">{part.note}</p>
         ),

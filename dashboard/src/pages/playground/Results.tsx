@@ -32,7 +32,7 @@ function OriginalCard({ original }: { original: Original }) {
       <header>
         <h3>Original</h3>
         <span className="wire mono ellipsis">{request.model ?? request.model_requested}</span>
-        <span className="end">{(request.status ?? 0) < 400 && request.outcome === "completed" ? <StatusPill level="ok">{request.status}</StatusPill> : <StatusPill level="bad">{request.status ?? request.outcome}</StatusPill>}</span>
+        <span className="end">{request.outcome !== "completed" ? <StatusPill level="bad">{request.outcome.replaceAll("_", " ")}</StatusPill> : <StatusPill level={(request.status ?? 0) < 400 ? "ok" : "bad"}>{request.status}</StatusPill>}</span>
       </header>
       <Figures request={request} against={null} />
       {answer ? <Answer said={answer} text={answer.text} /> : <p className="caption">Its answer was not kept.</p>}
@@ -63,7 +63,7 @@ function RunCard({ run, before, original, show, onCancel, onForget }: { run: Run
         </div>
       )}
       {show === "diff" && before !== null && run.said && !run.problem ? (
-        <div className="answer"><Diff label={`What run ${run.number} says otherwise`} before={before} after={run.text} /></div>
+        <div className="answer" tabIndex={0} role="group" aria-label="Difference"><Diff label={`What run ${run.number} says otherwise`} before={before} after={run.text} /></div>
       ) : (
         <Answer said={run.said} text={run.text} thinking={run.thinking} isOpen={isOpen} />
       )}
@@ -111,7 +111,7 @@ function Figures({ request, against }: { request: RequestFacts; against: Request
 
 function Answer({ said, text, thinking, isOpen }: { said: Said | null; text: string; thinking?: string; isOpen?: boolean }) {
   return (
-    <div className="answer">
+    <div className="answer" tabIndex={0} role="group" aria-label="Answer">
       {thinking && !text && <p className="thinking wire">{thinking}</p>}
       {said?.reasoning && (
         <details>

@@ -13,7 +13,7 @@ import { Card } from "../../ui/Card.tsx";
 import { Chip } from "../../ui/Chip.tsx";
 import { ComboBox } from "../../ui/ComboBox.tsx";
 import { Segments, Select } from "../../ui/Fields.tsx";
-import { EmptyState, Loaded, NoPermission, SkeletonRows } from "../../ui/States.tsx";
+import { EmptyState, Loaded, NoPermission, SkeletonRows, TooMuch } from "../../ui/States.tsx";
 import { apiOf, changesOf, isTree, type Json, type Tree } from "./body.ts";
 import { templatesFor, type Draft, type Forecast, type Original } from "./draft.ts";
 import { Editor, JsonField } from "./Editor.tsx";
@@ -30,6 +30,8 @@ const STATE = {
 /** Browsers open six connections to one server: some are for the rest of the page. */
 const AT_ONCE = 4;
 const MOST_RUNS = 12;
+/** Bytes of a body that can be edited as one text. */
+const MOST_JSON = 1_000_000;
 
 export default function PlaygroundPage() {
   const [{ from, kind }] = useUrlState(STATE);
@@ -155,6 +157,8 @@ function Bench({ draft }: { draft: Draft }) {
             <p className="muted">The body is no JSON ({bytes(original?.body_bytes)}), so it is sent as it was.</p>
           ) : api && state.edit === "turns" ? (
             <Editor body={body} before={before} api={api} dialect={dialect ?? ""} endpoint={endpoint} onChange={setBody} />
+          ) : (original?.body_bytes ?? 0) > MOST_JSON ? (
+            <TooMuch action={api && <Button onClick={() => setState({ edit: "turns" })}>Edit its turns</Button>}>{bytes(original?.body_bytes)} of JSON are too much to be edited here as one text.</TooMuch>
           ) : (
             <>
               <JsonField label="Body" value={body} onValue={(value: Json) => isTree(value) && setBody(value)} onProblem={setJsonProblem} />

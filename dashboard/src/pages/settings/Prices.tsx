@@ -12,7 +12,7 @@ import { Select } from "../../ui/Fields.tsx";
 import { EmptyState, Loaded, SkeletonRows } from "../../ui/States.tsx";
 import { Time } from "../../ui/Time.tsx";
 import type { Price, Prices as Listed, Repriced, Unpriced } from "./model.ts";
-import { Yaml } from "./parts.tsx";
+import { Scroll, Yaml } from "./parts.tsx";
 
 const STATE = { q: text("", "replace"), provider: text(""), offset: whole(0), span: choice(["7d", "30d", "90d"], "30d") } as const;
 const PAGE = 100;
@@ -40,7 +40,7 @@ function Wanting() {
           ) : (
             <>
               <p className="caption">{plural(total, "request")} cost something that nobody knows. Give these models a price, and reprice what is stored.</p>
-              <div className="scroll-x">
+              <Scroll label="Models without a price">
                 <table className="simple">
                   <thead><tr><th>Model</th><th className="r">Requests</th><th className="r">Tokens in → out</th><th>Upstream</th><th>Why</th><th>Last used</th></tr></thead>
                   <tbody>
@@ -56,7 +56,7 @@ function Wanting() {
                     ))}
                   </tbody>
                 </table>
-              </div>
+              </Scroll>
               <Yaml text={`pricing:\n  overrides:\n${models.map((each) => `    ${each.override}`).join("\n")}`}>
                 A price for each, to be completed and put into the configuration file. {models.some((each) => each.near) && "Where a name is nearly that of a listed model, its price is proposed: look whether that is right."}
               </Yaml>
@@ -95,12 +95,12 @@ function Table() {
             {found.prices.length === 0 ? (
               <EmptyState title="No price like this" action={<Button onClick={() => { setTyped(""); setState({ q: "", provider: "", offset: 0 }); }}>Show all prices</Button>}>No model of {provider || "any provider"} has &ldquo;{q}&rdquo; in its name. A model of your own gets its price from an override.</EmptyState>
             ) : (
-              <div className="scroll-x">
+              <Scroll label="Prices">
                 <table className="simple prices">
                   <thead><tr><th>Model</th><th>Provider</th><th className="r">Input</th><th className="r">Output</th><th className="r">Cache read</th><th className="r">Cache write</th><th>Also</th><th>Since</th></tr></thead>
                   <tbody>{found.prices.map((price) => <Row key={`${price.provider}/${price.model}`} price={price} />)}</tbody>
                 </table>
-              </div>
+              </Scroll>
             )}
             <div className="pager">
               <span className="caption num">{found.total ? `${count(offset + 1)} to ${count(Math.min(offset + PAGE, found.total))} of ${count(found.total)}` : ""}</span>
@@ -166,12 +166,12 @@ function Reprice() {
             ) : (
               <>
                 <p role="status">{plural(total.changed, "record")} of {count(total.requests)} would change: {moneyNano(total.before_nano_usd)} → {moneyNano(total.after_nano_usd)} ({moneyChange((total.after_nano_usd - total.before_nano_usd) / 1e9)}); {plural(total.unpriced_before, "request")} without a price → {count(total.unpriced_after)}.</p>
-                <div className="scroll-x">
+                <Scroll label="What would change">
                   <table className="simple">
                     <thead><tr><th>Day</th><th>Model</th><th className="r">Changed</th><th className="r">Before</th><th className="r">After</th><th className="r">Difference</th></tr></thead>
                     <tbody>{changes.map((each) => <tr key={`${each.day} ${each.model}`}><td>{each.day}</td><th className="wire">{each.model}</th><td className="r">{count(each.changed)}</td><td className="r">{moneyNano(each.before_nano_usd || (each.unpriced_before ? null : 0))}</td><td className="r">{moneyNano(each.after_nano_usd || (each.unpriced_after ? null : 0))}</td><td className="r">{moneyChange((each.after_nano_usd - each.before_nano_usd) / 1e9)}</td></tr>)}</tbody>
                   </table>
-                </div>
+                </Scroll>
                 <Yaml text={`glassline reprice --from now-${span}`}>To do it:</Yaml>
               </>
             )

@@ -6,7 +6,7 @@ import { Card, Facts } from "../../ui/Card.tsx";
 import { TextField } from "../../ui/Fields.tsx";
 import { Loaded } from "../../ui/States.tsx";
 import { Time } from "../../ui/Time.tsx";
-import { isLength, lengthText, shareOf, type Retention as Kept } from "./model.ts";
+import { isLength, lengthText, lengthWords, shareOf, type Retention as Kept } from "./model.ts";
 import { Yaml } from "./parts.tsx";
 
 const STATE = { bodies: text("", "replace"), records: text("", "replace") } as const;
@@ -23,8 +23,8 @@ export function Retention() {
         <div className="settings-stack">
           <Facts
             facts={[
-              ["Bodies are kept", lengthText(found.policy.bodies_s)],
-              ["Records are kept", lengthText(found.policy.records_s)],
+              ["Bodies are kept", lengthWords(found.policy.bodies_s)],
+              ["Records are kept", lengthWords(found.policy.records_s)],
               ["At most", `${count(found.policy.max_size_gb)} GB`],
               ["There are about", count(found.kept.records), "records"],
               ["They take", bytes(found.database_bytes)],
@@ -74,7 +74,7 @@ function Outcome({ found, bodies, records }: { found: Kept; bodies: string | nul
       <p role="status">
         {gone.records === 0 && gone.bodies === 0
           ? "Nothing that is kept now would go."
-          : `About ${plural(gone.records, "record")} and the bodies of ${plural(gone.bodies, "request")} would go at once${freed ? `, some ${bytes(freed)} of ${bytes(found.database_bytes)}` : ""}. Sums of costs and counts stay.`}
+          : `${gone.records ? `About ${plural(gone.records, "record")} and the` : "The"} bodies of about ${plural(gone.bodies, "request")} would go at once${freed ? `, up to ${bytes(freed)} of ${bytes(found.database_bytes)}` : ""}. Sums of costs and counts stay.`}
       </p>
       <Yaml text={`retention:\n${policy.join("\n")}`} />
     </>

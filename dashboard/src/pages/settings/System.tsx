@@ -11,7 +11,7 @@ import { Loaded } from "../../ui/States.tsx";
 import { StatusMark, type Level } from "../../ui/Status.tsx";
 import { Time } from "../../ui/Time.tsx";
 import type { System as Told } from "./model.ts";
-import { Yaml } from "./parts.tsx";
+import { Scroll, Yaml } from "./parts.tsx";
 
 const STATE = { all: flag(false, "replace") } as const;
 const LEVELS: Readonly<Record<string, Level>> = { ok: "ok", warning: "warn", error: "bad" };
@@ -49,7 +49,7 @@ function Now({ told }: { told: Told }) {
       />
       <div className="settings-grid">
         <Card title="Processes" end={plural(told.processes.length, "process", "processes")}>
-          <div className="scroll-x">
+          <Scroll label="Processes">
             <table className="simple">
               <thead><tr><th>Process</th><th className="r">Pid</th><th className="r">Memory</th><th>State</th><th className="r">In flight</th><th className="r">Loop lag</th></tr></thead>
               <tbody>
@@ -68,7 +68,7 @@ function Now({ told }: { told: Told }) {
                 })}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         </Card>
         <Card title="On the disk" end={<span className="mono wire">{told.data_dir}</span>}>
           <table className="simple">
@@ -140,11 +140,11 @@ function Doctor() {
       ) : (
         <Loaded answer={answer} what="The doctor did not come">
           {({ findings }) => (
-            <div className="scroll-x">
+            <Scroll label="Findings of the doctor">
               <table className="simple">
                 <tbody>{findings.map((each, at) => <tr key={at}><td><StatusMark level={LEVELS[each.level] ?? "none"}>{each.level}</StatusMark></td><th className="nowrap">{each.subject}</th><td className="wire">{each.detail}</td></tr>)}</tbody>
               </table>
-            </div>
+            </Scroll>
           )}
         </Loaded>
       )}

@@ -11,6 +11,7 @@ import { Checkbox, Select, TextField } from "../../ui/Fields.tsx";
 import { EmptyState, ErrorState, Loaded, NoPermission } from "../../ui/States.tsx";
 import { Time } from "../../ui/Time.tsx";
 import type { AuditLine, Token, User } from "./model.ts";
+import { Scroll } from "./parts.tsx";
 
 const ROLES = [["viewer", "viewer: sees everything"], ["editor", "editor: also keys and playground"], ["admin", "admin: also users and deletion"]] as const;
 const STATE = { revoked: flag(false) } as const;
@@ -46,7 +47,7 @@ function People() {
               {boot.by === "open" ? "Everybody who reaches this port may do everything. With the first user, who must be an admin, everybody is asked for a password from then on." : "The built-in admin has the password of admin.password_file."}
             </EmptyState>
           ) : (
-            <div className="scroll-x">
+            <Scroll label="Users">
               <table className="simple">
                 <thead><tr><th>Name</th><th>Role</th><th>Made</th><th>Changed</th><th><span className="sr">What to do</span></th></tr></thead>
                 <tbody>
@@ -64,7 +65,7 @@ function People() {
                   ))}
                 </tbody>
               </table>
-            </div>
+            </Scroll>
           )
         }
       </Loaded>
@@ -126,7 +127,7 @@ function Tokens() {
           return (
             <>
               {shown.length === 0 ? <p className="muted">No token: scripts and scrapers show who they are with one.</p> : (
-                <div className="scroll-x">
+                <Scroll label="Tokens">
                   <table className="simple">
                     <thead><tr><th>Name</th><th>Token</th><th>Role</th><th>Made by</th><th>Last used</th><th>Expires</th><th><span className="sr">What to do</span></th></tr></thead>
                     <tbody>
@@ -143,7 +144,7 @@ function Tokens() {
                       ))}
                     </tbody>
                   </table>
-                </div>
+                </Scroll>
               )}
               {tokens.some((token) => token.revoked_ms !== null) && <Checkbox label="Show revoked ones" isChecked={revoked} onChange={(isOn) => setState({ revoked: isOn })} />}
             </>
@@ -198,12 +199,12 @@ function Audit() {
         {({ audit, next_before }) =>
           audit.length === 0 ? <p className="muted">Nobody changed anything yet.</p> : (
             <>
-              <div className="scroll-x">
+              <Scroll label="Who did what">
                 <table className="simple">
                   <thead><tr><th>When</th><th>Who</th><th>Did</th><th>What</th><th>From</th></tr></thead>
                   <tbody>{audit.map((line) => <tr key={line.id}><td className="nowrap"><Time ms={line.at_ms} withRelative /></td><td className="wire">{line.actor}</td><td className="nowrap">{line.action.replace(".", " ")}</td><td className="wire">{line.subject}</td><td className="wire mono">{line.address}</td></tr>)}</tbody>
                 </table>
-              </div>
+              </Scroll>
               <div className="pager">
                 {before !== null && <Button size="small" onClick={() => setBefore(null)}>Newest</Button>}
                 {next_before !== null && <Button size="small" onClick={() => setBefore(next_before)}>Older</Button>}

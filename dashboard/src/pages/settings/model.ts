@@ -142,6 +142,14 @@ export function lengthText(seconds: number): string {
   return `${seconds}s`;
 }
 
+/** The same for people: "30 days", "12 hours". */
+export function lengthWords(seconds: number): string {
+  const written = lengthText(seconds);
+  const units = { d: "day", h: "hour", m: "minute", s: "second" } as const;
+  const number = Number.parseFloat(written);
+  return `${number.toLocaleString("en-US")} ${units[written.at(-1) as keyof typeof units]}${number === 1 ? "" : "s"}`;
+}
+
 /** Say whether a text is a length of time as the server reads it. */
 export function isLength(text: string): boolean {
   return /^[1-9]\d{0,5}[smhdw]$/.test(text.trim());

@@ -9,7 +9,16 @@ export function Yaml({ text, children }: { text: string; children?: ReactNode })
         <p className="caption">{children ?? "In the configuration file; then reload with SIGHUP or glassline restart."}</p>
         <CopyButton text={text} label="Copy the YAML" isIcon />
       </div>
-      <pre className="code wire">{text}</pre>
+      <pre className="code wire" tabIndex={0} role="group" aria-label="What to write">{text}</pre>
+    </div>
+  );
+}
+
+/** What may be wider than the page scrolls in a box of its own, by keyboard, too. */
+export function Scroll({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    <div className="scroll-x" tabIndex={0} role="region" aria-label={label}>
+      {children}
     </div>
   );
 }
