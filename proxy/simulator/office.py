@@ -154,7 +154,7 @@ def _support(rng: random.Random) -> Talk:
         turns.append({"role": "user", "content": question.format(order=f"A-{rng.randint(1000, 9999)}")})
         # Only some teams know the option that makes a stream report its usage.
         options = {"stream_options": {"include_usage": True}} if model == "gpt-5-mini" else {}
-        body = {"model": model, "messages": list(turns), "stream": True, **options}
+        body = {"model": model, "messages": list(turns), "stream": True, "max_completion_tokens": 800, **options}
         answer = yield Call("chat/completions", body, "chat", "support-reply@3", f"tokens={rng.randint(30, 180)}")
         if answer is None:
             return
@@ -185,7 +185,7 @@ def _agent(rng: random.Random) -> Talk:
     steps = rng.randint(2, 6)
     for step in range(steps):
         shape = f"tools={rng.randint(1, 2)}" if step < steps - 1 else f"tools=0; tokens={rng.randint(80, 200)}"
-        body = {"model": model, "messages": list(turns), "tools": _TOOLS}
+        body = {"model": model, "messages": list(turns), "tools": _TOOLS, "max_completion_tokens": 2000}
         answer = yield Call("chat/completions", body, "plan", "", shape)
         if answer is None:
             return
