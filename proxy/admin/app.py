@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,6 +30,7 @@ from proxy.admin.key_desk import KeyDesk
 from proxy.admin.keys import KeyStore
 from proxy.admin.live import Live
 from proxy.admin.overview import OverviewDesk
+from proxy.admin.packed import Packed
 from proxy.admin.pages import Pages
 from proxy.admin.people import People
 from proxy.admin.playground import Playground
@@ -121,7 +123,11 @@ def create_app(routes: Sequence[DeclaredRoute], no_page: Endpoint | None = None)
         answer.headers.update(error.headers or {})
         return answer
 
-    app = Starlette(routes=list(routes), exception_handlers={HTTPException: no_route})
+    app = Starlette(
+        routes=list(routes),
+        exception_handlers={HTTPException: no_route},
+        middleware=[Middleware(Packed)],
+    )
     app.router.redirect_slashes = False
     return app
 

@@ -24,6 +24,7 @@ from proxy.admin.tiles import Tile
 from proxy.admin.verdict import Level
 from proxy.admin.watch import Observed, Watch
 from proxy.store import query as ask
+from proxy.store.answered import answered_as
 
 THEME_COOKIE: Final = "glassline_theme"
 _STATES: Final[dict[Level, State]] = {"ok": "ok", "degraded": "warn", "failing": "bad"}
@@ -107,7 +108,7 @@ class Pages:
         wanted = read_segment(request.path_params["id"])
         async with self._read.store() as store:
             row = await store.run(ask.request(wanted)) if store else None
-            found = row.id if row else await store.run(ask.answered_as(wanted)) if store else None
+            found = row.id if row else await store.run(answered_as(wanted)) if store else None
         if found is None:
             return await self.no_page(request)
         return self._to(f"/requests/{segment(found)}")

@@ -229,12 +229,6 @@ def request(prefix: str) -> Query[RequestRow | None]:
     return Query(sql, (prefix, prefix + "\U0010ffff"), convert)
 
 
-def answered_as(response_id: str) -> Query[str | None]:
-    """Ask for the newest request whose answer the provider gave this id; its own id, or None."""
-    sql = "SELECT id FROM exchanges WHERE response_id = ? ORDER BY seq DESC LIMIT 1"
-    return Query(sql, (response_id,), lambda rows: rows[0][0] if rows else None)
-
-
 def body(exchange_id: str, side: Side) -> Query[StoredBody | None]:
     """Ask for a body of the request with exactly this id; None: there is no such request."""
 

@@ -1,5 +1,6 @@
 /** What a person likes, kept in this browser: theme, density, zone, single keys. */
 import { useSyncExternalStore } from "react";
+import { boot } from "./boot.ts";
 import { isZone } from "./format.ts";
 
 export interface Settings {
@@ -33,6 +34,12 @@ function apply(): void {
   root.dataset.density = current.density;
 }
 
+/** Tell the server the theme, so that the first thing it draws has it; nothing flashes. */
+function tell(): void {
+  const age = current.theme === "system" ? 0 : 31_536_000;
+  document.cookie = `glassline_theme=${current.theme}; path=${boot.base}/; max-age=${age}; samesite=strict`;
+}
+
 function subscribe(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -49,6 +56,7 @@ export function settings(): Settings {
 
 export function setSettings(patch: Partial<Settings>): void {
   current = { ...current, ...patch };
+  tell();
   try {
     localStorage.setItem(NAME, JSON.stringify(current));
   } catch {
