@@ -17,7 +17,7 @@ from proxy.admin.excerpt import excerpt
 from proxy.admin.instruments import Instruments
 from proxy.admin.receipt import read_receipt
 from proxy.admin.shapes import body_shape, request_shape
-from proxy.admin.snippets import LANGUAGES, Call, SnippetError, markdown
+from proxy.admin.snippets import FORMS, snippet
 from proxy.admin.timing import read_timing
 from proxy.admin.when import read_instant
 from proxy.conversation import Conversation, is_streaming, read_conversation, transcript_of
@@ -38,7 +38,7 @@ _MOST_EVENTS: Final = 5000
 """Sent at a time."""
 _COMPARED: Final = 2 * 1024 * 1024
 """An earlier request that is larger is not read to see what is new."""
-_FORMS: Final = (*LANGUAGES, "markdown", "json")
+_FORMS: Final = (*FORMS, "json")
 _WITHHELD: Final = {
     "erased": "it was deleted on request",
     "redaction_failed": "redaction failed, so that no byte was kept",
@@ -305,28 +305,11 @@ def _blob(found: Found, number: int) -> Response:
 
 
 def _code(found: Found, form: str) -> Response:
-    said = read_conversation(found.exchange)
-    if form == "markdown":
-        return text_answer(markdown(found.row, said))
-    transcript, _ = transcript_of(found.exchange)
-    if form == "json":
-        return json_answer(_as_json(found, transcript.request, transcript.response, said))
-    if found.request.size and not found.request.is_whole:
-        raise SnippetError("the request's body was not kept whole, so it cannot be sent again")
-    return text_answer(
-        LANGUAGES[form](
-            Call(
-                method=found.row.method,
-                upstream=found.row.upstream,
-                path=found.row.path,
-                dialect=said.dialect,
-                endpoint=said.endpoint,
-                model=found.row.model_requested,
-                headers=found.request.headers,
-                body=transcript.request,
-            )
-        )
-    )
+    exchange = found.exchange
+    if form != "json":
+        return text_answer(snippet(form, found.row, exchange, found.request))
+    transcript, _ = transcript_of(exchange)
+    return json_answer(_as_json(found, transcript.request, transcript.response, read_conversation(exchange)))
 
 
 def _as_json(found: Found, request: bytes, response: bytes, said: Conversation) -> dict[str, Any]:

@@ -110,6 +110,12 @@ def _add_requests(commands: Any) -> None:
     show.add_argument("id", metavar="ID", help="id of the request, or the start of it")
     show.add_argument("--reidentify", action="store_true", help="show what pseudonyms stand for, where that is kept")
     show.add_argument("--raw", action="store_true", help="write a body's exact bytes and nothing else")
+    show.add_argument(
+        "--as",
+        dest="form",
+        choices=("curl", "python", "javascript", "markdown"),
+        help="write it to be sent again, or what was said as Markdown",
+    )
     side = show.add_mutually_exclusive_group()
     side.add_argument("--request", dest="side", action="store_const", const="request", help="only the request")
     side.add_argument("--response", dest="side", action="store_const", const="response", help="only the response")

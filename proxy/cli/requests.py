@@ -17,6 +17,7 @@ import msgspec
 
 from proxy.admin.amounts import money
 from proxy.admin.shapes import body_shape, request_shape, whole_bytes
+from proxy.admin.snippets import snippet
 from proxy.cli.export import write_csv, write_jsonl
 from proxy.cli.records import (
     COLUMNS,
@@ -37,6 +38,7 @@ from proxy.cli.table import Cell, Column, Screen, ago, count, duration, moment, 
 from proxy.errors import ClientError, EnvironmentUnusable, StoreError
 from proxy.store import StoredBody, StoreReader
 from proxy.store import query as ask
+from proxy.store.detail import detail, stored_exchange
 from proxy.store.filter import Filter, parse_filter
 from proxy.store.listing import Sort
 from proxy.store.query import RequestRow, Side
@@ -104,6 +106,9 @@ def show(arguments: argparse.Namespace) -> None:
         if row is None:
             raise ClientError(f"no request has an id that begins with {arguments.id}")
         wanted: tuple[Side, ...] = (arguments.side,) if arguments.side else SIDES
+        if arguments.form is not None:
+            _write_as(arguments.form, row, store)
+            return
         bodies = {side: store.run(ask.body(row.id, side)) for side in wanted}
         if arguments.reidentify:
             originals = store.run(ask.pseudonyms(row.id))
@@ -116,6 +121,18 @@ def show(arguments: argparse.Namespace) -> None:
         Screen().line(json_line(request_shape(row) | shapes))
     else:
         _show(row, bodies, Screen())
+
+
+def _write_as(form: str, row: RequestRow, store: StoreReader) -> None:
+    known = store.run(detail(row.seq))
+    request, response = (store.run(ask.body(row.id, side)) for side in SIDES)
+    if known is None or request is None or response is None:
+        raise ClientError("nothing of it was kept")
+    text = snippet(form, row, stored_exchange(row, known, request, response), request)
+    # What strangers wrote must not speak to a terminal; a file gets every character.
+    lines = map(printable, text.splitlines()) if sys.stdout.isatty() else [text.removesuffix("\n")]
+    for line in lines:
+        print(line)
 
 
 def reidentified(body: StoredBody, originals: Mapping[str, str]) -> StoredBody:

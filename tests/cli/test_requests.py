@@ -115,6 +115,18 @@ def test_show_prints_facts_and_both_bodies(recorded: Path, capsys: Capture) -> N
     assert main(["requests", "show", "zzz", "--data-dir", str(recorded)]) == 1
 
 
+def test_show_writes_a_request_to_be_sent_again_or_what_was_said(recorded: Path, capsys: Capture) -> None:
+    wanted = newest_id(recorded, capsys)
+    for form, part in (
+        ("curl", "/openai/chat/completions"),
+        ("python", "OpenAI("),
+        ("markdown", "## Assistant\n\nHello!"),
+    ):
+        assert main(["requests", "show", wanted, "--as", form, "--data-dir", str(recorded)]) == 0
+        assert part in capsys.readouterr().out
+    assert main(["requests", "show", "zzz", "--as", "curl", "--data-dir", str(recorded)]) == 1
+
+
 def test_a_compressed_body_is_decoded_for_reading_and_raw_as_it_passed(tmp_path: Path, capsys: Capture) -> None:
     packed = gzip.compress(ANSWER)
     writer = JournalWriter(tmp_path / "journal", "gateway-0")

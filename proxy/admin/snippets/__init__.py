@@ -15,10 +15,34 @@ from proxy.admin.snippets.curl import curl
 from proxy.admin.snippets.javascript import javascript
 from proxy.admin.snippets.markdown import markdown
 from proxy.admin.snippets.python import python
+from proxy.conversation import read_conversation, transcript_of
+from proxy.records import Exchange
+from proxy.store.query import RequestRow
+from proxy.store.row import StoredBody
 
-__all__ = ["LANGUAGES", "Call", "SnippetError", "markdown"]
+__all__ = ["FORMS", "LANGUAGES", "Call", "SnippetError", "snippet"]
 
 LANGUAGES: Final[Mapping[str, Callable[[Call], str]]] = MappingProxyType(
     {"curl": curl, "python": python, "javascript": javascript}
 )
-"""By the name that `as=` takes; `markdown` and `json` are made of the answer as well."""
+FORMS: Final = (*LANGUAGES, "markdown")
+
+
+def snippet(form: str, row: RequestRow, exchange: Exchange, request: StoredBody) -> str:
+    """Return a request in one of `FORMS`. Raises SnippetError."""
+    said = read_conversation(exchange)
+    if form == "markdown":
+        return markdown(row, said)
+    if request.size and not request.is_whole:
+        raise SnippetError("the request's body was not kept whole, so it cannot be sent again")
+    call = Call(
+        method=row.method,
+        upstream=row.upstream,
+        path=row.path,
+        dialect=said.dialect,
+        endpoint=said.endpoint,
+        model=row.model_requested,
+        headers=request.headers,
+        body=transcript_of(exchange)[0].request,
+    )
+    return LANGUAGES[form](call)

@@ -121,7 +121,7 @@ function Differences({ left, right }: { left: Conversation; right: Conversation 
   const isMore = left.total > left.messages.length || right.total > right.messages.length;
   return (
     <>
-      <h3>Parameters</h3>
+      <h2>Parameters</h2>
       {parameters.length === 0 ? (
         <p className="muted">The same.</p>
       ) : (
@@ -143,7 +143,7 @@ function Differences({ left, right }: { left: Conversation; right: Conversation 
           </table>
         </div>
       )}
-      <h3>Messages</h3>
+      <h2>Messages</h2>
       {isMore && <p className="caption">The first {count(left.messages.length)} and {count(right.messages.length)} messages are compared.</p>}
       {runsOf(pairs).map((run, at) => ("same" in run ? <p key={at} className="rq-same muted">{run.same === 1 ? "1 message is the same" : `${count(run.same)} messages are the same`}</p> : <PairView key={at} pair={run} />))}
     </>
@@ -171,14 +171,14 @@ function PairView({ pair }: { pair: Pair & { isAnswer?: boolean } }) {
     return (
       <article className="rq-pair">
         {head}
-        <p className={`rq-text wire ${pair.left ? "gone" : "new"}`}>{textOf(only).slice(0, LONGEST)}</p>
+        <div className="rq-pair-body" tabIndex={0}><p className={`rq-text wire ${pair.left ? "gone" : "new"}`}>{textOf(only).slice(0, LONGEST)}</p></div>
       </article>
     );
   }
   return (
     <article className="rq-pair">
       {head}
-      <WordDiff before={textOf(pair.left)} after={textOf(pair.right)} />
+      <div className="rq-pair-body" tabIndex={0}><WordDiff before={textOf(pair.left)} after={textOf(pair.right)} /></div>
     </article>
   );
 }

@@ -13,7 +13,7 @@ export function HeadersTab({ detail }: { detail: Detail }) {
     <div className="rq-heads">
       <HeadTable title="Request" note={`${first}, as the client sent it. Credentials are stored as their last four characters, and headers of Glassline's own not at all.`} lines={detail.request.headers} />
       <section>
-        <h3>To the upstream</h3>
+        <h2>To the upstream</h2>
         <p className="muted">
           Everything above went to <b className="wire">{detail.upstream}</b> in the same order and spelling, but for <code>Host</code>, framing and hop-by-hop headers, and with the credential of the upstream where a virtual key was sent.
           {detail.mutated ? ` Edited: ${detail.mutated.split(",").map(spoken).join(", ").toLowerCase()}.` : " Not a byte of the body was changed."}
@@ -28,7 +28,7 @@ function HeadTable({ title, note, lines }: { title: string; note: ReactNode; lin
   return (
     <section>
       <header>
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         <span className="muted">{plural(lines.length, "header")}</span>
         {lines.length > 0 && <span className="end"><CopyButton text={lines.map(([name, value]) => `${name}: ${value}`).join("\n")} /></span>}
       </header>

@@ -68,7 +68,7 @@ function Histogram({ events, longest }: { events: Events; longest(at: number): v
   return (
     <section className="rq-gaps" aria-label="Gaps between events">
       <header>
-        <h3>Gaps between tokens</h3>
+        <h2>Gaps between tokens</h2>
         <p className="muted">
           {summary}{" "}
           {longest_at !== null && <button type="button" className="link" onClick={() => longest(longest_at)}>Go to the longest</button>}
