@@ -68,8 +68,10 @@ export default function RequestsPage() {
   const badFilter = list.error instanceof Problem && list.error.code === "bad_filter" ? list.error : null;
   // A filter is first understood by the list; what else is asked about it waits for that.
   const isUnderstood = list.isSuccess && !list.isPlaceholderData;
-  const live = useLive(q, isFollowable && isUnderstood, isFollowing, restart);
   const pages = list.data?.pages;
+  // Where there is nothing to read, nothing can be moved.
+  const isEmpty = isUnderstood && pages?.[0]?.requests.length === 0;
+  const live = useLive(q, isFollowable && isUnderstood, isFollowing || isEmpty, restart);
   const rows = useMemo(() => merged(live.fresh, pages?.flatMap((page) => page.requests) ?? []), [live.fresh, pages]);
   const previewOf = usePreviews(rows, cols.includes("message"));
   const refresh = isFollowable ? { every: REFRESH_MS } : {};
