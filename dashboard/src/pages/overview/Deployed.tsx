@@ -96,7 +96,7 @@ export function SystemStrip() {
   const answer = useRead<System>("/api/system", {}, { every: 15_000 });
   const now = useNow();
   return (
-    <div className="system columns-of-facts">
+    <div className="system-strip columns-of-facts">
       <Loaded answer={answer} what="The system could not be read" skeleton={<Skeleton height="66px" />}>
         {(system) => {
           const answering = system.upstreams.filter((each) => each.is_answering).length;
