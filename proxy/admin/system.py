@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,8 +50,8 @@ class System(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     bodies_kept_s: float
     records_kept_s: float
-    config: str
-    """The start of a digest of the configuration in force, secrets left out."""
+    config: str | None
+    """The start of the SHA-256 of the file in force. None: there is no file."""
     config_at: int
     """Unix ms when it was loaded."""
     generation: int
@@ -74,7 +73,7 @@ async def read_system(read: Instruments, config: Config) -> System:
             requests = await store.run(Query(_ROWS, (), lambda rows: int(rows[0][0])))
             upstreams = _upstreams(await store.run(seen(now - HOUR_MS)))
     started_at = await asyncio.to_thread(_changed_at, ports_file(read.data_dir))
-    processes = read.processes()
+    processes, reload = read.processes(), read.stats.reload
     journal = status.get("journal_bytes")
     return System(
         version=__version__,
@@ -88,16 +87,11 @@ async def read_system(read: Instruments, config: Config) -> System:
         in_flight=sum(process.in_flight for process in processes),
         bodies_kept_s=config.retention.bodies,
         records_kept_s=config.retention.records,
-        config=config_digest(config),
-        config_at=read.started_ms,
-        generation=read.stats.reload.generation,
-        is_config_good=read.stats.reload.is_good,
+        config=config.source.sha256[:12] if config.source is not None else None,
+        config_at=reload.at_ms or read.started_ms,
+        generation=reload.generation,
+        is_config_good=reload.is_good,
     )
-
-
-def config_digest(config: Config) -> str:
-    """Return twelve hexadecimal digits that change with the configuration; secrets do not count."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
 
 
 def _upstreams(rows: list[Any]) -> list[UpstreamSeen]:

@@ -129,7 +129,7 @@ function PaceCard({ detail }: { detail: Detail }) {
   const more = budget.spent_nano_usd - recorded;
   const difference = spent && budget.rolling_ms === null && more > 0.02 * budget.limit_nano_usd ? `The ledger counts ${moneyNano(more)} more: a request whose cost nobody could tell is counted at all that was reserved for it.` : "";
   return (
-    <Card className="pace" title="Pace" end={<span className="num">{moneyNano(budget.spent_nano_usd)} of {moneyNano(budget.limit_nano_usd)}</span>}>
+    <Card className="budget-pace" title="Pace" end={<span className="num">{moneyNano(budget.spent_nano_usd)} of {moneyNano(budget.limit_nano_usd)}</span>}>
       <UsedTrack budget={budget} />
       {chart ? (
         <TimeChart
@@ -222,7 +222,7 @@ interface Explained {
 function Explanation({ path, id, onClose }: { path: string; id: string; onClose(): void }) {
   const answer = useRead<Explained>(`${path}/explain`, { request: id }, { fresh: true });
   return (
-    <div className="explanation" role="status">
+    <div className="budget-why" role="status">
       <Loaded answer={answer} what="The refusal could not be explained" skeleton={<Skeleton height="80px" />}>
         {({ refusal, typical, budgets }) => (
           <>
@@ -262,7 +262,7 @@ function Simulation({ path, budget, limit, onLimit }: { path: string; budget: Bu
   return (
     <Card title="Another limit" end="over the last 30 days">
       <form
-        className="simulate"
+        className="budget-simulate"
         onSubmit={(event) => {
           event.preventDefault();
           onLimit(written.trim());

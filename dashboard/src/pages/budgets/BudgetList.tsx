@@ -121,7 +121,7 @@ function NoBudget() {
   return (
     <EmptyState title="No budget yet" action={<CopyButton text={EXAMPLE} label="Copy the example" />}>
       A budget refuses what would pass it, before it is sent. Give a new <Link className="link" href="/keys">key</Link> one, or write it into the configuration:
-      <pre className="example">{EXAMPLE}</pre>
+      <pre className="budget-example">{EXAMPLE}</pre>
     </EmptyState>
   );
 }

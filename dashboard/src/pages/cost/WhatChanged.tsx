@@ -21,11 +21,11 @@ function Explanation({ change }: { change: Change["change"] }) {
   if (change.before_nano_usd === 0) return <p className="muted">Nothing was spent in the period before.</p>;
   const most = Math.max(1, ...change.contributors.map((each) => Math.abs(each.nano_usd)), Math.abs(change.others_nano_usd));
   return (
-    <div className="changes">
-      <p className="changes-say">
+    <div className="cost-changes">
+      <p className="cost-changes-say">
         <b className="num">{signed(difference)}</b> <span className="muted num">{changeText(difference / change.before_nano_usd)}: {moneyNano(change.before_nano_usd)} became {moneyNano(change.after_nano_usd)}.</span>
       </p>
-      <ol className="contributors" aria-label="The largest contributors">
+      <ol className="cost-contributors" aria-label="The largest contributors">
         {change.contributors.map((each) => (
           <li key={`${each.effect}/${each.name ?? ""}`}>
             <span className="wire">{contributorText(each)}</span>
@@ -41,7 +41,7 @@ function Explanation({ change }: { change: Change["change"] }) {
           </li>
         )}
       </ol>
-      <dl className="effects" aria-label="Effects, which add up to the difference">
+      <dl className="cost-effects" aria-label="Effects, which add up to the difference">
         {(Object.keys(EFFECT_NAMES) as (keyof Effects)[]).map((effect) => (
           <div key={effect}>
             <dt>{EFFECT_NAMES[effect]}</dt>

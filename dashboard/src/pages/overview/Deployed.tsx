@@ -86,7 +86,7 @@ interface System {
   lost: number;
   bodies_kept_s: number;
   records_kept_s: number;
-  config: string;
+  config: string | null;
   config_at: number;
   is_config_good: boolean;
 }
@@ -96,7 +96,7 @@ export function SystemStrip() {
   const answer = useRead<System>("/api/system", {}, { every: 15_000 });
   const now = useNow();
   return (
-    <div className="system columns-of-facts">
+    <div className="system-strip columns-of-facts">
       <Loaded answer={answer} what="The system could not be read" skeleton={<Skeleton height="66px" />}>
         {(system) => {
           const answering = system.upstreams.filter((each) => each.is_answering).length;
@@ -109,7 +109,7 @@ export function SystemStrip() {
                 ["Database", bytes(system.database_bytes), plural(system.requests, "request")],
                 ["Journal", <span key="lost" className={system.lost ? "bad" : ""}>{count(system.lost)} lost</span>, system.lag_s === null ? "recorder not heard of" : `${duration(system.lag_s * 1000)} behind${system.journal_bytes ? `, ${bytes(system.journal_bytes)}` : ""}`],
                 ["Retention", days(system.records_kept_s), `bodies ${days(system.bodies_kept_s)}`],
-                ["Configuration", <span key="config" className="mono">{system.config}</span>, <>{system.is_config_good ? "loaded " : <span className="warn">last reload refused, in force since </span>}<Time ms={system.config_at} precision="min" /></>],
+                ["Configuration", system.config ? <span key="config" className="mono">{system.config}</span> : "No file", <>{system.is_config_good ? "loaded " : <span className="warn">last reload refused, in force since </span>}<Time ms={system.config_at} precision="min" /></>],
               ]}
             />
           );

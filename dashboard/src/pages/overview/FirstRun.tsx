@@ -20,7 +20,7 @@ export default function FirstRun() {
   const base = boot.gateway || "http://localhost:8080";
   const snippet = SNIPPETS[language].text(base);
   return (
-    <section className="card first-run" aria-label="Send the first request">
+    <section className="card overview-first" aria-label="Send the first request">
       <div className="row">
         <span>Point an application at</span>
         <code className="base wire">{base}/v1</code>

@@ -45,7 +45,7 @@ function Opening() {
   return (
     <>
       <Skeleton height="48px" />
-      <div className="grid c3 opening">
+      <div className="grid c3 overview-opening">
         {[0, 1, 2].map((at) => <Skeleton key={at} height="158px" />)}
       </div>
     </>
