@@ -89,9 +89,9 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch, pages:
         *DetailDesk(instruments).routes(),
         *Callers(instruments, twins).routes(),
         *People(house.door, house.stores, house.access.base_path).routes(),
-        *KeyDesk(config, instruments, keys, messenger).routes(),
+        *KeyDesk(config, instruments, keys, messenger, twins).routes(),
         *Playground(config, instruments, keys, messenger, Estimator(config.pricing)).routes(),
-        *Settings(config, instruments).routes(),
+        *Settings(config, instruments, twins).routes(),
         *pages.routes(),
     ]
 

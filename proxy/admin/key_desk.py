@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.admin.amounts import NANO
 from proxy.admin.answers import NotFoundError, QuestionError, json_answer, read_model
 from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.errands import Errand, ErrandFailed, Messenger
@@ -24,6 +25,8 @@ from proxy.admin.keys import IN_FORCE_S, KeyChange, KeyRequest, KeyStore, Stored
 from proxy.admin.playground import hindrance
 from proxy.admin.replay import Said, read_answer
 from proxy.admin.shapes import account_shape
+from proxy.admin.sheets import Row
+from proxy.admin.twins import Listing, Pages, Twins
 from proxy.admin.upstreams import UpstreamShape, find_upstream
 from proxy.config import Config
 from proxy.config.schema import Key
@@ -42,6 +45,13 @@ _MOST_EXACT: Final = 100
 _TEST_WORDS: Final = "Reply with the word ok."
 _TEST_TOKENS: Final = 16
 """Enough for one word, and what some APIs ask for at least."""
+
+
+COLUMNS: Final = (
+    *("name", "origin", "last_four", "models", "upstreams", "budgets_usd", "spent_usd", "created_ms", "revoked_ms"),
+    *("last_used_ms", "requests_30d", "cost_30d_usd", "cost_month_usd"),
+)
+"""Of the twins."""
 
 
 class KeyUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,16 +94,20 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 class KeyDesk:
     """The endpoints."""
 
-    def __init__(self, config: Config, instruments: Instruments, keys: KeyStore, messenger: Messenger) -> None:
+    def __init__(
+        self, config: Config, instruments: Instruments, keys: KeyStore, messenger: Messenger, twins: Twins
+    ) -> None:
         self._config = config
         self._read = instruments
         self._keys = keys
         self._messenger = messenger
+        self._twins = twins
 
     def routes(self) -> list[DeclaredRoute]:
         """Return the routes about keys."""
         return [
             DeclaredRoute("/api/keys", self.keys, least="viewer"),
+            *self._twins.routes("/api/keys", Listing("keys", lambda _: COLUMNS, self._pages), least="viewer"),
             DeclaredRoute("/api/keys", self.create, least="editor", method="POST"),
             DeclaredRoute("/api/keys/{name}", self.key, least="viewer"),
             DeclaredRoute("/api/keys/{name}", self.change, least="editor", method="PATCH"),
@@ -105,6 +119,9 @@ class KeyDesk:
         """Every key of the configuration and every one that was made at run time; never a secret."""
         shapes = await self._shapes()
         return json_answer({"keys": shapes, "auth": self._config.auth})
+
+    async def _pages(self, _: Request) -> Pages:
+        yield [_told(shape) for shape in await self._shapes()]
 
     async def key(self, request: Request) -> Response:
         """One key: the one in force with this name, or else the last that was revoked."""
@@ -237,6 +254,22 @@ class KeyDesk:
             )
             for name in {*by_key, *by_month, *days}
         }
+
+
+def _told(shape: Mapping[str, Any]) -> Row:
+    """Return a row of the twins."""
+    use: KeyUse = shape["use"]
+    known = {name: shape[name] for name in COLUMNS if name in shape}
+    return known | {
+        "models": ", ".join(shape["models"]),
+        "upstreams": ", ".join(shape["upstreams"]),
+        "budgets_usd": ", ".join(str(budget["limit_usd"]) for budget in shape["budgets"]),
+        "spent_usd": ", ".join(f"{account.spent_nano_usd / NANO:g}" for account in shape["accounts"] if account),
+        "last_used_ms": use.last_used_ms,
+        "requests_30d": use.requests_30d,
+        "cost_30d_usd": use.cost_30d_nano_usd / NANO,
+        "cost_month_usd": use.cost_month_nano_usd / NANO,
+    }
 
 
 def _by_key(rows: Iterable[CostRow]) -> dict[str, CostRow]:

@@ -372,6 +372,8 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             taken="the name is taken",
         ),
     },
+    "/api/keys.csv": {"get": _operation("The same as CSV", "text/csv")},
+    "/api/keys.jsonl": {"get": _operation("The same as JSON lines", "application/jsonl")},
     "/api/keys/{name}": {
         "get": _operation("One key", _JSON, _named("name")),
         "patch": _change("Give a virtual key other limits; its secret stays", "KeyChange", "200", "the key", "name"),
@@ -403,6 +405,16 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             _asked("provider", "only of this one"),
             _asked("limit", "1 to 500", "integer"),
             _asked("offset", "leave out so many", "integer"),
+        )
+    },
+    "/api/prices.csv": {
+        "get": _operation(
+            "All that are meant, as CSV", "text/csv", _asked("q", "words"), _asked("provider", "only of this one")
+        )
+    },
+    "/api/prices.jsonl": {
+        "get": _operation(
+            "The same as JSON lines", "application/jsonl", _asked("q", "words"), _asked("provider", "only of this one")
         )
     },
     "/api/prices/unpriced": {

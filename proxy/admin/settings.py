@@ -26,7 +26,8 @@ from proxy.admin.answers import NotFoundError, QuestionError, json_answer, read_
 from proxy.admin.declared import DeclaredRoute
 from proxy.admin.instruments import LOST, Instruments, recorder_lag_s
 from proxy.admin.playground import hindrance
-from proxy.admin.price_list import PriceList, Unpriced, proposed_override
+from proxy.admin.price_list import PriceList, PriceRow, Unpriced, proposed_override
+from proxy.admin.twins import Listing, Pages, Twins
 from proxy.admin.upstreams import Lookout, find_upstream, known_upstreams
 from proxy.admin.when import read_instant
 from proxy.archive import DATABASES
@@ -54,6 +55,10 @@ _MOST_OUTPUT: Final = 4 * 1024 * 1024
 _DURATION: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
+PRICE_COLUMNS: Final = tuple(PriceRow.__struct_fields__)
+"""Of the twins."""
+
+
 class Sample(BaseModel):
     """A text to look through."""
 
@@ -67,7 +72,8 @@ class Sample(BaseModel):
 class Settings:
     """The endpoints."""
 
-    def __init__(self, config: Config, instruments: Instruments) -> None:
+    def __init__(self, config: Config, instruments: Instruments, twins: Twins) -> None:
+        self._twins = twins
         self._config = config
         self._read = instruments
         self._lookout = Lookout(config)
@@ -82,6 +88,7 @@ class Settings:
             DeclaredRoute("/api/upstreams", self.upstreams, least="viewer"),
             DeclaredRoute("/api/upstreams/{name}/look", self.look, least="editor", method="POST"),
             DeclaredRoute("/api/prices", self.prices, least="viewer"),
+            *self._twins.routes("/api/prices", Listing("prices", lambda _: PRICE_COLUMNS, self._pages), least="viewer"),
             DeclaredRoute("/api/prices/unpriced", self.unpriced, least="viewer"),
             DeclaredRoute("/api/prices/reprice", self.reprice, least="editor"),
             DeclaredRoute("/api/retention", self.retention, least="viewer"),
@@ -147,6 +154,10 @@ class Settings:
                 "unknown_model": self._config.pricing.unknown_model,
             }
         )
+
+    async def _pages(self, request: Request) -> Pages:
+        listed, asked = await self._price_list(), request.query_params
+        yield [msgspec.structs.asdict(row) for row in listed.search(asked.get("q", ""), asked.get("provider") or None)]
 
     async def unpriced(self, request: Request) -> Response:
         """Models that were used and have no price, with what to write down for each."""

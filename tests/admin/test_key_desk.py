@@ -44,6 +44,9 @@ def test_keys_are_listed_with_what_they_spent_and_when_they_were_used(recorded: 
         "cost_month_nano_usd": 0,
         "last_used_ms": None,
     }
+    told = [json.loads(line) for line in admin.get("/api/keys.jsonl").text.splitlines()]
+    assert [(row["name"], row["requests_30d"]) for row in told] == [("search-team", 16), ("fresh", 0)]
+    assert "sk-0123456789" not in admin.get("/api/keys.csv").text
     assert "sk-0123456789" not in json.dumps(found), "a secret is never told"
 
 

@@ -129,6 +129,9 @@ def test_prices_can_be_searched_and_overrides_stand_beside_them(tmp_path: Path, 
     assert all("4o-mini" in row["model"] and row["provider"] == "openai" for row in found["prices"])
     assert whole["overrides"] == [{"model": "gpt-4o-mini", "multiplier": "0.5"}]
     assert admin.get("/api/prices", q="no such model at all").json()["total"] == 0
+    lines = admin.get("/api/prices.csv", q="4o-mini", provider="openai").text.splitlines()
+    assert len(lines) == found["total"] + 1
+    assert lines[0].startswith("provider,model,input,output")
     rest = admin.get("/api/prices", limit="1", offset=str(whole["total"] - 1)).json()["prices"]
     assert len(rest) == 1
 

@@ -2,7 +2,7 @@ import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { may } from "../../lib/boot.ts";
 import { count, moneyChange, moneyNano, plural } from "../../lib/format.ts";
-import { pageOf } from "../../lib/path.ts";
+import { address, pageOf } from "../../lib/path.ts";
 import { useRead } from "../../lib/queries.ts";
 import { choice, text, useUrlState, whole } from "../../lib/url.ts";
 import { Button } from "../../ui/Button.tsx";
@@ -103,6 +103,7 @@ function Table() {
               </Scroll>
             )}
             <div className="pager">
+              <a className="btn small" href={address("/api/prices.csv", { q, provider })} download>CSV</a>
               <span className="caption num">{found.total ? `${count(offset + 1)} to ${count(Math.min(offset + PAGE, found.total))} of ${count(found.total)}` : ""}</span>
               <Button size="small" disabled={offset === 0} onClick={() => setState({ offset: Math.max(0, offset - PAGE) })}>Previous</Button>
               <Button size="small" disabled={offset + PAGE >= found.total} onClick={() => setState({ offset: offset + PAGE })}>Next</Button>
