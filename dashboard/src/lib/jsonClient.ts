@@ -1,7 +1,7 @@
 /** The model of a JSON text, in the page or, when the text is large, in a worker: the same questions to both. */
 import { JsonModel, type JsonRow } from "./json.ts";
 import { trustedScript } from "./trusted.ts";
-import workerUrl from "./json.worker.ts?worker&url";
+import workerUrl from "./jsonWorker.ts?worker&url";
 
 export interface JsonDocument {
   /** Rejects with SyntaxError's message when the text is no JSON. */

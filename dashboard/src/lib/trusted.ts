@@ -18,8 +18,8 @@ export function trustedScript(url: string): unknown {
   workers ??= factory?.createPolicy("glassline-worker", {
     createScriptURL(given) {
       const wanted = new URL(given, location.href);
-      const own = new URL(".", import.meta.url);
-      if (wanted.origin !== own.origin || !wanted.pathname.startsWith(own.pathname)) throw new TypeError("not a script of this build");
+      const own = import.meta.url.replace(/[^/]*$/, "");
+      if (!wanted.href.startsWith(own)) throw new TypeError("not a script of this build");
       return wanted.href;
     },
   });

@@ -1,6 +1,5 @@
 import { json } from "@codemirror/lang-json";
 import { syntaxHighlighting } from "@codemirror/language";
-import { EditorState } from "@codemirror/state";
 import { EditorView, minimalSetup } from "codemirror";
 import { classHighlighter } from "@lezer/highlight";
 import { useEffect, useRef } from "react";
@@ -19,22 +18,21 @@ export default function CodeEditorView({ label, value, onChange, language = "jso
     if (!host.current) return undefined;
     const editor = new EditorView({
       parent: host.current,
-      state: EditorState.create({
-        doc: latest.current.value,
-        extensions: [
-          minimalSetup,
-          // Its colours are ours: those it brings are for light pages alone.
-          syntaxHighlighting(classHighlighter),
-          ...(language === "json" ? [json()] : []),
-          EditorView.lineWrapping,
-          EditorView.cspNonce.of(styleNonce()),
-          EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false" }),
-          EditorState.readOnly.of(isReadOnly),
-          EditorView.updateListener.of((update) => {
-            if (update.docChanged) latest.current.onChange?.(update.state.doc.toString());
-          }),
-        ],
-      }),
+      doc: latest.current.value,
+      extensions: [
+        minimalSetup,
+        // Its colours are ours: those it brings are for light pages alone.
+        syntaxHighlighting(classHighlighter),
+        ...(language === "json" ? [json()] : []),
+        EditorView.lineWrapping,
+        EditorView.cspNonce.of(styleNonce()),
+        // What cannot be edited can still be reached and copied with the keyboard.
+        EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false", ...(isReadOnly ? { tabindex: "0", "aria-readonly": "true" } : {}) }),
+        EditorView.editable.of(!isReadOnly),
+        EditorView.updateListener.of((update) => {
+          if (update.docChanged) latest.current.onChange?.(update.state.doc.toString());
+        }),
+      ],
     });
     view.current = editor;
     return () => {
