@@ -6,7 +6,8 @@ import { useCommands } from "../../lib/keys.ts";
 import { pageOf } from "../../lib/path.ts";
 import { Button, IconButton } from "../../ui/Button.tsx";
 import { toast } from "../../ui/Toast.tsx";
-import { download, exportUrl } from "./ExportMenu.tsx";
+import { download } from "../../lib/download.ts";
+import { exportUrl } from "./ExportMenu.tsx";
 
 /** `ids` in the order in which they were chosen. */
 export function BulkBar({ ids, cols, onClear }: { ids: readonly string[]; cols: readonly string[]; onClear(): void }) {

@@ -1,6 +1,7 @@
 /** Exactly what is on the screen as a file: all rows that are meant, with the columns that are shown. */
 import { address, type Params } from "../../lib/path.ts";
 import { copy } from "../../lib/clipboard.ts";
+import { download } from "../../lib/download.ts";
 import { Menu } from "../../ui/Menu.tsx";
 import { toast } from "../../ui/Toast.tsx";
 
@@ -28,14 +29,4 @@ export function ExportMenu({ params, cols }: { params: Params; cols: readonly st
       ]}
     />
   );
-}
-
-/** Fetch a file as a browser does, without leaving the page. */
-export function download(url: string): void {
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = "";
-  document.body.append(link);
-  link.click();
-  link.remove();
 }

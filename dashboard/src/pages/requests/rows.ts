@@ -105,7 +105,7 @@ const known = new Map<string, Preview>();
 const asked = new Set<string>();
 
 /** Ask what was said in rows, once for each; returns what is known of a row. */
-export function usePreviews(rows: readonly RequestRow[], isWanted: boolean): (id: string) => Preview | undefined {
+export function usePreviews(rows: readonly Pick<RequestRow, "id">[], isWanted: boolean): (id: string) => Preview | undefined {
   const [, changed] = useReducer((times: number) => times + 1, 0);
   useEffect(() => {
     if (!isWanted) return;
