@@ -51,7 +51,7 @@ class Cause(msgspec.Struct, frozen=True):
     dimension: Literal["model", "upstream", "key", "user"]
     value: str
     bad: int
-    """Of the requests at fault, so many are of the group."""
+    """Of the requests at fault, so many are of the group; of a cost, nano-USD."""
     of_bad: int
     requests: int
     """Of all requests looked at, so many are of the group."""
@@ -220,7 +220,7 @@ def _of_gauge(shown: Shown, count: int, rest: str, now_ms: int) -> Headline:
     if shown.state == "silent":
         return Headline(state="warning", text=_attention(count, _short(shown)), detail=_joined(_SILENT, rest))
     is_bad = _faulty(gauge)
-    cause = find_cause(gauge.sample.rows, is_bad, _filter(gauge)) if is_bad else None
+    cause = find_cause(gauge.sample.rows, is_bad, _filter(gauge)) if is_bad else find_spender(gauge.sample.rows)
     lines = [_line(shown, now_ms), _cause_text(gauge, cause), rest]
     is_failing = gauge.name == "error_rate" and shown.state == "critical"
     text = f"Requests are failing: {_text(*_value(gauge))} errors{_since(shown, now_ms)}" if is_failing else ""
@@ -293,9 +293,9 @@ def _since(shown: Shown, now_ms: int) -> str:
 
 
 def _cause_text(gauge: Gauge, cause: Cause | None) -> str:
-    what = {"error_rate": "failed", "latency": "slow"}.get(gauge.name, "")
-    if not what:
-        return ""
+    if gauge.name == "cost":
+        return f"{percent(cause.bad / cause.of_bad, 1)} of it: {cause.dimension} {cause.value}." if cause else ""
+    what = {"error_rate": "failed", "latency": "slow"}[gauge.name]
     kinds = Counter(row.what for row in gauge.sample.rows if row.what)
     most = f"; most of them {kinds.most_common(1)[0][0]}" if gauge.name == "error_rate" and kinds else ""
     if cause is None:
@@ -329,6 +329,22 @@ def find_cause(rows: Sequence[Seen], is_bad: Callable[[Seen], bool], q: str) -> 
     return best
 
 
+def find_spender(rows: Sequence[Seen]) -> Cause | None:
+    """Return the model, key or user that most of the money goes to, beyond its share of the requests; None: nobody."""
+    whole = sum(row.cost_nano_usd for row in rows)
+    best: Cause | None = None
+    for dimension in ("model", "key", "user"):
+        requests = Counter(getattr(row, dimension) for row in rows)
+        spent: Counter[str] = Counter()
+        for row in rows:
+            spent[getattr(row, dimension)] += row.cost_nano_usd
+        for value, amount in spent.most_common(1):
+            found = Cause(dimension, value, amount, whole, requests[value], len(rows), _within("", dimension, value))
+            if value and amount >= _MOST * whole > 0 and _excess(found) > (_excess(best) if best else _TELLING):
+                best = found
+    return best
+
+
 def _excess(cause: Cause) -> float:
     return cause.bad / cause.of_bad - cause.requests / cause.of_requests
 
@@ -336,7 +352,7 @@ def _excess(cause: Cause) -> float:
 def _within(q: str, dimension: str, value: str) -> str | None:
     if '"' in value or "*" in value or len(value) > 200:
         return None
-    return f'{dimension}:"{value}" ({q})'
+    return f'{dimension}:"{value}"' + (f" ({q})" if q else "")
 
 
 def _filter(gauge: Gauge) -> str:

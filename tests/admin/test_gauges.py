@@ -233,3 +233,12 @@ def test_a_tile_has_one_more_number_until_it_is_being_watched() -> None:
     assert tile(shown(latency), NOW).note == "TTFT P95 250 ms"
     assert tile(shown(cost), NOW).note == "on course for $8,000 this month"
     assert tile(Shown(latency, "critical", None), NOW).note == "below its line again, being watched"
+
+
+def test_a_cost_names_whom_most_of_the_money_goes_to() -> None:
+    rows = [*(seen(model="dear", nano_usd=10**9) for _ in range(5)), *spread(95)]
+    gauges = [shown(gauge) for gauge in read_gauges(sight(rows, pace=10**8))]
+    said = headline([], gauges, NOW)
+    assert said.detail.endswith("98% of it: model dear.")
+    assert said.cause is not None
+    assert said.cause.q == 'model:"dear"'

@@ -144,7 +144,7 @@ function PaceCard({ detail }: { detail: Detail }) {
       ) : (
         <p className="muted">What each user spent with one key, or on some models, is not summed, so there is no curve.</p>
       )}
-      <p className="caption">{chart && "Dotted blue is where it goes at this rate, dotted grey an even pace. "}The curve is told from records; what is spent and left is the ledger's. {difference} {budget.rolling_ms !== null && "What was spent leaves the window bit by bit."}</p>
+      <p className="caption">{chart?.series.some((line) => line.isBefore) && "Dotted blue is where it goes at this rate, dotted grey an even pace. "}The curve is told from records; what is spent and left is the ledger's. {difference} {budget.rolling_ms !== null && "What was spent leaves the window bit by bit."}</p>
     </Card>
   );
 }

@@ -18,6 +18,8 @@ interface CostTableProps {
   q: string;
   measure: Measure;
   compares: boolean;
+  /** The chart above has the same groups in the same colours. */
+  hasSwatch: boolean;
   sort: string;
   onSort(sort: string): void;
   isWhole: boolean;
@@ -28,7 +30,7 @@ const COLUMNS: readonly Measure[] = ["cost", "requests", "tokens", "cost_per_req
 
 /** Groups, with their share of the measure, its change, and what each request cost. */
 export function CostTable(props: CostTableProps) {
-  const { costs, by, range, q, measure, compares, sort, onSort, isWhole, onWhole } = props;
+  const { costs, by, range, q, measure, compares, hasSwatch, sort, onSort, isWhole, onWhole } = props;
   const rows = useMemo(() => sorted(costs.rows, sort, measure), [costs.rows, sort, measure]);
   const shown = isWhole ? rows : rows.slice(0, SHOWN);
   const whole = rows.reduce((sum, row) => sum + Math.max(0, measured(measure, row) ?? 0), 0);
@@ -60,7 +62,7 @@ export function CostTable(props: CostTableProps) {
               return (
                 <tr key={row.group.join("\u0000")}>
                   <th scope="row">
-                    <i className="swatch" style={vars({ colour: `var(--${chosen.get(name) ?? OTHERS})` })} />
+                    {hasSwatch && <i className="swatch" style={vars({ colour: `var(--${chosen.get(name) ?? OTHERS})` })} />}
                     <Name row={row} by={costs.by} range={range} q={q} />
                   </th>
                   {isShareable && <td className="r share"><span style={vars({ share: `${(share ?? 0) * 100}%` })} aria-hidden="true" />{share === null ? "–" : percent(share, 1)}</td>}

@@ -73,7 +73,7 @@ export default function CostPage() {
       <Loaded answer={costs} what="Costs could not be read" skeleton={<Skeleton height="320px" />}>
         {(answer) =>
           answer.rows.length ? (
-            <CostTable costs={answer} by={by} range={range} q={q} measure={measure} compares={compares} sort={state.sort} onSort={(sort) => set({ sort })} isWhole={state.all} onWhole={() => set({ all: true })} />
+            <CostTable costs={answer} by={by} range={range} q={q} measure={measure} compares={compares} hasSwatch={by === stack} sort={state.sort} onSort={(sort) => set({ sort })} isWhole={state.all} onWhole={() => set({ all: true })} />
           ) : (
             <Nothing range={range} q={q} onWider={() => set({ from: "now-90d", to: "now" })} />
           )
