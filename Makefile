@@ -17,7 +17,7 @@ BENCH := PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py
 .NOTPARALLEL:
 
 help:  ## list the targets
-	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z]+:.*## / {printf "  %-8s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":[^#]*## "} /^[a-z-]+:.*## / {printf "  %-11s  %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: install  ## start the proxy on http://localhost:8080 and its dashboard on http://localhost:8081 (ARGS="…")
 	@exec $(BIN)/python -m proxy serve $(ARGS)

@@ -80,7 +80,7 @@ class Lineage:
         @lru_cache(maxsize=1024)
         def hashed(*caller: str | None) -> Any:
             hash_ = keyed.copy()
-            hash_.update(msgspec.json.encode(caller))
+            hash_.update(repr(caller).encode())  # for it has no text that cannot be encoded
             return hash_
 
         self._caller: Callable[..., Any] = hashed

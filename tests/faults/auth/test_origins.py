@@ -230,7 +230,7 @@ def test_an_open_port_lets_no_other_site_in_either(start_glassline: StartGlassli
         for headers in (FORM, {"content-type": "text/plain"}, JSON | {"origin": "http://evil.example"}):
             assert client.post("/api/keys", content=b'{"name":"x"}', headers=headers).status_code in (403, 415)
         assert client.get("/api/me", headers={"host": "evil.example"}).status_code == 421
-        assert client.get("/api/keys").json() == {"keys": []}
+        assert client.get("/api/keys").json() == {"auth": "passthrough", "keys": []}
 
 
 def test_the_cookie_never_leaves_for_a_provider(start_glassline: StartGlassline) -> None:
