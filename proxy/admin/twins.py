@@ -67,7 +67,7 @@ class Twins:
         columns = listing.columns(request)
         pages = listing.pages(request)
         # Here, so that a mistake is answered as one and not in the middle of a file.
-        first = await anext(pages, ())
+        first = await _first(pages)
         headers = {"content-disposition": f'attachment; filename="{listing.name}.{form}"'}
         return StreamingResponse(self._written(form, columns, first, pages), headers=headers, media_type=_MEDIA[form])
 
@@ -86,6 +86,13 @@ class Twins:
                     yield write(rows)
         finally:
             self._open -= 1
+
+
+async def _first(pages: Pages) -> Sequence[Row]:
+    """Return the first page. Not `anext(pages, ())`: in Python 3.11 that fails when a generator ends without waiting."""
+    async for rows in pages:
+        return rows
+    return ()
 
 
 def chosen(request: Request, known: Iterable[str], standard: Sequence[str]) -> list[str]:

@@ -75,6 +75,9 @@ def test_everything_answers_before_there_is_a_store(tmp_path: Path, start_admin:
     assert admin.get("/api/cost").json()["rows"] == []
     assert admin.get("/api/budgets").json() == {"budgets": []}
     assert admin.get("/").status_code == 200
+    for name in ("requests", "sessions", "users", "cost", "budgets"):
+        assert admin.get(f"/api/{name}.csv").text.count("\n") == 1, "nothing but the titles"
+        assert admin.get(f"/api/{name}.jsonl").text == ""
     assert metrics(admin)["glassline_records_written_total"] == 0
     assert metrics(admin)["glassline_in_flight_requests"] == 3
 

@@ -118,7 +118,7 @@ function Rows<Row>({ label, columns, rows, rowKey, total, sort, onSort, selected
           <thead>
             <tr aria-rowindex={1}>
               {columns.map((column) => (
-                <Head key={column.id} column={column} {...(sort !== undefined ? { sort } : {})} {...(onSort ? { onSort } : {})} {...(onWidth ? { onWidth } : {})} />
+                <Head key={column.id} column={column} {...(sort !== undefined ? { sort } : {})} {...(onSort ? { onSort } : {})} {...(onWidth ? { onWidth } : {})} width={widths?.[column.id] ?? column.width} />
               ))}
             </tr>
           </thead>
@@ -164,7 +164,7 @@ function isInView(box: HTMLElement | null, at: number, rowHeight: number, isBox:
   return top >= (isBox ? 0 : 90) && top + 2 * rowHeight <= (isBox ? box.clientHeight : innerHeight);
 }
 
-function Head<Row>({ column, sort, onSort, onWidth }: { column: Column<Row>; sort?: string; onSort?(sort: string): void; onWidth?(column: string, width: number): void }) {
+function Head<Row>({ column, sort, onSort, width, onWidth }: { column: Column<Row>; width: number | undefined; sort?: string; onSort?(sort: string): void; onWidth?(column: string, width: number): void }) {
   const direction = column.sort && sort === column.sort ? "ascending" : column.sort && sort === `-${column.sort}` ? "descending" : undefined;
   const isSortable = column.sort !== undefined && onSort !== undefined;
   const press = () => column.sort && onSort?.(direction === "descending" ? column.sort : `-${column.sort}`);
@@ -178,13 +178,13 @@ function Head<Row>({ column, sort, onSort, onWidth }: { column: Column<Row>; sor
       ) : (
         column.title
       )}
-      {onWidth && <Grip column={column.id} onWidth={onWidth} />}
+      {onWidth && <Grip column={column.id} width={width ?? 0} onWidth={onWidth} />}
     </th>
   );
 }
 
 /** The right edge of a header: dragged, or moved with the arrow keys. */
-function Grip({ column, onWidth }: { column: string; onWidth(column: string, width: number): void }) {
+function Grip({ column, width, onWidth }: { column: string; width: number; onWidth(column: string, width: number): void }) {
   const start = useRef<{ x: number; width: number } | null>(null);
   const widthOf = (element: Element) => element.closest("th")?.getBoundingClientRect().width ?? 100;
   const onPointerDown = (event: PointerEvent<HTMLElement>) => {
@@ -205,6 +205,9 @@ function Grip({ column, onWidth }: { column: string; onWidth(column: string, wid
       className="grip"
       role="separator"
       aria-orientation="vertical"
+      aria-valuemin={NARROWEST}
+      aria-valuenow={width}
+      aria-valuetext={width ? `${width} pixels` : "as wide as there is room"}
       aria-label={`Width of column ${column}`}
       tabIndex={0}
       onPointerDown={onPointerDown}

@@ -23,7 +23,13 @@ from tests.harness.client import RawClient
 
 REFUSALS: Final = frozenset({400, 401, 403, 404, 405, 414, 415, 421, 429, 431, 501})
 """501: the admin port speaks no WebSocket."""
-NAMES: Final = {"id": "0198f2b1-7c3e-7abc-8000-000000000001", "name": "app", "section": "users", "path": "models"}
+NAMES: Final = {
+    "id": "0198f2b1-7c3e-7abc-8000-000000000001",
+    "name": "app",
+    "section": "users",
+    "path": "models",
+    "side": "request",
+}
 BODIES: Final = {
     "/api/keys": b'{"name":"intruder"}',
     "/api/settings/users": b'{"name":"intruder","role":"admin","password":"let me in please"}',

@@ -43,8 +43,10 @@ def test_the_right_credentials_open_what_the_probes_could_not(start_glassline: S
             if route.methods == {"GET", "HEAD"} and "{" not in route.path and route.path != "/v1":
                 allowed = ROLES[ROLES.index(route.least) :] if route.least != "public" else ROLES
                 for role in ROLES:
-                    with admin_client(glassline, getattr(known, role)) as client:
-                        assert (client.get(route.path).status_code == 200) == (role in allowed), (route.path, role)
+                    client = admin_client(glassline, getattr(known, role))
+                    # Some answers never end; some questions need a parameter.
+                    with client as asking, asking.stream("GET", route.path) as answer:
+                        assert (answer.status_code in (200, 400)) == (role in allowed), (route.path, role)
         assert exchange(glassline.port, post("/v1/chat/completions", b"{}", key=known.key)).status == 200
         assert len(upstream.requests) == 1
 
