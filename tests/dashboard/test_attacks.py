@@ -38,10 +38,10 @@ def ids(client: httpx.Client, query: str) -> list[str]:
 
 @pytest.fixture
 def attacks(attacked: Shown) -> list[str]:
-    """Ids of the requests in which everything is an attack."""
+    """Ids of the conversations in which everything is an attack."""
     with attacked.client() as client:
-        found = ids(client, f"key:{KEY} -session:s-awkward")
-    assert len(found) == 2 * len(ATTACKS)
+        found = ids(client, f"key:{KEY} status:200 -session:s-awkward")
+    assert len(found) == 4, "one for each API, with all attacks in it"
     return found
 
 
@@ -63,13 +63,24 @@ async def test_no_attack_in_a_request_acts(
             await assert_harmless(window)
 
 
+async def test_no_attack_in_an_error_acts(attacked: Shown, open_window: OpenWindow) -> None:
+    with attacked.client() as client:
+        failed = ids(client, f"key:{KEY} status:400")
+    assert len(failed) == len(ATTACKS)
+    async with open_window(attacked) as window:
+        await window.go("/requests")
+        for id_ in failed:
+            await window.turn_to(f"/requests/{id_}")
+            await assert_harmless(window)
+
+
 async def test_no_attack_acts_when_everything_is_unfolded_and_touched(
     attacked: Shown, open_window: OpenWindow, attacks: list[str]
 ) -> None:
     async with open_window(attacked) as window:
-        for id_ in attacks[::3]:
+        for id_ in attacks:
             await window.go(f"/requests/{id_}")
-            for _ in range(12):
+            for _ in range(40):
                 folded = window.page.locator("main :is(details:not([open]) > summary, button[aria-expanded=false]):visible")
                 if not await folded.count():
                     break
@@ -110,7 +121,7 @@ async def test_no_attack_acts_where_a_request_is_peeked_at_or_replayed(
     attacked: Shown, open_window: OpenWindow, attacks: list[str]
 ) -> None:
     async with open_window(attacked) as window:
-        for id_ in attacks[::5]:
+        for id_ in attacks:
             for path in (f"/requests?sel={id_}", f"/playground?from={id_}", f"/requests/{id_}?tab=compare&with={attacks[0]}"):
                 await window.go(path)
                 await assert_harmless(window)
