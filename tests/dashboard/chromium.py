@@ -41,7 +41,11 @@ _ARGUMENTS: Final = (
 _SETTLED_S: Final = 0.15
 """So long nothing is fetched any more."""
 _PATIENCE_S: Final = 15.0
-_BUSY: Final = "!document.querySelector('[aria-busy=\"true\"], [data-skeleton]') && document.fonts.status === 'loaded'"
+_SETTLED: Final = "!document.querySelector('[aria-busy=\"true\"], .bone') && document.fonts.status === 'loaded'"
+_TURN_TO: Final = """(path) => {
+    history.pushState(null, '', path);
+    dispatchEvent(new PopStateEvent('popstate'));
+}"""
 _WATCH: Final = """
 window.canaries = [];
 window.canary = (name) => { window.canaries.push(String(name)); };
@@ -94,12 +98,28 @@ class Window:
         await self.page.goto(self.base_url + path)
         await self.settle()
 
+    async def turn_to(self, path: str) -> None:
+        """Go to another page as a link does: what is loaded already stays."""
+        await self.page.evaluate(_TURN_TO, urlsplit(self.base_url).path + path)
+        await self.settle()
+
+    async def press(self, *keys: str) -> None:
+        """Press keys one after the other, and wait until that has settled."""
+        for key in keys:
+            await self.page.keyboard.press(key)
+        await self.settle()
+
+    @property
+    def path(self) -> str:
+        """Path and query of the page, below the base path."""
+        return self.page.url.removeprefix(self.base_url) or "/"
+
     async def settle(self) -> None:
         """Wait until nothing is loading any more."""
         deadline = asyncio.get_running_loop().time() + _PATIENCE_S
         quiet_since: float | None = None
         while (now := asyncio.get_running_loop().time()) < deadline:
-            if self._under_way or not await self.page.evaluate(_BUSY):
+            if self._under_way or not await self.page.evaluate(_SETTLED):
                 quiet_since = None
             elif quiet_since is None:
                 quiet_since = now

@@ -43,7 +43,7 @@ def configuration(data_dir: Path, end_ms: int) -> dict[str, Any]:
     month = sum(_spent_by_key(data_dir, _month(end_ms), end_ms).values()) / 1e9
     budgets: dict[str, list[dict[str, Any]]] = {
         "support-bot": [
-            {"limit_usd": _round(month * 0.046), "window": "month"},
+            {"limit_usd": _round(month * 0.068), "window": "month"},
             {"limit_usd": 25, "window": "day"},
             {"limit_usd": 2, "window": "day", "per": "user"},
         ],
@@ -57,7 +57,7 @@ def configuration(data_dir: Path, end_ms: int) -> dict[str, Any]:
         | ({"budgets": budgets[app.name]} if app.name in budgets else {})
         for app in APPS
     ]
-    return {"keys": keys, "budgets": [{"name": "everything", "limit_usd": _round(month * 2.6), "window": "month"}]}
+    return {"keys": keys, "budgets": [{"name": "everything", "limit_usd": _round(month * 3.4), "window": "month"}]}
 
 
 def _round(usd: float) -> int:

@@ -59,6 +59,7 @@ BIG_BODY: Final = 10_000_000
 
 
 _DIALECTS: Final[tuple[Dialect, ...]] = ("chat", "messages", "responses", "gemini")
+_MODELS: Final = {"chat": "<b>gpt-5-mini", "messages": "claude-sonnet-4-5", "responses": "gpt-5", "gemini": "gemini-2.5-flash"}
 
 
 def hostile(at_ms: int, chance: random.Random) -> Iterator[Exchange]:
@@ -69,26 +70,23 @@ def hostile(at_ms: int, chance: random.Random) -> Iterator[Exchange]:
 
 
 def _attacks(chance: random.Random) -> Iterator[Exchange]:
-    for name, attack in ATTACKS.items():
-        call = ToolUse("call_" + name, f"tool_{attack}", json.dumps({attack: attack}))
-        turns = (
-            Message("system", attack),
-            Message("user", f"Hello.\n\n{attack}"),
-            Message("assistant", f"Let me look.\n\n{attack}", calls=(call,)),
-            Message("tool", attack, answers=call.id),
-            Message("user", f"And now?\n\n{attack}"),
-        )
-        answer = Message(
-            "assistant", f"**Bold** and\n\n{attack}\n\n| a | b |\n|---|---|\n| {attack} | 1 |", thinking=attack
-        )
-        dialect = _DIALECTS[len(name) % 4]
-        talk = Talk(
-            dialect=dialect, model=f"gpt-5-mini{attack}", messages=turns, answer=answer, is_streamed=len(name) % 2 == 0
-        )
-        if dialect == "gemini":
-            talk.model = "gemini-2.5-flash"
-        yield _named(exchange(_visit(talk, dialect), spell(talk), chance), attack)
+    """Yield a failed request for each attack, and for each API one conversation that holds all of them."""
+    for attack in ATTACKS.values():
         yield _named(_error(attack, chance), attack)
+    for dialect, attack in zip(_DIALECTS, ATTACKS.values(), strict=False):
+        turns = [Message("system", attack)]
+        for name, text in ATTACKS.items():
+            call = ToolUse("call_" + name, f"tool_{text}", json.dumps({text: text}))
+            turns += [
+                Message("user", f"Hello.\n\n{text}"),
+                Message("assistant", f"Let me look.\n\n{text}", calls=(call,), thinking=text),
+                Message("tool", text, answers=call.id),
+            ]
+        said = "\n\n".join(f"**Bold** and\n\n{text}\n\n| a | b |\n|---|---|\n| {text} | 1 |" for text in ATTACKS.values())
+        answer = Message("assistant", said, thinking=attack)
+        is_streamed = dialect in ("chat", "messages")
+        talk = Talk(dialect=dialect, model=_MODELS[dialect], messages=turns, answer=answer, is_streamed=is_streamed)
+        yield _named(exchange(_visit(talk, dialect), spell(talk), chance), attack)
 
 
 def _visit(talk: Talk, dialect: str = "chat") -> Visit:
