@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from proxy.conversation import anthropic, bedrock, elsewhere, gemini, ollama, openai, responses
+from proxy.conversation import anthropic, bedrock, elsewhere, gemini, ollama, openai, responses, session
 from proxy.conversation.blobs import Blob, Media
 from proxy.conversation.document import encodable, read_document
 from proxy.conversation.message import (
@@ -37,9 +37,10 @@ from proxy.conversation.message import (
     size_of,
 )
 from proxy.conversation.source import Said, Source
-from proxy.operations import Operation, find_operation
+from proxy.operations import WEBSOCKET, Operation, find_operation
 from proxy.records import Exchange
 from proxy.wire.draft import Draft
+from proxy.wire.session import is_upgraded
 from proxy.wire.transcript import Transcript
 
 __all__ = [
@@ -97,7 +98,8 @@ def read_conversation(exchange: Exchange) -> Conversation:
     operation = find_operation(begin.wire, exchange.method, begin.path)
     transcript, draft = transcript_of(exchange)
     request = read_document(transcript.request)
-    said, source = _read(operation, transcript, request)
+    is_session = exchange.method == WEBSOCKET and is_upgraded(transcript)
+    said, source = _read(operation, transcript, request, is_session=is_session)
     parameters = {name: value for name, value in source.asked.items() if name not in said.told}
     problems = {*draft.problems}
     if request is None and transcript.request.strip() and _is_json(transcript):
@@ -136,14 +138,16 @@ def is_streaming(transcript: Transcript, asked: Any) -> bool:
     return transcript.is_event_stream(asked=said or operation.is_streaming)
 
 
-def _read(operation: Operation | None, transcript: Transcript, request: Any) -> tuple[Said, Source]:
+def _read(
+    operation: Operation | None, transcript: Transcript, request: Any, *, is_session: bool
+) -> tuple[Said, Source]:
     """Return what was said; whatever goes wrong, the bodies as they are."""
     source = Source(transcript, request, is_streaming(transcript, request))
     key = (operation.dialect, operation.endpoint) if operation is not None else ("", "")
-    reader = _READERS.get(key, elsewhere.read_anything)
+    reader = session.read_session if is_session else _READERS.get(key, elsewhere.read_anything)
     try:
         said = reader(source)
-        if not transcript.is_success and not said.answers and (parts := elsewhere.read_failure(source)):
+        if not (transcript.is_success or is_session or said.answers) and (parts := elsewhere.read_failure(source)):
             said.answers = [Answer(Message("error", tuple(parts)))]
     # The border: whatever somebody sends, it can be looked at.
     except Exception:  # noqa: BLE001

@@ -10,15 +10,19 @@ from proxy.conversation.message import Part, Raw, Text
 from proxy.conversation.openai import read_tools
 from proxy.conversation.parts import answer, content_parts, message, raw_part
 from proxy.conversation.source import Said, Source
+from proxy.wire import multipart
 
 _PROMPTS: Final = ("instructions", "prompt", "input", "query", "text")
 _MEDIA: Final[dict[bytes, Form]] = {b"image": "image", b"audio": "audio", b"video": "video"}
+_FILES: Final[dict[str, Form]] = {"image": "image", "mask": "image", "file": "file"}
 _SHOWN: Final = 200_000
 """Characters of a body of unknown shape that are shown here; all of it is on its own page."""
 
 
 def read_anything(source: Source) -> Said:
     """Read a request and an answer of which nothing is known but what everybody calls a prompt."""
+    if multipart.is_form(source.transcript.request_type):
+        return _read_form(source)
     asked = source.asked
     said = Said(told=frozenset(_PROMPTS), tools=read_tools(asked.get("tools")))
     for name in _PROMPTS:
@@ -26,9 +30,27 @@ def read_anything(source: Source) -> Said:
             said.messages.append(message("system" if name == "instructions" else "user", parts))
     if not said.messages and source.transcript.request and not isinstance(source.request, dict):
         said.messages.append(message("user", [_body(source.transcript.request, source.request)]))
+    _take_answer(source, said)
+    return said
+
+
+def _read_form(source: Source) -> Said:
+    """Read a form: its fields are parameters, its files what was sent."""
+    body, kind = source.transcript.request, source.transcript.request_type
+    source.request = multipart.fields(body, kind)
+    parts: list[Part] = [Text(clean(source.asked[name])) for name in _PROMPTS if source.asked.get(name)]
+    for field in multipart.parts(body, kind):
+        if field.is_file:
+            data = body[field.start : field.end]
+            parts.append(source.blobs.add(_FILES.get(field.name.rstrip("[]"), "file"), None, data, name=field.name))
+    said = Said(told=frozenset(_PROMPTS), messages=[message("user", parts)] if parts else [])
+    _take_answer(source, said)
+    return said
+
+
+def _take_answer(source: Source, said: Said) -> None:
     if parts := _answer(source):
         said.answers.append(answer(message("assistant", parts), None))
-    return said
 
 
 def read_failure(source: Source) -> list[Part]:

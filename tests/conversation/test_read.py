@@ -27,7 +27,9 @@ from proxy.conversation import (
     size_of,
 )
 from proxy.records import Exchange
+from proxy.websocket import Opcode
 from tests.wire.exchanges import CAPTURES, DONE, captured, delta, make_exchange, sse
+from tests.wire.sessions import make_session
 
 NAMES = sorted(path.name.removesuffix(".response.http") for path in CAPTURES.glob("*.response.http"))
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(20)).decode()
@@ -428,6 +430,78 @@ def test_a_stream_that_is_cut_anywhere_says_a_beginning_of_what_it_would_have_sa
     body = msgspec.structs.replace(exchange.response, head=exchange.response.head[:at])
     cut = said(read_conversation(msgspec.structs.replace(exchange, response=body)))
     assert whole.startswith(cut)
+
+
+def test_a_session_of_openai_s_is_what_both_sides_said() -> None:
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Are you there?"}]}
+    asked: list[Any] = [
+        {
+            "type": "session.update",
+            "session": {"instructions": "Be brief.", "tools": [{"type": "function", "name": "f"}]},
+        },
+        {"type": "conversation.item.create", "item": item},
+        {"type": "input_audio_buffer.append", "audio": PIXEL},
+        {"type": "input_audio_buffer.append", "audio": PIXEL},
+        {"type": "response.create"},
+    ]
+    output = [{"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Yes."}]}]
+    answered = [{"type": "response.done", "response": {"status": "completed", "output": output}}]
+    conversation = read_conversation(make_session(asked, answered))
+    assert [message.role for message in conversation.messages] == ["system", "user", "user"]
+    assert conversation.messages[1].parts == (Text("Are you there?"),)
+    assert conversation.messages[2].parts == (Raw("sound", "56 bytes of sound, piece by piece"),)
+    assert [tool.name for tool in conversation.tools] == ["f"]
+    assert said(conversation) == "Yes."
+
+
+def test_a_session_of_gemini_s_is_what_both_sides_said() -> None:
+    asked: list[Any] = [
+        {"setup": {"model": "models/g", "systemInstruction": {"parts": [{"text": "Be brief."}]}}},
+        {"clientContent": {"turns": [{"role": "user", "parts": [{"text": "Hello?"}]}], "turnComplete": True}},
+        {"realtimeInput": {"audio": {"mimeType": "audio/pcm", "data": PIXEL}}},
+    ]
+    turn = [{"serverContent": {"modelTurn": {"parts": [{"text": text}]}}} for text in ("Good ", "day.")]
+    answered: list[Any] = [
+        *turn,
+        {"serverContent": {"turnComplete": True}},
+        {"serverContent": {"modelTurn": {"parts": [{"text": "An"}]}}},
+    ]
+    path = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+    conversation = read_conversation(make_session(asked, answered, path=path, wire="gemini", opcode=Opcode.BINARY))
+    assert [message.role for message in conversation.messages] == ["system", "user", "user"]
+    assert [answer.message.parts for answer in conversation.answers] == [(Text("Good day."),), (Text("An"),)]
+    assert conversation.answers[1].flags == ("unfinished",)
+
+
+@given(st.lists(JSONS | st.binary(max_size=20), max_size=5), st.lists(JSONS | st.binary(max_size=20), max_size=5))
+def test_whatever_a_session_says_is_read_and_can_be_encoded(asked: list[Any], answered: list[Any]) -> None:
+    for wire, path in (
+        ("openai", "/realtime"),
+        ("gemini", "/ws/google.ai.generativelanguage.v1.G.BidiGenerateContent"),
+    ):
+        conversation = read_conversation(make_session(asked, answered, path=path, wire=wire))
+        msgspec.json.encode(msgspec.structs.replace(conversation, blobs=()))
+
+
+def test_the_fields_and_files_of_a_form_are_shown() -> None:
+    lines = [
+        *("--b", 'Content-Disposition: form-data; name="prompt"', "", "A cat"),
+        *("--b", 'Content-Disposition: form-data; name="size"', "", "1024x1024"),
+        *("--b", 'Content-Disposition: form-data; name="image[]"; filename="x.png"', "", "\x89PNG"),
+        *("--b--", ""),
+    ]
+    body = "\r\n".join(lines).encode("latin-1")
+    answer = {"data": [{"b64_json": PIXEL}, {"url": "https://elsewhere.invalid/a.png"}]}
+    conversation = read_conversation(
+        make_exchange(body, answer, path="/images/edits", request_type=b"multipart/form-data; boundary=b")
+    )
+    (message,) = conversation.messages
+    assert message.parts == (Text("A cat"), Media("image", "image/*", 4, 0, name="image[]"))
+    assert conversation.parameters == {"size": "1024x1024"}
+    assert conversation.answers[0].message.parts == (
+        Media("image", "image/png", 28, 1),
+        Media("image", "image/*", url="https://elsewhere.invalid/a.png"),
+    )
 
 
 def test_nesting_without_end_is_shown_as_it_is() -> None:
