@@ -27,10 +27,10 @@ from proxy.store.filter import Filter, both, parse_filter, started
 from proxy.store.keyset import Order, Place
 from proxy.store.previews import Preview, previews
 from proxy.store.query import MAX_ROWS, RequestRow
-from proxy.store.sessions import COUNTED, SessionPage, SessionRow, cost_before, session, sessions
+from proxy.store.sessions import COUNTED, SessionPage, SessionRow, cost_before, latest_sessions, session, sessions
 from proxy.store.sessions import NEWEST_FIRST as NEWEST_SESSION
 from proxy.store.sessions import ORDERS as SESSION_ORDERS
-from proxy.store.user import Profile, failures, is_user, profile
+from proxy.store.user import Profile, failures, profile
 from proxy.store.users import DEAREST_FIRST, Nameless, UserPage, UserRow, users
 from proxy.store.users import ORDERS as USER_ORDERS
 
@@ -97,7 +97,7 @@ class Callers:
                 "sessions": page.rows,
                 "next_before": str(page.next) if page.next else None,
                 "count": None if page.count is None else min(page.count, COUNTED),
-                "is_count_exact": page.count is None or page.count <= COUNTED,
+                "is_count_exact": page.count is not None and page.count <= COUNTED,
                 "searched_to": page.searched_to,
             }
         )
@@ -154,7 +154,7 @@ class Callers:
                 raise NotFoundError("no user has this name, or nothing of theirs is stored any more")
             span = started(from_ms=start, to_ms=end)
             failed = await store.run(ask.page(both(failures(name), span), limit=_FAILURES))
-            latest = await store.run(sessions(is_user(name), from_ms=start, to_ms=end, limit=_SESSIONS))
+            latest = await store.run(latest_sessions(name, from_ms=start, to_ms=end, limit=_SESSIONS))
         return json_answer(
             {
                 "id": name,
@@ -162,8 +162,7 @@ class Callers:
                 "to": end,
                 **msgspec.structs.asdict(found),
                 "failed": [request_shape(row) for row in failed.rows],
-                "sessions": latest.rows,
-                "sessions_count": latest.count,
+                "sessions": latest,
             }
         )
 

@@ -16,7 +16,7 @@ from proxy.store.extent import ALL_ZONES, newest_first
 from proxy.store.filter import Clause, Filter, both, started
 from proxy.store.keyset import Order, Place
 from proxy.store.lineage import INFERRED
-from proxy.store.listing import Rows, Step
+from proxy.store.listing import Rows, Step, TimeIsUp
 from proxy.store.query import Plan, Query
 
 ORDERS: Final = {
@@ -31,6 +31,21 @@ ORDERS: Final = {
 NEWEST_FIRST: Final = Order("last")
 COUNTED: Final = 10_000
 """Sessions up to which they are counted."""
+_NAMED: Final = 5000
+"""Sessions that are found by their names; with more, sessions are looked through until a page is full."""
+_TESTED: Final = 200
+"""Of these at a time: some ten milliseconds."""
+_TEST: Final = (
+    "SELECT name.value FROM json_each(?) AS name WHERE EXISTS"
+    " (SELECT 1 FROM exchanges INDEXED BY exchanges_by_session WHERE session = name.value AND ({}))"
+)
+_LATEST: Final = 1000
+"""The newest requests of a user, among which sessions are looked for."""
+_OF_USER: Final = """
+SELECT DISTINCT session FROM (
+    SELECT session FROM exchanges WHERE user = ? AND started_at >= ? AND started_at < ? ORDER BY started_at DESC LIMIT ?
+) WHERE session IS NOT NULL
+"""
 _LOOKED_AT: Final = 100
 """The newest requests of a session, of which its models and its user are told."""
 _COLUMNS: Final = "name, requests, errors, unpriced, cost_nano_usd, input_tokens, output_tokens, first_at, last_at"
@@ -74,7 +89,7 @@ class SessionPage(msgspec.Struct, frozen=True):
     next: Place | None
     """Where the next page begins; None: there is nothing more."""
     count: int | None
-    """Of all pages, up to `COUNTED`; None: of a later page."""
+    """Of all pages, up to `COUNTED`; None: of a later page, or it is not known."""
     searched_to: int | None = None
     """Unix ms: requests that started before were not looked at. None: all were."""
 
@@ -97,24 +112,28 @@ def sessions(
     """Ask for the sessions that went on in [from, to)."""
 
     def steps() -> Generator[Step, Rows, SessionPage]:
-        meant = _Meant(None)
-        if where != Filter():
-            meant = yield from _meant(both(where, started(from_ms=from_ms, to_ms=to_ms)))
-        chosen = _chosen(meant.names, from_ms, to_ms)
-        value = f"({ORDERS[order.name]})"
-        beyond, by, values = order.clause(value, "name", after)
-        sql = f"SELECT {_COLUMNS}, {value} FROM sessions WHERE {chosen.sql} AND {beyond} ORDER BY {by} LIMIT ?"  # noqa: S608
-        found = yield sql, (*chosen.parameters, *values, limit)
-        parts = yield from _parts([row[0] for row in found])
-        count = None
-        if after is None:
-            ((count,),) = yield (
-                f"SELECT count(*) FROM (SELECT 1 FROM sessions WHERE {chosen.sql} LIMIT {COUNTED + 1})",  # noqa: S608 (constants)
-                chosen.parameters,
-            )
-        more = Place(order, found[-1][-1], found[-1][0]) if len(found) == limit else None
-        rows = [_session_row(row, parts[row[0]]) for row in found if row[0] in parts]
-        return SessionPage(rows, more, count, meant.searched_to)
+        meant = _Meant([])
+        if where == Filter():
+            found = yield from _chosen(_Asked(order, from_ms, to_ms), limit, after)
+        else:
+            narrowed = both(where, started(from_ms=from_ms, to_ms=to_ms))
+            meant = yield from _meant(narrowed)
+            if meant.names is None:
+                return (yield from _tested(narrowed, _Asked(order, from_ms, to_ms), limit, after))
+            found = yield from _chosen(_Asked(order, from_ms, to_ms, meant.names), limit, after)
+        rows, more, count = found
+        return SessionPage((yield from _told(rows)), more, count, meant.searched_to)
+
+    return Plan(steps)
+
+
+def latest_sessions(user: str, *, from_ms: int, to_ms: int, limit: int) -> Plan[list[SessionRow]]:
+    """Ask for the sessions of the newest requests of a user in [from, to), the newest first."""
+
+    def steps() -> Generator[Step, Rows, list[SessionRow]]:
+        names = [name for (name,) in (yield _OF_USER, (user, from_ms, to_ms, _LATEST))]
+        rows, _, _ = yield from _chosen(_Asked(NEWEST_FIRST, None, None, names), limit, None)
+        return (yield from _told(rows))
 
     return Plan(steps)
 
@@ -124,8 +143,7 @@ def session(name: str) -> Plan[SessionRow | None]:
 
     def steps() -> Generator[Step, Rows, SessionRow | None]:
         rows = yield f"SELECT {_COLUMNS} FROM sessions WHERE name = ?", (name,)  # noqa: S608 (constants)
-        parts = yield from _parts([row[0] for row in rows])
-        return next((_session_row(row, parts[row[0]]) for row in rows if row[0] in parts), None)
+        return next(iter((yield from _told(list(rows)))), None)
 
     return Plan(steps)
 
@@ -139,32 +157,93 @@ def cost_before(name: str, start: int) -> Query[int]:
     return Query(sql, (name, start), lambda rows: int(rows[0][0]))
 
 
+class _Asked(NamedTuple):
+    """Which sessions, beside what a filter says, and in which order."""
+
+    order: Order
+    from_ms: int | None
+    to_ms: int | None
+    names: list[str] | None = None
+    """None: whatever they are called."""
+
+    def page(self, columns: str, after: Place | None, limit: int) -> Step:
+        """Return the question for one page; the last column is the value that is sorted by."""
+        conditions, values = self._conditions()
+        value = f"({ORDERS[self.order.name]})"
+        beyond, by, more = self.order.clause(value, "name", after)
+        sql = f"SELECT {columns}, {value} FROM sessions WHERE {conditions} AND {beyond} ORDER BY {by} LIMIT ?"  # noqa: S608
+        return sql, (*values, *more, limit)
+
+    def counted(self) -> Step:
+        """Return the question how many there are."""
+        conditions, values = self._conditions()
+        return f"SELECT count(*) FROM (SELECT 1 FROM sessions WHERE {conditions} LIMIT {COUNTED + 1})", tuple(values)  # noqa: S608
+
+    def _conditions(self) -> tuple[str, list[Any]]:
+        conditions, values = ["1"], list[Any]()
+        if self.names is not None:
+            conditions.append("name IN (SELECT value FROM json_each(?))")
+            values.append(msgspec.json.encode(self.names).decode())
+        if self.from_ms is not None:
+            conditions.append("last_at >= ?")
+            values.append(self.from_ms)
+        if self.to_ms is not None:
+            conditions.append("first_at < ?")
+            values.append(self.to_ms)
+        return " AND ".join(conditions), values
+
+
+_Found = tuple[list[tuple[Any, ...]], Place | None, int | None]
+"""Rows of `sessions`, where the next page begins, and how many there are; None: of a later page."""
+
+
+def _chosen(asked: _Asked, limit: int, after: Place | None) -> Generator[Step, Rows, _Found]:
+    rows = list((yield asked.page(_COLUMNS, after, limit)))
+    count = None
+    if after is None:
+        ((count,),) = yield asked.counted()
+    return rows, _end(asked.order, rows[-1]) if len(rows) == limit else None, count
+
+
+def _end(order: Order, row: tuple[Any, ...]) -> Place:
+    return Place(order, row[-1], row[0])
+
+
 def _meant(where: Filter) -> Generator[Step, Rows, _Meant]:
-    """Return the sessions with a request that is meant."""
+    """Return the sessions with a request that is meant; no names: too many to be named."""
     names: set[str] = set()
 
     def take(rows: Rows) -> bool:
         names.update(name for (name,) in rows)
-        return False
+        return len(names) > _NAMED
 
     searched_to = yield from newest_first(
         both(where, _HAS_SESSION), Clause("session"), take, group="GROUP BY 1", most_zones=ALL_ZONES
     )
-    return _Meant(sorted(names), searched_to)
+    return _Meant(None) if len(names) > _NAMED else _Meant(sorted(names), searched_to)
 
 
-def _chosen(names: list[str] | None, from_ms: int | None, to_ms: int | None) -> Clause:
-    conditions, values = ["1"], list[Any]()
-    if names is not None:
-        conditions.append("name IN (SELECT value FROM json_each(?))")
-        values.append(msgspec.json.encode(names).decode())
-    if from_ms is not None:
-        conditions.append("last_at >= ?")
-        values.append(from_ms)
-    if to_ms is not None:
-        conditions.append("first_at < ?")
-        values.append(to_ms)
-    return Clause(" AND ".join(conditions), tuple(values))
+def _tested(where: Filter, asked: _Asked, limit: int, after: Place | None) -> Generator[Step, Rows, SessionPage]:
+    """Look through sessions in their order: where many are meant, a page of them is soon found."""
+    test = _TEST.format(where.sql)
+    kept: list[tuple[Any, ...]] = []
+    more = after
+    try:
+        while len(kept) < limit:
+            rows = yield asked.page(_COLUMNS, more, _TESTED)
+            names = msgspec.json.encode([row[0] for row in rows]).decode()
+            fit = {name for (name,) in (yield test, (names, *where.parameters))}
+            kept += [row for row in rows if row[0] in fit]
+            if len(rows) < _TESTED:
+                more = None
+                break
+            more = _end(asked.order, rows[-1])
+    except TimeIsUp:
+        if more == after:
+            raise
+    if len(kept) > limit:
+        kept, more = kept[:limit], _end(asked.order, kept[limit - 1])
+    return SessionPage((yield from _told(kept)), more, None)
 
 
 class _Parts(NamedTuple):
@@ -207,6 +286,12 @@ def _parts(names: Sequence[str]) -> Generator[Step, Rows, dict[str, _Parts]]:
         for name, rows in newest.items()
         if (first := firsts[name]) is not None
     }
+
+
+def _told(rows: Sequence[tuple[Any, ...]]) -> Generator[Step, Rows, list[SessionRow]]:
+    """Return sessions with all that is told of them."""
+    parts = yield from _parts([row[0] for row in rows])
+    return [_session_row(row, parts[row[0]]) for row in rows if row[0] in parts]
 
 
 def _session_row(row: tuple[Any, ...], parts: _Parts) -> SessionRow:

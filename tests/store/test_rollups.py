@@ -42,6 +42,7 @@ def some_record(numbers: random.Random, number: int) -> Record:
         started_at_ms=LAST_MS - numbers.randrange(3 * DAY_MS),
         key=one_of("search", "chat", None),
         user=one_of("ann", "bob", None),
+        session=one_of("s1", "s2", None),
         environment=one_of("prod", None),
         upstream=one_of("openai", "local"),
         prompt_name=one_of("greet", None),
@@ -126,6 +127,33 @@ MEASURED = (
 )
 
 
+def sessions_added_up(rows: Sequence[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """Add the rows of each session up."""
+    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["session"] is not None:
+            by_name[row["session"]].append(row)
+    return {
+        (
+            name,
+            min(row["started_at"] for row in some),
+            max(row["started_at"] for row in some),
+            len(some),
+            sum(row["outcome"] != "completed" or (row["status"] or 0) >= 400 for row in some),
+            *(
+                sum(row[column] or 0 for row in some)
+                for column in ("is_unpriced", "cost_nano_usd", "input_tokens", "output_tokens")
+            ),
+        )
+        for name, some in by_name.items()
+    }
+
+
+def stored_sessions(store: SqliteStore) -> set[tuple[Any, ...]]:
+    columns = "name, first_at, last_at, requests, errors, unpriced, cost_nano_usd, input_tokens, output_tokens"
+    return set(store._connection.execute(f"SELECT {columns} FROM sessions"))  # noqa: S608 (constants)
+
+
 def write_in_pieces(store: SqliteStore, records: Sequence[Record], numbers: random.Random) -> None:
     at = 0
     while at < len(records):
@@ -166,6 +194,7 @@ def revise(store: SqliteStore, numbers: random.Random) -> None:
 def forget_roll_ups(store: SqliteStore) -> None:
     """Leave the database as an earlier version would have."""
     store._connection.execute("DELETE FROM rollups")
+    store._connection.execute("DELETE FROM sessions")
     store._connection.execute("UPDATE folds SET done_seq = 0, last_seq = (SELECT max(seq) FROM exchanges)")
 
 
@@ -189,6 +218,7 @@ def test_sums_are_what_the_rows_add_up_to_whatever_happens_to_the_rows(store: Sq
     while store.backfill_rollups():
         pass
     assert stored(store) == added_up(rows_of(store))
+    assert stored_sessions(store) == sessions_added_up(rows_of(store))
     assert any(row["user"] == "eve" for row in rows_of(store)), "revised"
     assert any("erased" in row["privacy"] for row in rows_of(store)), "erased"
     assert any(str(row["cost_reason"]).startswith("billed with") for row in rows_of(store)), "billed late"
@@ -209,6 +239,7 @@ def test_sums_outlive_their_rows_but_for_those_that_may_name_somebody(store: Sql
     kept = {place: sums for place, sums in before.items() if place[0] not in ("user", "tag")}
     named = {place: sums for place, sums in left.items() if place[0] in ("user", "tag")}
     assert stored(store) == kept | named
+    assert stored_sessions(store) == sessions_added_up(rows_of(store))
 
 
 @pytest.mark.parametrize("rows", [True, False])
@@ -222,6 +253,7 @@ def test_of_a_deleted_user_the_numbers_stay_and_no_name(store: SqliteStore, rows
     )
     while any(store.deletion.erase(Selection(user="ann", rows=rows), Names(user=("ann", "pseudonym")))):
         pass
+    assert stored_sessions(store) == sessions_added_up(rows_of(store))
     after = stored(store)
     assert "ann" not in {place[3] for place in after}
     assert total == sum(

@@ -5,7 +5,7 @@ import { PageHead } from "../../app/Layout.tsx";
 import { TimeRange } from "../../app/TimeRange.tsx";
 import { Problem } from "../../lib/api.ts";
 import { count, money, moneyNano, NONE, percent, plural, short } from "../../lib/format.ts";
-import { pageOf, readSegment } from "../../lib/path.ts";
+import { pageOf, query, readSegment } from "../../lib/path.ts";
 import { useRead } from "../../lib/queries.ts";
 import { timeParams, useUrlState } from "../../lib/url.ts";
 import { Button } from "../../ui/Button.tsx";
@@ -125,9 +125,9 @@ function Charts({ profile, range, onRange }: { profile: Profile; range: Range; o
 function Sessions({ profile, range }: { profile: Profile; range: Range }) {
   const ends = useMemo(() => profile.sessions.map((each) => ({ id: each.first_request })), [profile.sessions]);
   const previewOf = usePreviews(ends, true);
-  const total = profile.sessions_count ?? profile.sessions.length;
+  const all = `/sessions${query({ q: `user:${quoted(profile.id)}`, from: range.from, to: range.to === "now" ? "" : range.to })}`;
   return (
-    <Card title="Latest sessions" end={total > 10_000 ? "over 10,000" : plural(total, "session")} className="whole">
+    <Card title="Latest sessions" end={profile.sessions.length ? <Link className="link" href={all}>All sessions</Link> : ""} className="whole">
       {profile.sessions.length === 0 ? (
         <p className="muted">No request of this user is in a session. Send <code>x-glassline-session</code> with the requests of a conversation.</p>
       ) : (
@@ -151,7 +151,6 @@ function Sessions({ profile, range }: { profile: Profile; range: Range }) {
           </table>
         </div>
       )}
-      {total > profile.sessions.length && <p className="more"><Link className="link" href={`/sessions?q=${encodeURIComponent(`user:${quoted(profile.id)}`)}&from=${range.from}`}>All sessions</Link></p>}
     </Card>
   );
 }

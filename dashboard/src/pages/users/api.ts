@@ -44,8 +44,8 @@ export interface Profile {
   models: readonly ({ model: string } & Sums)[];
   models_of: number | null;
   failed: readonly RequestRow[];
+  /** The latest ones. */
   sessions: readonly Session[];
-  sessions_count: number | null;
 }
 
 export function pathOf(id: string): string {
