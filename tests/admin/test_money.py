@@ -268,3 +268,8 @@ def test_twins_hold_what_the_lists_show(admin: Admin, spent: tuple[Path, list[Ro
     budgets = admin.get("/api/budgets.csv").text.splitlines()
     assert len(budgets) == 1 + len(get(admin, "/api/budgets")["budgets"])
     assert admin.get("/api/cost.csv", by="colour").status_code == 400
+
+
+def test_a_test_request_needs_somebody_who_takes_it(admin: Admin) -> None:
+    answer = admin.client.post("/api/test_request", json={})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
