@@ -71,7 +71,7 @@ class KeyTest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     upstream: str | None = Field(None, max_length=64)
-    """None: the first that the key may use."""
+    """None: the one that answered for this model last, or the first that the key may use."""
     model: str = Field(min_length=1, max_length=256)
 
 
@@ -162,7 +162,7 @@ class KeyDesk:
         """Send a small request with a key, and tell what came of it: an answer, or why it was refused."""
         name, wanted = request.path_params["name"], await read_model(KeyTest, request)
         allowed = await self._upstreams_of(name)
-        chosen = wanted.upstream or (allowed[0] if allowed else self._config.default_upstream)
+        chosen = wanted.upstream or await self._upstream_for(wanted.model, allowed)
         upstream = find_upstream(self._config, chosen)
         if upstream is None:
             raise QuestionError(f"upstream: none is called {chosen}")
@@ -199,6 +199,16 @@ class KeyDesk:
             upstream=upstream.name,
             model=model,
         )
+
+    async def _upstream_for(self, model: str, allowed: tuple[str, ...]) -> str:
+        """Return the upstream that answered for a model last, if a key may use it; else the first that it may use."""
+        standard = allowed[0] if allowed else self._config.default_upstream
+        async with self._read.store() as store:
+            if store is None or set(model) & set('"*'):
+                return standard
+            rows = await store.run(ask.requests(parse_filter(f'model:"{model}" status:200'), limit=1))
+        last = rows[0].upstream if rows else standard
+        return last if not allowed or last in allowed else standard
 
     async def _upstreams_of(self, name: str) -> tuple[str, ...]:
         """Return the upstreams that a key may use; none: all. Raises NotFoundError, QuestionError."""

@@ -141,6 +141,7 @@ class Playground:
         self._messenger = messenger
         self._estimator = estimator
         self._runs = 0
+        self._making = asyncio.Lock()
 
     def routes(self) -> list[DeclaredRoute]:
         """Return the routes of the playground."""
@@ -272,9 +273,10 @@ class Playground:
     async def _own_key(self, who: Identity) -> str:
         """Return the name of the key that somebody's requests count for; it is made when there is none."""
         name = key_name(who)
-        if await asyncio.to_thread(self._keys.find, name) is None:
-            await asyncio.to_thread(self._keys.create, KeyRequest(name=name), who)
-            await asyncio.sleep(IN_FORCE_S)
+        async with self._making:  # two requests at once make one key
+            if await asyncio.to_thread(self._keys.find, name) is None:
+                await asyncio.to_thread(self._keys.create, KeyRequest(name=name), who)
+                await asyncio.sleep(IN_FORCE_S)
         return name
 
     async def _lines(self, errand: Errand, plan: Plan) -> AsyncIterator[bytes]:

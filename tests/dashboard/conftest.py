@@ -91,11 +91,12 @@ def start_shown(
 def upstreams(provider: Simulator) -> dict[str, Any]:
     """Return the upstreams of the seed, all of them the same simulated provider."""
     local = {"allow_private": True, "api_key": "sk-simulated"}
+    root = provider.url.removesuffix("/v1")
     return {
-        "openai": {"base_url": f"{provider.url}/v1", "wire": "openai", "provider": "openai", **local},
-        "anthropic": {"base_url": provider.url, "wire": "anthropic", "provider": "anthropic", **local},
-        "gemini": {"base_url": provider.url, "wire": "gemini", "provider": "google", **local},
-        "groq": {"base_url": f"{provider.url}/v1", "wire": "openai", "provider": "groq", **local},
+        "openai": {"base_url": f"{root}/v1", "wire": "openai", "provider": "openai", **local},
+        "anthropic": {"base_url": root, "wire": "anthropic", "provider": "anthropic", **local},
+        "gemini": {"base_url": root, "wire": "gemini", "provider": "google", **local},
+        "groq": {"base_url": f"{root}/v1", "wire": "openai", "provider": "groq", **local},
     }
 
 

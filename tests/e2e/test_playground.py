@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,16 @@ def test_a_playground_key_has_its_budget_like_any_other(start_glassline: StartGl
         assert "playground.anyone" in last(lines, "done")["said"]["error"]
 
 
-def test_a_forecast_is_never_below_what_it_costs(start_glassline: StartGlassline, simulator: Simulator) -> None:
+def test_many_requests_at_once_make_one_key(start_glassline: StartGlassline, scripted: ScriptedUpstream) -> None:
+    glassline = start_glassline(scripted.url)
+    original = ask(glassline)
+    with admin(glassline) as client, ThreadPoolExecutor(4) as threads:
+        runs = list(threads.map(lambda _: run(client, **{"from": original}), range(4)))
+        assert [last(lines, "done")["said"]["text"] for lines in runs] == ["Hello."] * 4
+        assert [key["name"] for key in client.get("/api/keys").json()["keys"]] == ["playground.anyone"]
+
+
+def test_an_estimate_is_never_below_what_it_costs(start_glassline: StartGlassline, simulator: Simulator) -> None:
     glassline = start_glassline(simulator.url)
     original = ask(glassline)
     with admin(glassline) as client:

@@ -111,7 +111,7 @@ function Bench({ draft }: { draft: Draft }) {
     if (matchMedia("(max-width: 1080px)").matches) answers.current?.scrollIntoView({ block: "start" });
   };
   useCommands([
-    { keys: "mod+Enter", title: "Run", group: "Playground", run },
+    { keys: "mod+enter", title: "Run", group: "Playground", run },
     { keys: "d", title: "Text or difference", group: "Playground", run: () => setState({ show: state.show === "text" ? "diff" : "text" }) },
   ]);
 

@@ -37,7 +37,7 @@ function Now({ told }: { told: Told }) {
   const { journal, disk, config } = told;
   const whole = told.files.reduce((sum, file) => sum + file.bytes, 0);
   return (
-    <>
+    <div data-volatile className="settings-stack">
       <Facts
         facts={[
           ["Version", told.version, `Python ${told.python}`],
@@ -97,7 +97,7 @@ function Now({ told }: { told: Told }) {
           {!config.is_good && <p className="problem-box" role="alert">The last attempt to load the file failed. The last good configuration is in force; the log names each mistake, and glassline check does, too.</p>}
         </Card>
       </div>
-    </>
+    </div>
   );
 }
 
@@ -157,7 +157,7 @@ function Configuration() {
   const answer = useRead<{ yaml: string }>("/api/settings/config", { all: all ? "true" : null });
   return (
     <Card title="The configuration" end={<Segments label="How much of it" value={all ? "all" : "own"} options={[["own", "What differs"], ["all", "Everything"]]} onChange={(value) => setState({ all: value === "all" })} />}>
-      <Loaded answer={answer} what="The configuration could not be read">{({ yaml }) => <Yaml text={yaml}>As it is in force, secrets hidden. It is changed in its file.</Yaml>}</Loaded>
+      <Loaded answer={answer} what="The configuration could not be read">{({ yaml }) => <Yaml text={yaml} isVolatile>As it is in force, secrets hidden. It is changed in its file.</Yaml>}</Loaded>
     </Card>
   );
 }

@@ -58,7 +58,7 @@ function UpstreamCard({ upstream }: { upstream: Upstream }) {
         </>
       }
     >
-      <p className="mono wire address">{upstream.base_url ?? "no base_url"}</p>
+      <p className="mono wire address" data-volatile>{upstream.base_url ?? "no base_url"}</p>
       <Pairs
         pairs={[
           ["Speaks", upstream.wire],

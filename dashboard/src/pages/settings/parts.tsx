@@ -2,14 +2,14 @@ import type { ReactNode } from "react";
 import { CopyButton } from "../../ui/CopyButton.tsx";
 
 /** What to write into the configuration file, ready to be copied: nothing here changes it. */
-export function Yaml({ text, children }: { text: string; children?: ReactNode }) {
+export function Yaml({ text, isVolatile, children }: { text: string; isVolatile?: boolean; children?: ReactNode }) {
   return (
     <div className="yaml">
       <div className="about">
         <p className="caption">{children ?? "In the configuration file; then reload with SIGHUP or glassline restart."}</p>
         <CopyButton text={text} label="Copy the YAML" isIcon />
       </div>
-      <pre className="code wire" tabIndex={0} role="group" aria-label="What to write">{text}</pre>
+      <pre className="code wire" data-volatile={isVolatile || undefined} tabIndex={0} role="group" aria-label="What to write">{text}</pre>
     </div>
   );
 }
