@@ -1,4 +1,4 @@
-import { useRef, type KeyboardEvent, type ReactNode } from "react";
+import { useEffect, useRef, type KeyboardEvent, type ReactNode } from "react";
 import { useCommands } from "../lib/keys.ts";
 
 export interface Tab<Name extends string> {
@@ -18,6 +18,15 @@ export function Tabs<Name extends string>({ label, tabs, selected, onSelect, end
     onSelect(tab.name);
     if (focus) row.current?.querySelector<HTMLElement>(`[data-tab="${tab.name}"]`)?.focus();
   };
+  useEffect(() => {
+    // On a phone the row scrolls: what is selected is in view, whoever selected it.
+    const tab = row.current?.querySelector<HTMLElement>(`[data-tab="${selected}"]`);
+    if (!row.current || !tab) return;
+    const room = row.current.getBoundingClientRect();
+    const place = tab.getBoundingClientRect();
+    if (place.right > room.right) row.current.scrollLeft += place.right - room.right + 16;
+    else if (place.left < room.left) row.current.scrollLeft -= room.left - place.left + 16;
+  }, [selected]);
   useCommands(
     [
       { keys: "[", title: "Previous tab", group: "Tabs", run: () => go(at - 1, false) },

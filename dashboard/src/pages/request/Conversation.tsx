@@ -1,6 +1,6 @@
 /** What was said: one column, the turn at the end open, what came before it folded. */
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { useRef, useState, type ReactNode } from "react";
+import { useRef, useState } from "react";
 import { get } from "../../lib/api.ts";
 import { count, duration, plural } from "../../lib/format.ts";
 import { Button } from "../../ui/Button.tsx";
@@ -15,16 +15,16 @@ const PAGE = 100;
 /** With more messages, those out of sight are not laid out. */
 const MANY = 60;
 
-export function ConversationTab({ detail, look, controls }: { detail: Detail; look: Look; controls?: ReactNode }) {
+export function ConversationTab({ detail, look, longestGapMs = null }: { detail: Detail; look: Look; longestGapMs?: number | null }) {
   const answer = useConversation(detail.id);
   return (
     <Loaded answer={answer} what="The conversation could not be read" skeleton={<ConversationSkeleton />}>
-      {(said) => <Talk key={said.id} detail={detail} said={said} look={look} controls={controls} />}
+      {(said) => <Talk key={said.id} detail={detail} said={said} look={look} longestGapMs={longestGapMs} />}
     </Loaded>
   );
 }
 
-function Talk({ detail, said, look, controls }: { detail: Detail; said: Conversation; look: Look; controls?: ReactNode }) {
+function Talk({ detail, said, look, longestGapMs }: { detail: Detail; said: Conversation; look: Look; longestGapMs: number | null }) {
   const box = useRef<HTMLDivElement>(null);
   const find = useFind(box);
   const system = said.messages.filter((message) => message.index < said.history.system);
@@ -36,7 +36,6 @@ function Talk({ detail, said, look, controls }: { detail: Detail; said: Conversa
     <div ref={box} className={said.total > MANY ? "rq-many" : ""}>
       <div className="rq-tools">
         <FindBox find={find} />
-        {controls}
       </div>
       <Missing side="request" kept={said.kept.request} />
       {system.map((message) => <Said key={message.index} message={message} {...shared} isFolded about={systemNotes(detail)} />)}
@@ -48,7 +47,7 @@ function Talk({ detail, said, look, controls }: { detail: Detail; said: Conversa
       </div>
       <Missing side="response" kept={said.kept.response} />
       {said.answers.map(({ message, flags, finish_reason }, at) => (
-        <Said key={at} message={message} {...shared} isAnswer flags={flags} about={answerNotes(message, finish_reason, said.answers.length > 1 ? at : null)} />
+        <Said key={at} message={message} {...shared} isAnswer flags={flags} about={[...answerNotes(message, finish_reason, said.answers.length > 1 ? at : null), ...(longestGapMs === null || at > 0 ? [] : [`longest gap ${duration(longestGapMs)}`])]} />
       ))}
       {said.answers.length === 0 && said.kept.response.state !== "none" && <p className="rq-none muted">No answer came.</p>}
       {said.problems.length > 0 && <p className="rq-none caption">{`Not all of it could be read: ${said.problems.map((each) => spoken(each).toLowerCase()).join(", ")}. The Request and Response tabs show the bytes.`}</p>}

@@ -191,14 +191,17 @@ const LINES = 24;
 
 function Code({ text }: { text: string }) {
   const [isWhole, setWhole] = useState(false);
-  const shown = pretty(text) ?? text;
+  const written = pretty(text);
+  const shown = written ?? text;
+  // Only what is JSON, or began as such, has its colours: a number in a program is none of ours.
+  const isJson = written !== null || /^\s*[[{]/.test(text);
   const lines = shown.split("\n");
   const isLong = lines.length > LINES + 6 || shown.length > 6_000;
   const visible = isLong && !isWhole ? lines.slice(0, LINES).join("\n").slice(0, 4_000) : shown;
   return (
     <div className="rq-code">
       <pre className="code lines wire" tabIndex={0}>
-        {visible.length > 20_000 ? visible : pieces(visible).map((piece, at) => (piece.kind === "plain" ? piece.text : <span key={at} className={`j-${piece.kind}`}>{piece.text}</span>))}
+        {!isJson || visible.length > 20_000 ? visible : pieces(visible).map((piece, at) => (piece.kind === "plain" ? piece.text : <span key={at} className={`j-${piece.kind}`}>{piece.text}</span>))}
       </pre>
       <CopyButton className="rq-copy" isIcon label="Copy" text={text} />
       {isLong && (

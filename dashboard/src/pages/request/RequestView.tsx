@@ -15,6 +15,7 @@ import { StreamTab, useEvents } from "./Stream.tsx";
 import { count } from "../../lib/format.ts";
 import "./request.css";
 
+const SMALL = 500_000;
 const CompareTab = lazy(() => import("./Compare.tsx"));
 
 export const TABS = ["conversation", "request", "response", "stream", "headers", "compare"] as const;
@@ -31,7 +32,8 @@ export const VIEW = {
 
 export function RequestView({ detail, isPanel = false }: { detail: Detail; isPanel?: boolean }) {
   const [state, setState] = useUrlState(VIEW);
-  const { first } = useEvents(detail.id, state.tab === "stream" && detail.streaming);
+  // Of a stream of ordinary length its events are asked for at once: how many there are, and the longest wait.
+  const { first } = useEvents(detail.id, detail.streaming && (state.tab === "stream" || detail.response_bytes < SMALL));
   const tabs: Tab<(typeof TABS)[number]>[] = [
     { name: "conversation", title: "Conversation" },
     { name: "request", title: "Request" },
@@ -66,7 +68,7 @@ export function RequestView({ detail, isPanel = false }: { detail: Detail; isPan
             }
           />
           <TabPanel name={state.tab}>
-            {state.tab === "conversation" && <ConversationTab detail={detail} look={state.look} />}
+            {state.tab === "conversation" && <ConversationTab detail={detail} look={state.look} longestGapMs={first?.gaps.longest_ms ?? null} />}
             {(state.tab === "request" || state.tab === "response") && <BodyTab key={state.tab} detail={detail} side={state.tab} look={state.body as "tree" | "text"} onLook={(body) => setState({ body })} />}
             {state.tab === "stream" && <StreamTab detail={detail} />}
             {state.tab === "headers" && <HeadersTab detail={detail} />}
