@@ -553,6 +553,7 @@ def _schemas() -> dict[str, Any]:
                 "requests": {"type": "array", "items": row},
                 "next_before": {"type": ["string", "null"]},
                 "searched_to": {"type": ["number", "null"]},
+                "newest": {"type": "integer"},
             },
         },
     }

@@ -44,6 +44,7 @@ _FIELDS: Final = tuple(name for name in RequestRow.__struct_fields__ if name != 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "time": ("started_at",),
     "status": ("status", "outcome"),
+    "model": ("model", "model_requested"),
     "message": ("message", "answer"),
     "latency": ("duration_ms", "ttft_ms"),
     "ttft": ("ttft_ms",),
@@ -105,8 +106,10 @@ class RequestLists:
         limit = whole_number(request, "limit", DEFAULT_LIMIT, 1, MAX_ROWS) or 1
         question = ask.page(wanted.condition, sort=wanted.sort, limit=limit, after=wanted.cursor)
         async with self._read.store() as store:
+            # Asked first: what is recorded between the two is then told twice, and not never.
+            newest = await store.run(ask.newest_seq()) if store else 0
             page = await store.run(question) if store else ask.Page([], None)
-        return json_answer(page_shape(page))
+        return json_answer(page_shape(page) | {"newest": newest})
 
     async def count(self, request: Request) -> Response:
         """How many requests are meant and what they cost: exactly up to 10,000, or where sums are kept."""

@@ -48,9 +48,11 @@ def test_a_file_has_the_columns_that_are_asked_for(recorded: Path, start_admin: 
     answer = admin.get("/api/requests.csv", cols="model,time,message,latency,meta.team,model", q="status:200")
     assert answer.headers["content-disposition"] == 'attachment; filename="requests.csv"'
     title, first, *_ = csv.reader(io.StringIO(answer.text, newline=""))
-    assert title == ["model", "started_at", "message", "answer", "duration_ms", "ttft_ms", "meta.team"]
+    assert title == [
+        *("model", "model_requested", "started_at", "message", "answer", "duration_ms", "ttft_ms", "meta.team")
+    ]
     assert first[0] == "gpt-4o-mini-2024-07-18"
-    assert first[2:4] == ["Say hello in one word, please.", "Hello!"]
+    assert first[3:5] == ["Say hello in one word, please.", "Hello!"]
     assert list(lines(admin.get("/api/requests.jsonl", cols="id,cost"))[0]) == ["id", "cost_usd"]
 
 
@@ -250,6 +252,12 @@ def test_a_client_that_comes_back_is_told_what_it_missed(many: Path, tail: Calla
     record(many, "c")
     assert [row["id"] for row in tail(last=place).event()[2]["rows"]] == ["b", "c"]
     assert tail(last="1").event()[0] == "gap"
+
+
+def test_nothing_is_missed_between_a_list_and_its_stream(many: Path, tail: Callable[..., Tail]) -> None:
+    newest = tail().client.get("/api/requests", params={"limit": 1}).json()["newest"]
+    record(many, "between")
+    assert [row["id"] for row in tail(after=str(newest)).event()[2]["rows"]] == ["between"]
 
 
 def test_of_too_many_a_sample_is_told_and_how_many_there_were(many: Path, tail: Callable[..., Tail]) -> None:

@@ -70,7 +70,7 @@ def test_everything_answers_before_there_is_a_store(tmp_path: Path, start_admin:
     assert admin.get("/healthz").text == "ok\n"
     assert admin.get("/status").text == "ok\n"
     assert admin.get("/api/status").json()["verdict"] == "ok"
-    assert admin.get("/api/requests").json() == {"requests": [], "next_before": None, "searched_to": None}
+    assert admin.get("/api/requests").json() == {"requests": [], "next_before": None, "searched_to": None, "newest": 0}
     assert admin.get("/api/requests/abc").status_code == 404
     assert admin.get("/api/cost").json()["rows"] == []
     assert admin.get("/api/budgets").json() == {"budgets": []}

@@ -1,5 +1,5 @@
 /** Requests: every call, found, counted, followed and looked at. */
-import { lazy, Suspense, useCallback, useEffect, useMemo, useState, type MouseEvent } from "react";
+import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState, type MouseEvent } from "react";
 import { useLocation, useSearch } from "wouter";
 import { PageHead } from "../../app/Layout.tsx";
 import { TimeRange } from "../../app/TimeRange.tsx";
@@ -71,7 +71,10 @@ export default function RequestsPage() {
   const pages = list.data?.pages;
   // Where there is nothing to read, nothing can be moved.
   const isEmpty = isUnderstood && pages?.[0]?.requests.length === 0;
-  const live = useLive(q, isFollowable && isUnderstood, isFollowing || isEmpty, restart);
+  // One stream for a filter, from where its list was first read.
+  const began = useRef<{ q: string; newest: number } | null>(null);
+  if (isUnderstood && pages?.[0] && began.current?.q !== q) began.current = { q, newest: pages[0].newest };
+  const live = useLive(q, isFollowable && isUnderstood && began.current ? began.current.newest : null, isFollowing || isEmpty, restart);
   const rows = useMemo(() => merged(live.fresh, pages?.flatMap((page) => page.requests) ?? []), [live.fresh, pages]);
   const previewOf = usePreviews(rows, cols.includes("message"));
   const refresh = isFollowable ? { every: REFRESH_MS } : {};
@@ -129,6 +132,7 @@ export default function RequestsPage() {
   const kept = useMemo(() => search.split("&").filter((part) => part && !PASSING.includes(part.split("=")[0] ?? "")).join("&"), [search]);
   const open = (view: View) => navigate(`/requests?${[view.query, `view=${view.id}`].filter(Boolean).join("&")}`);
   const zoom = useCallback((first: number, last: number) => set({ from: String(first), to: String(last) }), [set]);
+  const resize = (id: string, width: number) => set({ widths: [...state.widths.filter((each) => !each.startsWith(`${id}:`)), `${id}:${width}`] });
   const onEnd = useCallback(() => {
     if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
   }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
@@ -177,9 +181,8 @@ export default function RequestsPage() {
             onPress={onPress}
             rowClass={(row) => [row.outcome === "refused" ? "refused" : "", highlighted.has(row.id) ? "lit" : ""].join(" ")}
             widths={widths}
-            onWidth={(id, width) => set({ widths: [...state.widths.filter((each) => !each.startsWith(`${id}:`)), `${id}:${width}`] })}
             onEnd={onEnd}
-            {...(room.isPhone ? { rowHeight: CARD_PX } : { minWidth: widthOf(shown, widths) })}
+            {...(room.isPhone ? { rowHeight: CARD_PX } : { minWidth: widthOf(shown, widths), onWidth: resize })}
             isBusy={list.isFetching}
             foot={<Foot shown={rows.length} counted={counted.data} ms={pages?.at(-1)?.ms} searchedTo={pages?.at(-1)?.searched_to ?? null} isMore={isFetchingNextPage} />}
           />

@@ -28,8 +28,8 @@ interface Told {
   of: number;
 }
 
-/** `restart` reads the list anew: where more came than was told, or more than is kept here. */
-export function useLive(q: string, isOn: boolean, isFollowing: boolean, restart: () => Promise<void>): Live {
+/** `after`: the place from which on everything is new; null: not yet. `restart` reads the list anew: where more came than was told, or more than is kept here. */
+export function useLive(q: string, after: number | null, isFollowing: boolean, restart: () => Promise<void>): Live {
   const [fresh, setFresh] = useState<readonly RequestRow[]>([]);
   const [waiting, setWaiting] = useState({ count: 0, isWhole: true, rows: [] as readonly RequestRow[] });
   const [sample, setSample] = useState<readonly [number, number] | null>(null);
@@ -72,7 +72,7 @@ export function useLive(q: string, isOn: boolean, isFollowing: boolean, restart:
     },
     [begin],
   );
-  const state = useStream(isOn ? address("/api/requests/stream", { q }) : null, onMessage, ["rows", "gap", "over"]);
+  const state = useStream(after === null ? null : address("/api/requests/stream", { q, after }), onMessage, ["rows", "gap", "over"]);
 
   const show = useCallback(() => {
     if (waiting.isWhole) setFresh((before) => [...waiting.rows, ...before].slice(0, MOST_FRESH));

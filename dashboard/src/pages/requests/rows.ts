@@ -56,6 +56,8 @@ interface PageAnswer {
   requests: RequestRow[];
   next_before: string | null;
   searched_to: number | null;
+  /** How far recording was: what came since is told by the stream. */
+  newest: number;
 }
 
 interface Timed extends PageAnswer {
