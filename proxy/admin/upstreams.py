@@ -131,7 +131,7 @@ async def _connect(upstream: UpstreamShape, now_ms: int, config: Config) -> Reac
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(each[4][0]) for each in found]
-    if not upstream.allow_private and not upstream.is_free and (private := _private(addresses)) is not None:
+    if not upstream.allow_private and (private := _private(addresses)) is not None:
         problem = f"{private} is a private address: requests are refused without `allow_private: true`"
         return Reached(upstream=upstream.name, is_reachable=False, at_ms=now_ms, problem=problem)
     start = loop.time()

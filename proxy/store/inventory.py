@@ -41,7 +41,9 @@ class Keepsakes(msgspec.Struct, frozen=True, kw_only=True):
 _ENDS = (
     "SELECT (SELECT min(started_at) FROM exchanges),"
     " (SELECT started_at FROM exchanges WHERE bodies_kept = 1 ORDER BY started_at LIMIT 1),"
-    " (SELECT max(started_at) FROM exchanges), (SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM exchanges)"
+    " (SELECT max(started_at) FROM exchanges),"
+    # Each end by itself: together, SQLite reads all that lies between.
+    " coalesce((SELECT max(seq) FROM exchanges) - (SELECT min(seq) FROM exchanges) + 1, 0)"
 )
 
 

@@ -31,7 +31,7 @@ async def test_a_failed_request_of_a_user_is_found_and_replayed(small: Shown, op
             await page.get_by_text("edited").first.wait_for()
             await page.get_by_role("button", name="Replay").click()
             await page.get_by_text("Run 1").wait_for()
-            await page.locator(".runs").get_by_role("link", name="Open the request").wait_for()
+            await page.locator(".pg-runs").get_by_role("link", name="Open the request").wait_for()
             assert await axe.complaints(page) == []
             assert await window.overflowing() == []
         (made,) = client.get("/api/requests", params={"q": f"meta.replay_of:{id_}"}).json()["requests"]
@@ -54,10 +54,10 @@ async def test_one_key_press_runs_what_was_typed_and_two_models_stand_side_by_si
         await page.get_by_role("button", name="Run 2 times").wait_for()
         await page.keyboard.press("Control+Enter")
         await page.get_by_text("Run 2", exact=True).wait_for()
-        assert await page.locator(".runs .result").count() == 2
-        await page.locator(".runs").get_by_role("link", name="Open the request").nth(1).wait_for()
+        assert await page.locator(".pg-runs .pg-result").count() == 2
+        await page.locator(".pg-runs").get_by_role("link", name="Open the request").nth(1).wait_for()
         await page.get_by_text("Difference", exact=True).click()
-        await page.locator(".runs .diff, .runs .caption").first.wait_for()
+        await page.locator(".pg-runs .diff, .pg-runs .caption").first.wait_for()
         assert "show=diff" in page.url
 
 
@@ -71,12 +71,12 @@ async def test_a_key_is_made_with_a_daily_cap_and_is_seen_to_refuse(small: Shown
         assert await page.get_by_label("Window").input_value() == "day"
         await page.get_by_role("button", name="Create the key").click()
         await page.get_by_role("heading", name="ci-bot is made").wait_for()
-        secret = await page.locator(".secret code").inner_text()
+        secret = await page.locator(".ky-secret code").inner_text()
         assert secret.startswith("gl-")
         assert await axe.complaints(page) == []
         await page.get_by_role("button", name="Send a small request").click()
-        await page.locator(".trying .pill").wait_for()
-        assert "Works: 200" in await page.locator(".trying").inner_text()
+        await page.locator(".ky-trying .pill").wait_for()
+        assert "Works: 200" in await page.locator(".ky-trying").inner_text()
         await page.get_by_role("button", name="I have copied it").click()
         await page.get_by_role("complementary", name="Key ci-bot").wait_for()
         await page.get_by_role("button", name="Change the limits").click()

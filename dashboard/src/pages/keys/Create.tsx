@@ -75,13 +75,13 @@ function ShownOnce({ made, models, onClose }: { made: NewKey; models: readonly s
   const code = snippets(boot.gateway, made.key, model)[how];
   return (
     <Dialog title={`${made.name} is made`} width={640} isAlert onClose={onClose} foot={<Button kind="primary" onClick={onClose}>I have copied it</Button>}>
-      <div className="shown-once">
+      <div className="ky-shown-once">
         <p>This is the only time that the key is shown. Glassline keeps a digest of it, and nothing to show it again by.</p>
-        <div className="secret">
+        <div className="ky-secret">
           <code className="wire">{made.key}</code>
           <CopyButton text={made.key} label="Copy the key" />
         </div>
-        <div className="how">
+        <div className="ky-how">
           <Segments<How> label="How to use it" value={how} options={[["curl", "curl"], ["python", "Python"], ["env", "Environment"]]} onChange={setHow} />
           <CopyButton text={code} isIcon label="Copy the example" />
         </div>

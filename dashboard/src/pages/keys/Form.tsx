@@ -7,17 +7,17 @@ export function KeyForm({ draft, problems, upstreams, isNew, onChange }: { draft
   const set = (patch: Partial<KeyDraft>) => onChange({ ...draft, ...patch });
   const setBudget = (at: number, patch: Partial<BudgetDraft>) => set({ budgets: draft.budgets.map((budget, index) => (index === at ? { ...budget, ...patch } : budget)) });
   return (
-    <div className="key-form">
+    <div className="ky-key-form">
       {isNew && <TextField label="Name" value={draft.name} onText={(name) => set({ name })} problem={draft.name ? (problems.name ?? null) : null} help="Shown in records, costs and metrics" autoFocus maxLength={64} autoComplete="off" />}
       <fieldset>
         <legend>Budgets</legend>
         {draft.budgets.map((budget, at) => (
-          <div className="budget" key={at}>
+          <div className="ky-budget" key={at}>
             <TextField label="US dollars" inputMode="decimal" value={budget.limit} onText={(limit) => setBudget(at, { limit })} problem={problems[`limit-${at}`] ?? null} />
             <Select label="Window" value={budget.window} onChange={(window) => setBudget(at, { window })} options={WINDOWS.some(([name]) => name === budget.window) ? WINDOWS : [...WINDOWS, [budget.window, `in any ${budget.window}`]]} />
             <TextField label="Models" value={budget.models} placeholder="all" onText={(models) => setBudget(at, { models })} />
             <Button size="small" kind="ghost" icon="trash" aria-label={`Remove budget ${at + 1}`} onClick={() => set({ budgets: draft.budgets.filter((_, index) => index !== at) })} />
-            <div className="switches">
+            <div className="ky-switches">
               <Checkbox label="Refuse what would pass it" isChecked={budget.isHard} onChange={(isHard) => setBudget(at, { isHard })} />
               <Checkbox label="Let through what nobody can price beforehand" isChecked={budget.allowsUnbounded} onChange={(allowsUnbounded) => setBudget(at, { allowsUnbounded })} />
             </div>
@@ -30,7 +30,7 @@ export function KeyForm({ draft, problems, upstreams, isNew, onChange }: { draft
       {upstreams.length > 0 && (
         <fieldset>
           <legend>Upstreams</legend>
-          <div className="choices">
+          <div className="ky-choices">
             {upstreams.map((name) => (
               <Checkbox key={name} label={name} isChecked={draft.upstreams.includes(name)} onChange={(isOn) => set({ upstreams: isOn ? [...draft.upstreams, name] : draft.upstreams.filter((each) => each !== name) })} />
             ))}
@@ -38,7 +38,7 @@ export function KeyForm({ draft, problems, upstreams, isNew, onChange }: { draft
           <p className="caption">{draft.upstreams.length ? `Only ${draft.upstreams.join(", ")}.` : "None chosen: every upstream."}</p>
         </fieldset>
       )}
-      <fieldset className="rates">
+      <fieldset className="ky-rates">
         <legend>Rate limits</legend>
         <TextField label="Requests a minute" inputMode="numeric" placeholder="no limit" value={draft.requestsPerMinute} onText={(requestsPerMinute) => set({ requestsPerMinute })} problem={problems.rpm ?? null} />
         <TextField label="Tokens a minute" inputMode="numeric" placeholder="no limit" value={draft.tokensPerMinute} onText={(tokensPerMinute) => set({ tokensPerMinute })} problem={problems.tpm ?? null} />

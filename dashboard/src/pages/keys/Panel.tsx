@@ -29,11 +29,11 @@ export function Panel({ stored, auth, models, onClose, onChange }: { stored: Key
     ["Models", <Names key="o" names={stored.models} />],
     ["Upstreams", <Names key="u" names={stored.upstreams} />],
     ["Rates", limits.length ? limits.join(", ") : "no limit"],
-    ["Tags", Object.keys(stored.tags).length ? <span key="t" className="chips">{Object.entries(stored.tags).map(([name, value]) => <Chip key={name} name={name}>{value}</Chip>)}</span> : "none"],
+    ["Tags", Object.keys(stored.tags).length ? <span key="t" className="ky-chips">{Object.entries(stored.tags).map(([name, value]) => <Chip key={name} name={name}>{value}</Chip>)}</span> : "none"],
     ["30 days", <Link key="r" className="link" href={pageOf.requests(`key:"${stored.name}"`, { from: "now-30d" })}>{count(stored.use.requests_30d)} requests, {moneyNano(stored.use.cost_30d_nano_usd)}</Link>],
   ];
   return (
-    <aside className="card pad key-panel" aria-label={`Key ${stored.name}`}>
+    <aside className="card pad ky-key-panel" aria-label={`Key ${stored.name}`}>
       <header>
         <h2 className="wire">{stored.name}</h2>
         <IconButton icon="cross" label="Close" keys="Esc" onClick={onClose} />
@@ -42,7 +42,7 @@ export function Panel({ stored, auth, models, onClose, onChange }: { stored: Key
       <Pairs pairs={pairs} />
       <h3>Budgets</h3>
       {stored.budgets.length ? (
-        <ul className="budgets">
+        <ul className="ky-budgets">
           {stored.budgets.map((budget, at) => <BudgetLine key={at} budget={budget} account={stored.accounts[at] ?? null} identity={stored.identities[at] ?? ""} />)}
         </ul>
       ) : (
@@ -51,7 +51,7 @@ export function Panel({ stored, auth, models, onClose, onChange }: { stored: Key
       {isLiving && may("editor") && (
         <>
           {isOurs ? (
-            <div className="acts">
+            <div className="ky-acts">
               <Button icon="edit" onClick={onChange}>Change the limits</Button>
               <Button kind="danger" icon="trash" onClick={() => setRevoking(true)}>Revoke</Button>
             </div>
@@ -71,7 +71,7 @@ export function Panel({ stored, auth, models, onClose, onChange }: { stored: Key
 }
 
 function Names({ names }: { names: readonly string[] }) {
-  return names.length ? <span className="chips">{names.map((name) => <Chip key={name} isPlain>{name}</Chip>)}</span> : <>all</>;
+  return names.length ? <span className="ky-chips">{names.map((name) => <Chip key={name} isPlain>{name}</Chip>)}</span> : <>all</>;
 }
 
 function BudgetLine({ budget, account, identity }: { budget: Budget; account: Account | null; identity: string }) {

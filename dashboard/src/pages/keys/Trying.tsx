@@ -26,8 +26,8 @@ export function Trying({ name, standard, models }: { name: string; standard: str
       .finally(() => setBusy(false));
   };
   return (
-    <div className="trying">
-      <div className="ask">
+    <div className="ky-trying">
+      <div className="ky-ask">
         <ComboBox label="Try it with a model" value={model} onChange={setModel} options={models.map((value) => ({ value }))} />
         <Button disabled={isBusy || !model} onClick={test}>{isBusy ? "Asking…" : "Send a small request"}</Button>
       </div>
@@ -42,7 +42,7 @@ function Outcome({ trial }: { trial: Trial }) {
   const isFine = trial.status < 400;
   const word = isFine ? "Works" : trial.error_code ? "Refused" : "The provider refused";
   return (
-    <div className="outcome">
+    <div className="ky-outcome">
       <StatusPill level={isFine ? "ok" : trial.error_code ? "warn" : "bad"}>{`${word}: ${trial.status}${trial.error_code ? ` ${trial.error_code}` : ""}`}</StatusPill>
       <p className="wire">{isFine ? trial.text || "An answer without words." : trial.message}</p>
       {trial.id && <Link className="link" href={pageOf.request(trial.id)}>Open the request</Link>}

@@ -70,7 +70,7 @@ function List({ keys, auth }: { keys: readonly Key[]; auth: "passthrough" | "vir
 
   return (
     <>
-      <div className="keys-bar">
+      <div className="ky-keys-bar">
         <label className="sr" htmlFor="keys-q">Search keys</label>
         <input id="keys-q" className="input" type="search" placeholder="Search names, models and tags" value={state.q} onChange={(event) => setState({ q: event.target.value }, "replace")} />
         {revoked > 0 && <Segments label="Which keys" value={state.show} options={[["living", "In force"], ["revoked", `Revoked ${revoked}`], ["all", "All"]]} onChange={(show) => setState({ show })} />}
@@ -85,8 +85,8 @@ function List({ keys, auth }: { keys: readonly Key[]; auth: "passthrough" | "vir
           {state.q ? `None of ${keys.length} has "${state.q}" in its name, models or tags.` : "None is revoked."}
         </EmptyState>
       ) : (
-        <div className="keys-split" data-open={stored !== undefined}>
-          <div className="card list">
+        <div className="ky-keys-split" data-open={stored !== undefined}>
+          <div className="card ky-list">
             <Table label="Keys" columns={COLUMNS} rows={rows} rowKey={(row) => `${row.name} ${row.created_ms ?? 0}`} selected={stored ? `${stored.name} ${stored.created_ms ?? 0}` : null} onPress={(row) => open(row.name === chosen ? null : row.name)} sort={state.sort} onSort={(sort) => setState({ sort })} minWidth={stored ? 620 : 860} rowHeight={40} height={`min(70vh, ${rows.length * 40 + 34}px)`} />
           </div>
           {stored && <Panel stored={stored} auth={auth} models={models} onClose={() => open(null)} onChange={() => setChanging(true)} />}
@@ -146,7 +146,7 @@ function Tightest({ stored }: { stored: Key }) {
   if (!budget) return <span className="muted">no limit</span>;
   const share = used(stored, at);
   return (
-    <span className="tightest">
+    <span className="ky-tightest">
       <span className="num ellipsis">{moneyNano((stored.accounts[at]?.spent_nano_usd ?? 0) + (stored.accounts[at]?.reserved_nano_usd ?? 0))} of {moneyNano(Number(budget.limit_usd) * 1e9)} {windowWords(budget)}</span>
       <Track share={share} level={share >= 1 ? "bad" : share >= 0.8 ? "warn" : "ok"} label={`Used of the budget of ${stored.name}`} />
     </span>

@@ -37,14 +37,14 @@ export function Editor({ body, before, api, dialect, endpoint, onChange }: Edito
     set(api.list, [...(Array.isArray(list) ? list : typeof list === "string" ? [api.made("user", list)] : []), api.made(role, "")]);
   };
   return (
-    <div className="by-turns">
-      <ol className="turns">
+    <div className="pg-by-turns">
+      <ol className="pg-turns">
         {turns.map((turn, at) =>
           isOpen(turn, at) ? (
             <TurnCard key={at} turn={turn} roles={api.roles} isEdited={before !== null && isEdited(turn, body, before)} onSet={set} />
           ) : (
             at === firstFolded && (
-              <li key="folded" className="folded">
+              <li key="folded" className="pg-folded">
                 <Button size="small" kind="ghost" icon="down" onClick={() => setShown(shown + 200)}>Show {plural(Math.min(200, folded), "earlier turn")} of {count(folded)}</Button>
               </li>
             )
@@ -67,23 +67,23 @@ function TurnCard({ turn, roles, isEdited, onSet }: { turn: Turn; roles: readonl
   const id = useId();
   const { at, roleAt } = turn;
   return (
-    <li className={`turn ${isEdited ? "edited" : ""}`} data-role={turn.role}>
+    <li className={`pg-turn ${isEdited ? "pg-edited" : ""}`} data-role={turn.role}>
       <header>
         {roleAt ? (
-          <select className="role" aria-label="Role" value={turn.role} onChange={(event) => onSet(roleAt, event.target.value)}>
+          <select className="pg-role" aria-label="Role" value={turn.role} onChange={(event) => onSet(roleAt, event.target.value)}>
             {[...new Set([turn.role, ...roles])].map((role) => <option key={role}>{role}</option>)}
           </select>
         ) : (
-          <span className="role">{turn.role}</span>
+          <span className="pg-role">{turn.role}</span>
         )}
         {isEdited && <em>edited</em>}
         {at && <IconButton icon="trash" label="Take this turn away" onClick={() => onSet(at, undefined)} />}
       </header>
       {turn.parts.map((part, number) =>
         "text" in part ? (
-          <textarea key={number} id={`${id}-${number}`} className={`wire ${part.text.length > LONG_TEXT ? "long" : ""}`} aria-label={`Text of ${turn.role}`} rows={rowsFor(part.text)} value={part.text} spellCheck={false} onChange={(event) => onSet(part.at, event.target.value)} />
+          <textarea key={number} id={`${id}-${number}`} className={`wire ${part.text.length > LONG_TEXT ? "pg-long" : ""}`} aria-label={`Text of ${turn.role}`} rows={rowsFor(part.text)} value={part.text} spellCheck={false} onChange={(event) => onSet(part.at, event.target.value)} />
         ) : (
-          <p key={number} className="note" title="Edit it as JSON">{part.note}</p>
+          <p key={number} className="pg-note" title="Edit it as JSON">{part.note}</p>
         ),
       )}
     </li>
@@ -98,7 +98,7 @@ function rowsFor(text: string): number {
 
 function Params({ params, body, before, onSet }: { params: readonly Param[]; body: Tree; before: Tree | null; onSet(at: Place, value: Json | undefined): void }) {
   return (
-    <fieldset className="params">
+    <fieldset className="pg-params">
       <legend>Parameters</legend>
       {params.map((param) => {
         const value = valueAt(body, param.at);
@@ -110,7 +110,7 @@ function Params({ params, body, before, onSet }: { params: readonly Param[]; bod
 }
 
 function Framed({ isEdited, children }: { isEdited: boolean; children: ReactNode }) {
-  return <div className={isEdited ? "edited" : ""}>{children}</div>;
+  return <div className={isEdited ? "pg-edited" : ""}>{children}</div>;
 }
 
 function ParamField({ param, value, onSet }: { param: Param; value: Json | undefined; onSet(at: Place, value: Json | undefined): void }) {
@@ -155,7 +155,7 @@ function Tools({ body, before, onSet }: { body: Tree; before: Tree | null; onSet
   if (tools === undefined) return null;
   const isEdited = before !== null && !isSame(tools, before.tools);
   return (
-    <details className={`tools-json ${isEdited ? "edited" : ""}`}>
+    <details className={`pg-tools-json ${isEdited ? "pg-edited" : ""}`}>
       <summary>Tools {Array.isArray(tools) && <span className="muted">{tools.length}</span>} {isEdited && <em>edited</em>}</summary>
       <JsonField label="Tools" value={tools} onValue={(value) => onSet(["tools"], value)} />
     </details>

@@ -15,9 +15,9 @@ export type Show = "text" | "diff";
 export function Results({ original, runs, show, onCancel, onForget }: { original: Original | null; runs: readonly Run[]; show: Show; onCancel(run: Run): void; onForget(run: Run): void }) {
   const before = original?.answer?.text ?? null;
   return (
-    <div className="results" aria-live="off">
+    <div className="pg-results" aria-live="off">
       {original && <OriginalCard original={original} />}
-      <div className="runs">
+      <div className="pg-runs">
         {runs.length === 0 && <p className="muted">Nothing was run yet: edit what you like, and press Replay.</p>}
         {runs.map((run) => <RunCard key={run.number} run={run} before={before} original={original?.request ?? null} show={show} onCancel={() => onCancel(run)} onForget={() => onForget(run)} />)}
       </div>
@@ -28,7 +28,7 @@ export function Results({ original, runs, show, onCancel, onForget }: { original
 function OriginalCard({ original }: { original: Original }) {
   const { request, answer } = original;
   return (
-    <article className="card result original">
+    <article className="card pg-result pg-original">
       <header>
         <h3>Original</h3>
         <span className="wire mono ellipsis">{request.model ?? request.model_requested}</span>
@@ -46,7 +46,7 @@ function OriginalCard({ original }: { original: Original }) {
 function RunCard({ run, before, original, show, onCancel, onForget }: { run: Run; before: string | null; original: RequestFacts | null; show: Show; onCancel(): void; onForget(): void }) {
   const isOpen = run.state === "running" || run.state === "waiting";
   return (
-    <article className="card result" data-state={run.state}>
+    <article className="card pg-result" data-state={run.state}>
       <header>
         <h3>Run {run.number}</h3>
         <span className="wire mono ellipsis">{run.request?.model ?? (run.model || run.request?.model_requested)}</span>
@@ -63,7 +63,7 @@ function RunCard({ run, before, original, show, onCancel, onForget }: { run: Run
         </div>
       )}
       {show === "diff" && before !== null && run.said && !run.problem ? (
-        <div className="answer" tabIndex={0} role="group" aria-label="Difference"><Diff label={`What run ${run.number} says otherwise`} before={before} after={run.text} /></div>
+        <div className="pg-answer" tabIndex={0} role="group" aria-label="Difference"><Diff label={`What run ${run.number} says otherwise`} before={before} after={run.text} /></div>
       ) : (
         <Answer said={run.said} text={run.text} thinking={run.thinking} isOpen={isOpen} />
       )}
@@ -87,9 +87,9 @@ function State({ run }: { run: Run }) {
 
 /** While it runs there is no record yet: only the clock. */
 function Clock({ run }: { run: Run }) {
-  if (run.ms === null) return <p className="figures muted">{run.state === "running" ? "sent" : "–"}</p>;
+  if (run.ms === null) return <p className="pg-figures muted">{run.state === "running" ? "sent" : "–"}</p>;
   return (
-    <p className="figures num">
+    <p className="pg-figures num">
       {run.firstMs !== null && <span>first token {duration(run.firstMs)}</span>}
       <span>{duration(run.ms)}</span>
     </p>
@@ -106,20 +106,20 @@ function Figures({ request, against }: { request: RequestFacts; against: Request
     <span key="cost"><b>{moneyNano(request.cost_nano_usd)}</b>{cheaper !== null && cheaper !== 0 && <small className="muted"> {moneyChange(cheaper)}</small>}</span>,
     request.finish_reason && request.finish_reason !== "stop" && request.finish_reason !== "end_turn" && request.finish_reason !== "STOP" && <span key="end" className="warn">ended with {request.finish_reason}</span>,
   ];
-  return <p className="figures num">{parts}</p>;
+  return <p className="pg-figures num">{parts}</p>;
 }
 
 function Answer({ said, text, thinking, isOpen }: { said: Said | null; text: string; thinking?: string; isOpen?: boolean }) {
   return (
-    <div className="answer" tabIndex={0} role="group" aria-label="Answer">
-      {thinking && !text && <p className="thinking wire">{thinking}</p>}
+    <div className="pg-answer" tabIndex={0} role="group" aria-label="Answer">
+      {thinking && !text && <p className="pg-thinking wire">{thinking}</p>}
       {said?.reasoning && (
         <details>
           <summary>Reasoning <span className="muted">{plural(said.reasoning.length, "letter")}</span></summary>
-          <p className="thinking wire lines">{said.reasoning}</p>
+          <p className="pg-thinking wire lines">{said.reasoning}</p>
         </details>
       )}
-      {text && <p className={`wire lines ${isOpen ? "open" : ""}`}>{text}</p>}
+      {text && <p className={`wire lines ${isOpen ? "pg-open" : ""}`}>{text}</p>}
       {said?.tool_calls.map((call, at) => (
         <pre key={at} className="code wire"><b>{call.name}</b> {pretty(call.arguments)}</pre>
       ))}

@@ -103,7 +103,8 @@ function Bench({ draft }: { draft: Draft }) {
   const repeats = Number(times);
   const planned = models.filter((model, at) => model || at === 0).flatMap((model) => Array.from({ length: repeats }, () => model)).slice(0, MOST_RUNS);
   const hindrance = chosen?.hindrance ?? (chosen && original && !chosen.understands ? `${upstream} speaks another API than this request is written for; nothing is translated.` : null);
-  const canRun = !jsonProblem && !hindrance && planned.length > 0;
+  const isNamed = original !== null || dialect === "gemini" || planned.every(Boolean);
+  const canRun = !jsonProblem && !hindrance && planned.length > 0 && isNamed;
   const run = () => {
     if (!canRun) return;
     start(planned.map((model) => ({ model, upstream, wanted: namedModel(model) })));
@@ -117,7 +118,7 @@ function Bench({ draft }: { draft: Draft }) {
 
   return (
     <div className="play">
-      <div className="bench">
+      <div className="pg-bench">
         <Card
           title="Request"
           end={
@@ -128,14 +129,15 @@ function Bench({ draft }: { draft: Draft }) {
             ) : undefined
           }
         >
-          <div className="where">
+          <div className="pg-where">
             <Select label="Upstream" value={upstream} onChange={setUpstream} options={draft.upstreams.map((each) => [each.name, each.understands ? each.name : `${each.name} (another API)`])} />
             {!original && templates.length > 1 && <Select label="Kind" value={state.kind || (templates[0]?.[0] ?? "")} onChange={(name) => setState({ kind: name })} options={templates.map(([name, each]) => [name, each.title])} />}
           </div>
           {hindrance && <p className="problem-box" role="alert">{hindrance}</p>}
-          <div className="models">
+          {!isNamed && <p className="caption">Name a model to run.</p>}
+          <div className="pg-models">
             {models.map((model, at) => (
-              <div key={at} className="model">
+              <div key={at} className="pg-model">
                 <ComboBox label={at === 0 ? "Model" : `Model ${at + 1}`} value={model} options={draft.models.map((value) => ({ value }))} onChange={(value) => setModels(models.map((each, index) => (index === at ? value : each)))} />
                 {at > 0 && <Button size="small" kind="ghost" icon="cross" aria-label={`Leave out model ${at + 1}`} onClick={() => setModels(models.filter((_, index) => index !== at))} />}
               </div>
@@ -166,7 +168,7 @@ function Bench({ draft }: { draft: Draft }) {
             </>
           )}
         </Card>
-        <div className="run-bar card pad">
+        <div className="pg-run-bar card pad">
           <Button kind="primary" icon="play" disabled={!canRun} onClick={run}>
             {planned.length > 1 ? `Run ${planned.length} times` : original ? "Replay" : "Run"}
           </Button>
@@ -177,7 +179,7 @@ function Bench({ draft }: { draft: Draft }) {
           <p className="caption">Counts for the key <Link className="link" href={pageOf.key(draft.key)}>{draft.key}</Link>.</p>
         </div>
       </div>
-      <div className="outcome" ref={answers}>
+      <div className="pg-outcome" ref={answers}>
         <div className="section">
           <h2>Answers</h2>
           {original?.answer && <Segments<Show> label="Show" value={state.show} options={[["text", "Text"], ["diff", "Difference"]]} onChange={(show) => setState({ show })} />}
@@ -208,11 +210,11 @@ function Estimate({ wanted, times, isOff }: { wanted: Wanted; times: number; isO
       stop.abort();
     };
   }, [asked, isOff]);
-  if (!forecast || isOff) return <p className="estimate caption">&nbsp;</p>;
+  if (!forecast || isOff) return <p className="pg-estimate caption">&nbsp;</p>;
   const total = (nano: number) => moneyNano(nano * times);
   const by = { original: "by the tokens of the original", model: "by what this model answered of late", size: "by its size" }[forecast.basis];
   return (
-    <p className="estimate caption num" role="status">
+    <p className="pg-estimate caption num" role="status">
       {forecast.typical_nano_usd !== null && <span title={by}>about <b>{total(forecast.typical_nano_usd)}</b></span>}
       {forecast.most_nano_usd !== null ? <span>{forecast.typical_nano_usd !== null ? ", " : ""}at most {total(forecast.most_nano_usd)}</span> : <span> {forecast.problem}</span>}
     </p>

@@ -87,7 +87,7 @@ function Table() {
         {(found) => (
           <>
             {found.overrides.length > 0 && (
-              <details className="overrides" open>
+              <details className="st-overrides" open>
                 <summary>{plural(found.overrides.length, "override")} in front of the table</summary>
                 <ol>{found.overrides.map((rule, at) => <li key={at}><span className="muted">{at + 1}</span> {Object.entries(rule).map(([name, value]) => <Chip key={name} name={name}>{String(value)}</Chip>)}</li>)}</ol>
               </details>
@@ -96,13 +96,13 @@ function Table() {
               <EmptyState title="No price like this" action={<Button onClick={() => { setTyped(""); setState({ q: "", provider: "", offset: 0 }); }}>Show all prices</Button>}>No model of {provider || "any provider"} has &ldquo;{q}&rdquo; in its name. A model of your own gets its price from an override.</EmptyState>
             ) : (
               <Scroll label="Prices">
-                <table className="simple prices">
+                <table className="simple st-prices">
                   <thead><tr><th>Model</th><th>Provider</th><th className="r">Input</th><th className="r">Output</th><th className="r">Cache read</th><th className="r">Cache write</th><th>Also</th><th>Since</th></tr></thead>
                   <tbody>{found.prices.map((price) => <Row key={`${price.provider}/${price.model}`} price={price} />)}</tbody>
                 </table>
               </Scroll>
             )}
-            <div className="pager">
+            <div className="st-pager">
               <a className="btn small" href={address("/api/prices.csv", { q, provider })} download>CSV</a>
               <span className="caption num">{found.total ? `${count(offset + 1)} to ${count(Math.min(offset + PAGE, found.total))} of ${count(found.total)}` : ""}</span>
               <Button size="small" disabled={offset === 0} onClick={() => setState({ offset: Math.max(0, offset - PAGE) })}>Previous</Button>
@@ -117,14 +117,14 @@ function Table() {
 
 function Row({ price }: { price: Price }) {
   return (
-    <tr className={price.override === null ? "" : "overridden"}>
+    <tr className={price.override === null ? "" : "st-overridden"}>
       <th className="wire">{price.model} {price.override !== null && <Chip isPlain>override {price.override + 1} goes before</Chip>}</th>
       <td>{price.provider}</td>
       <td className="r">{dollars(price.input)}</td>
       <td className="r">{dollars(price.output)}</td>
       <td className="r">{dollars(price.cache_read)}</td>
       <td className="r">{dollars(price.cache_write)}</td>
-      <td className="muted also" title={alsoOf(price)}>{alsoOf(price)}</td>
+      <td className="muted st-also" title={alsoOf(price)}>{alsoOf(price)}</td>
       <td className="nowrap">{price.effective_from ?? ""}{price.is_filled && <span className="muted" title="Part of it is from our own list of what the published table lacks"> +</span>}</td>
     </tr>
   );

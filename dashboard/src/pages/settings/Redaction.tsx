@@ -23,7 +23,7 @@ export function Redaction() {
         <div className="settings-stack">
           <Card title="In force" end={rules.reidentify ? "can be looked up again" : undefined}>
             {rules.rules.length ? (
-              <p className="chips">{rules.rules.map((rule) => <Chip key={rule} isPlain>{TITLES[rule] ?? rule}</Chip>)}</p>
+              <p className="st-chips">{rules.rules.map((rule) => <Chip key={rule} isPlain>{TITLES[rule] ?? rule}</Chip>)}</p>
             ) : (
               <p>Nothing is taken out: what applications send and get is stored as it passed. Choose rules below and see what they would do.</p>
             )}
@@ -66,12 +66,12 @@ function Trial({ rules }: { rules: Rules }) {
   const toggle = (name: string, isOn: boolean) => setState({ try: "1", rules: isOn ? [...chosen, name] : chosen.filter((each) => each !== name) });
   return (
     <Card title="Try it" end="nothing of this is kept">
-      <div className="rules">{names.map((name) => <Checkbox key={name} label={TITLES[name] ?? name} isChecked={chosen.includes(name)} onChange={(isOn) => toggle(name, isOn)} />)}</div>
-      <div className="twice">
+      <div className="st-rules">{names.map((name) => <Checkbox key={name} label={TITLES[name] ?? name} isChecked={chosen.includes(name)} onChange={(isOn) => toggle(name, isOn)} />)}</div>
+      <div className="st-twice">
         <TextArea label="As it passes" value={sample} onText={setSample} rows={7} maxLength={65_536} spellCheck={false} className="input wire" />
         <div className="field">
           <span className="label">As it would be stored</span>
-          <output className="stored wire lines" aria-live="polite">{shown === null ? "" : marked(shown)}</output>
+          <output className="st-stored wire lines" aria-live="polite">{shown === null ? "" : marked(shown)}</output>
         </div>
       </div>
       {error !== null && <ErrorState error={error} what="It could not be tried" />}

@@ -48,35 +48,48 @@ function Now({ told }: { told: Told }) {
         ]}
       />
       <div className="settings-grid">
-        <Card title="Processes" end={plural(told.processes.length, "process", "processes")}>
-          <Scroll label="Processes">
-            <table className="simple">
-              <thead><tr><th>Process</th><th className="r">Pid</th><th className="r">Memory</th><th>State</th><th className="r">In flight</th><th className="r">Loop lag</th></tr></thead>
-              <tbody>
-                {told.processes.map((each) => {
-                  const gateway = told.gateways.find((other) => other.pid === each.pid);
-                  return (
-                    <tr key={each.pid}>
-                      <th>{each.name}</th>
-                      <td className="r">{each.pid}</td>
-                      <td className="r">{bytes(each.memory_bytes)}</td>
-                      <td>{gateway ? <StatusMark level={STATES[gateway.state] ?? "none"}>{gateway.state}</StatusMark> : <StatusMark level="ok">runs</StatusMark>}</td>
-                      <td className="r">{gateway ? count(gateway.in_flight) : ""}</td>
-                      <td className="r">{gateway ? duration(gateway.loop_lag_ms) : ""}</td>
-                    </tr>
-                  );
-                })}
-              </tbody>
-            </table>
-          </Scroll>
-        </Card>
+        <div className="settings-stack">
+          <Card title="Processes" end={plural(told.processes.length, "process", "processes")}>
+            <Scroll label="Processes">
+              <table className="simple">
+                <thead><tr><th>Process</th><th className="r">Pid</th><th className="r">Memory</th><th>State</th><th className="r">In flight</th><th className="r">Loop lag</th></tr></thead>
+                <tbody>
+                  {told.processes.map((each) => {
+                    const gateway = told.gateways.find((other) => other.pid === each.pid);
+                    return (
+                      <tr key={each.pid}>
+                        <th>{each.name}</th>
+                        <td className="r">{each.pid}</td>
+                        <td className="r">{bytes(each.memory_bytes)}</td>
+                        <td>{gateway ? <StatusMark level={STATES[gateway.state] ?? "none"}>{gateway.state}</StatusMark> : <StatusMark level="ok">runs</StatusMark>}</td>
+                        <td className="r">{gateway ? count(gateway.in_flight) : ""}</td>
+                        <td className="r">{gateway ? duration(gateway.loop_lag_ms) : ""}</td>
+                      </tr>
+                    );
+                  })}
+                </tbody>
+              </table>
+            </Scroll>
+          </Card>
+          <Card title="Configuration in force">
+            <Pairs
+              pairs={[
+                ["File", config.file ? <Id key="f" id={config.file} /> : "none: the defaults"],
+                ["SHA-256", config.sha256 ? <Id key="s" id={config.sha256} shown={config.sha256.slice(0, 16)} /> : "–"],
+                ["Loaded", config.loaded_ms ? <Time key="l" ms={config.loaded_ms} withRelative /> : "–"],
+                ["Generation", count(config.generation)],
+              ]}
+            />
+            {!config.is_good && <p className="problem-box" role="alert">The last attempt to load the file failed. The last good configuration is in force; the log names each mistake, and glassline check does, too.</p>}
+          </Card>
+        </div>
         <Card title="On the disk" end={<span className="mono wire">{told.data_dir}</span>}>
           <table className="simple">
             <tbody>
               {told.files.map((file) => (
                 <tr key={file.name}>
                   <th>{file.name}</th>
-                  <td className="bar"><Track share={whole ? file.bytes / whole : 0} label={`Share of ${file.name}`} /></td>
+                  <td className="st-bar"><Track share={whole ? file.bytes / whole : 0} label={`Share of ${file.name}`} /></td>
                   <td className="r nowrap">{bytes(file.bytes)}{file.files !== undefined && <span className="muted"> in {plural(file.files, "file")}</span>}</td>
                 </tr>
               ))}
@@ -84,17 +97,6 @@ function Now({ told }: { told: Told }) {
           </table>
           {may("editor") && <Tables />}
           <Yaml text="glassline backup glassline-backup.tar">A consistent copy of all databases, while everything runs:</Yaml>
-        </Card>
-        <Card title="Configuration in force">
-          <Pairs
-            pairs={[
-              ["File", config.file ? <Id key="f" id={config.file} /> : "none: the defaults"],
-              ["SHA-256", config.sha256 ? <Id key="s" id={config.sha256} shown={config.sha256.slice(0, 16)} /> : "–"],
-              ["Loaded", config.loaded_ms ? <Time key="l" ms={config.loaded_ms} withRelative /> : "–"],
-              ["Generation", count(config.generation)],
-            ]}
-          />
-          {!config.is_good && <p className="problem-box" role="alert">The last attempt to load the file failed. The last good configuration is in force; the log names each mistake, and glassline check does, too.</p>}
         </Card>
       </div>
     </div>

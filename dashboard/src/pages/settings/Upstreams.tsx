@@ -58,7 +58,7 @@ function UpstreamCard({ upstream }: { upstream: Upstream }) {
         </>
       }
     >
-      <p className="mono wire address" data-volatile>{upstream.base_url ?? "no base_url"}</p>
+      <p className="mono wire st-address" data-volatile>{upstream.base_url ?? "no base_url"}</p>
       <Pairs
         pairs={[
           ["Speaks", upstream.wire],
@@ -71,7 +71,7 @@ function UpstreamCard({ upstream }: { upstream: Upstream }) {
         ]}
       />
       {upstream.hindrance && <p className="caption">{upstream.hindrance}</p>}
-      <div className="look">
+      <div className="st-look">
         {may("editor") && upstream.base_url && <Button size="small" disabled={isBusy} onClick={look}>{isBusy ? "Looking…" : "Look whether it can be reached"}</Button>}
         <span role="status">
           {problem && <span className="bad">{problem}</span>}

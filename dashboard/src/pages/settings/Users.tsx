@@ -173,7 +173,7 @@ function TokenDialog({ onClose }: { onClose(): void }) {
     return (
       <Dialog isAlert title={`${made.name} is made`} onClose={onClose} foot={<Button kind="primary" onClick={onClose}>I have copied it</Button>}>
         <p>This is the only time that the token is shown.</p>
-        <div className="token-once"><code className="wire">{made.token}</code><CopyButton text={made.token} label="Copy the token" /></div>
+        <div className="st-token-once"><code className="wire">{made.token}</code><CopyButton text={made.token} label="Copy the token" /></div>
         <pre className="code wire">{`curl -H "Authorization: Bearer ${made.token}" ${location.origin}${boot.base}/api/status`}</pre>
       </Dialog>
     );
@@ -205,7 +205,7 @@ function Audit() {
                   <tbody>{audit.map((line) => <tr key={line.id}><td className="nowrap"><Time ms={line.at_ms} withRelative /></td><td className="wire">{line.actor}</td><td className="nowrap">{line.action.replace(".", " ")}</td><td className="wire">{line.subject}</td><td className="wire mono">{line.address}</td></tr>)}</tbody>
                 </table>
               </Scroll>
-              <div className="pager">
+              <div className="st-pager">
                 {before !== null && <Button size="small" onClick={() => setBefore(null)}>Newest</Button>}
                 {next_before !== null && <Button size="small" onClick={() => setBefore(next_before)}>Older</Button>}
               </div>

@@ -33,7 +33,7 @@ export default function SettingsPage() {
           ))}
           <Link href="/settings/appearance">Appearance</Link>
         </nav>
-        <div className="section-body">{View ? <View /> : <EmptyState title="No such section">There is nothing called {section} in the settings.</EmptyState>}</div>
+        <div className="st-section-body">{View ? <View /> : <EmptyState title="No such section">There is nothing called {section} in the settings.</EmptyState>}</div>
       </div>
     </>
   );
