@@ -1,5 +1,6 @@
 import { createRoot } from "react-dom/client";
 import { App } from "./app/App.tsx";
+import { startGoing } from "./app/going.ts";
 import { startKeyboard } from "./lib/keys.ts";
 import { startSettings } from "./lib/settings.ts";
 import "./styles/tokens.css";
@@ -11,5 +12,6 @@ import "./app/app.css";
 
 startSettings();
 startKeyboard();
+startGoing();
 const root = document.getElementById("root");
 if (root) createRoot(root).render(<App />);

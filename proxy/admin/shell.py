@@ -109,7 +109,7 @@ def render(frame: Frame, assets: Assets) -> Rendered:
             *(_preloaded(assets, name) for name in _FONTS),
             f'<link rel="stylesheet" href="{escape(assets.address("style.css"))}">',
             f'<script type="importmap">{modules}</script>',
-            *(_module(assets, name) for name in ("vendor-react", frame.chunk) if assets.find(f"{name}.js")),
+            *(_module(assets, name) for name in assets.needed("index", frame.chunk)),
             f'<script type="module" src="{escape(assets.address("index.js"))}"></script>',
             "</head><body>",
             f'<script type="application/json" id="boot">{_json(frame.boot)}</script>',
@@ -152,7 +152,7 @@ def _preloaded(assets: Assets, name: str) -> str:
 
 
 def _module(assets: Assets, name: str) -> str:
-    return f'<link rel="modulepreload" href="{escape(assets.address(f"{name}.js"))}">'
+    return f'<link rel="modulepreload" href="{escape(assets.address(name))}">'
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ import { address } from "../lib/path.ts";
 import { Button, IconButton } from "../ui/Button.tsx";
 import { Icon } from "../ui/Icon.tsx";
 import { Recording } from "./Recording.tsx";
-import { NAV, prefetch } from "./pages.tsx";
+import { isGoingBack } from "./going.ts";
+import { NAV } from "./pages.tsx";
 
 interface Slots {
   title: HTMLElement | null;
@@ -28,8 +29,11 @@ export function Layout({ children, onPalette }: { children: ReactNode; onPalette
 
   useEffect(() => {
     setOpen(false);
-    // A new page begins at its top, and a screen reader begins to read there.
-    if (!isFirst.current) main.current?.focus({ preventScroll: true });
+    if (!isFirst.current) {
+      // A new page begins at its top, and a screen reader begins to read there; Back finds the place that was left.
+      main.current?.focus({ preventScroll: true });
+      if (!isGoingBack()) scrollTo(0, 0);
+    }
     isFirst.current = false;
   }, [path]);
 
@@ -69,7 +73,7 @@ function Sidebar({ path }: { path: string }) {
             {links.map((link) => {
               const isHere = link.path === "/" ? path === "/" : path === link.path || path.startsWith(`${link.path}/`);
               return (
-                <Link key={link.path} href={link.path} aria-current={isHere ? "page" : undefined} onPointerEnter={() => prefetch(link.path)} onFocus={() => prefetch(link.path)}>
+                <Link key={link.path} href={link.path} aria-current={isHere ? "page" : undefined}>
                   <Icon name={link.icon} />
                   {link.title}
                 </Link>

@@ -45,6 +45,16 @@ test("the newest binding wins, and the table shows only what acts", () => {
   expect(ran).toEqual(["new", "j"]);
 });
 
+test("what is inside wins over what is around it, whichever was bound first", () => {
+  const keyboard = new Keyboard();
+  const ran: string[] = [];
+  const one = (name: string) => [{ keys: "Escape", title: name, group: "", run: () => ran.push(name) }];
+  keyboard.bind(one("panel"), 20);
+  keyboard.bind(one("page"), 10);
+  keyboard.press("Escape", true, free);
+  expect(ran).toEqual(["panel"]);
+});
+
 test("a key with a modifier is written in one way", () => {
   const key = { key: "K", ctrlKey: true, metaKey: false, altKey: false, shiftKey: true };
   expect(keyOf(key)).toEqual({ key: "mod+shift+k", isBare: false });

@@ -1,11 +1,11 @@
 /**
  * The keyboard: one table of what is bound now, which both acts and is shown by `?`.
  *
- * A part of a page binds its commands while it is there, so what the help says is what the keys do. The newest binding
- * of a key wins. Keys without a modifier never act while somebody types, in lists that read letters, or in a dialog, and
+ * A part of a page binds its commands while it is there, so what the help says is what the keys do. What is inside
+ * something else wins over it: a panel over its page, a page over the frame. Keys without a modifier never act while somebody types, in lists that read letters, or in a dialog, and
  * can be switched off.
  */
-import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import { settings } from "./settings.ts";
 
 export interface Command {
@@ -20,10 +20,19 @@ export interface Command {
 interface Entry {
   readonly command: Command;
   readonly sequences: readonly (readonly string[])[];
+  /** Parts are drawn from the outside in: the later one is further in, or newer. */
+  readonly order: number;
 }
 
 const SEQUENCE_MS = 1_200;
 const isApple = typeof navigator !== "undefined" && /Mac|iPhone|iPad/.test(navigator.userAgent);
+
+let orders = 0;
+
+function nextOrder(): number {
+  orders += 1;
+  return orders;
+}
 
 export class Keyboard {
   #entries: Entry[] = [];
@@ -32,9 +41,9 @@ export class Keyboard {
   #typed: string[] = [];
   #typedAt = 0;
 
-  bind(commands: readonly Command[]): () => void {
-    const entries = commands.map((command): Entry => ({ command, sequences: command.keys.split(", ").map((keys) => keys.split(" ")) }));
-    this.#entries = [...this.#entries, ...entries];
+  bind(commands: readonly Command[], order = nextOrder()): () => void {
+    const entries = commands.map((command): Entry => ({ command, sequences: command.keys.split(", ").map((keys) => keys.split(" ")), order }));
+    this.#entries = [...this.#entries, ...entries].toSorted((one, other) => one.order - other.order);
     this.#changed();
     return () => {
       this.#entries = this.#entries.filter((entry) => !entries.includes(entry));
@@ -42,7 +51,7 @@ export class Keyboard {
     };
   }
 
-  /** What is bound now, without what a newer binding hides. */
+  /** What is bound now, without what another binding hides. */
   table = (): readonly Command[] => this.#table;
 
   subscribe = (listener: () => void): (() => void) => {
@@ -124,13 +133,15 @@ export function startKeyboard(): void {
 export function useCommands(commands: readonly Command[], isOn = true): void {
   const latest = useRef(commands);
   latest.current = commands;
+  // Taken while drawing: effects run from the inside out, and would let the page win over its panel.
+  const [order] = useState(nextOrder);
   const key = JSON.stringify(commands.map(({ keys, title, group }) => [keys, title, group]));
   // Bound anew only when what the help would say is another.
   const bound = useMemo(
     () => (JSON.parse(key) as [string, string, string][]).map(([keys, title, group], at) => ({ keys, title, group, run: () => latest.current[at]?.run() })),
     [key],
   );
-  useEffect(() => (isOn ? keyboard.bind(bound) : undefined), [bound, isOn]);
+  useEffect(() => (isOn ? keyboard.bind(bound, order) : undefined), [bound, order, isOn]);
 }
 
 /** The table that `?` shows. */

@@ -6,6 +6,7 @@
  */
 import { useVirtualizer, useWindowVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent, type MouseEvent, type PointerEvent, type ReactNode } from "react";
+import { useSettings } from "../lib/settings.ts";
 import { vars } from "../lib/vars.ts";
 import { Icon } from "./Icon.tsx";
 
@@ -57,7 +58,9 @@ function rowHeightNow(): number {
 }
 
 export function Table<Row>(props: TableProps<Row>) {
-  return props.height ? <BoxTable {...props} /> : <WindowTable {...props} />;
+  // Anew with another height of rows: every place is another.
+  const { density } = useSettings();
+  return props.height ? <BoxTable key={density} {...props} /> : <WindowTable key={density} {...props} />;
 }
 
 function BoxTable<Row>(props: TableProps<Row>) {

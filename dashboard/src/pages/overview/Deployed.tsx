@@ -109,7 +109,7 @@ export function SystemStrip() {
                 ["Database", bytes(system.database_bytes), plural(system.requests, "request")],
                 ["Journal", <span key="lost" className={system.lost ? "bad" : ""}>{count(system.lost)} lost</span>, system.lag_s === null ? "recorder not heard of" : `${duration(system.lag_s * 1000)} behind${system.journal_bytes ? `, ${bytes(system.journal_bytes)}` : ""}`],
                 ["Retention", days(system.records_kept_s), `bodies ${days(system.bodies_kept_s)}`],
-                ["Configuration", system.config ? <span key="config" className="mono">{system.config}</span> : "No file", <>{system.is_config_good ? "loaded " : <span className="warn">last reload refused, in force since </span>}<Time ms={system.config_at} precision="min" /></>],
+                ["Configuration", system.config ? <span key="config" className="num">{system.config}</span> : "No file", <>{system.is_config_good ? "loaded " : <span className="warn">last reload refused, in force since </span>}<Time ms={system.config_at} precision="min" /></>],
               ]}
             />
           );
