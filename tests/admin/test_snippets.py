@@ -132,6 +132,26 @@ def test_what_is_copied_sends_the_same_request_again(language: str, name: str, s
         assert sent == body
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        (
+            "responses",
+            {"model": "m", "input": "Hello", "instructions": "Be brief.", "store": False, "unheard_of": {"a": 1}},
+        ),
+        ("completions", {"model": "m", "prompt": ["a", "b"], "echo": True, "max_tokens": 3}),
+        ("embeddings", {"model": "m", "input": ["a"], "dimensions": 8}),
+        ("chat", {"model": "m", "messages": [], "stream": True, "top_k": 1, "temperature": 0.5, "tools": []}),
+    ],
+)
+def test_python_sends_the_same_document_whatever_the_endpoint(
+    endpoint: str, body: dict[str, Any], server: Server, tmp_path: Path
+) -> None:
+    path = "/chat/completions" if endpoint == "chat" else f"/{endpoint}"
+    run("python", LANGUAGES["python"](call(json.dumps(body).encode(), path=path, endpoint=endpoint)), server, tmp_path)
+    assert [(place, json.loads(sent)) for _, place, _, sent in server.seen] == [(f"/openai{path}", body)]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_key_in_the_query_comes_from_the_environment(language: str, server: Server, tmp_path: Path) -> None:
     if (language == "curl" and shutil.which("curl") is None) or (language == "javascript" and not shutil.which("node")):

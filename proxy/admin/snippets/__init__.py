@@ -1,6 +1,8 @@
 """Snippets: a recorded request as something to paste into a terminal, a program or a ticket.
 
-They are exact: what runs sends the bytes that were recorded, or says that it cannot. A credential is never in them, not
+They are exact: what runs sends what was recorded, or says that it cannot. curl and JavaScript send it byte for byte, an
+SDK writes the same document in its own way; where one would change it (Google's rewrites numbers and names, and refuses
+what it does not know), the bytes are sent without it. A credential is never in them, not
 even masked: it comes from an environment variable.
 """
 

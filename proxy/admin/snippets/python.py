@@ -8,127 +8,24 @@ from typing import Any, Final
 from proxy.admin.snippets.call import ADDRESS, Call
 
 _OPENAI: Final = {
-    "chat": "chat.completions.create",
-    "completions": "completions.create",
-    "responses": "responses.create",
-    "embeddings": "embeddings.create",
+    "chat": ("chat.completions.create", "/chat/completions"),
+    "completions": ("completions.create", "/completions"),
+    "responses": ("responses.create", "/responses"),
 }
-_CHAT: Final = frozenset(
-    [
-        "messages",
-        "model",
-        "audio",
-        "frequency_penalty",
-        "function_call",
-        "functions",
-        "logit_bias",
-        "logprobs",
-        "max_completion_tokens",
-        "max_tokens",
-        "metadata",
-        "modalities",
-        "n",
-        "parallel_tool_calls",
-        "prediction",
-        "presence_penalty",
-        "prompt_cache_key",
-        "reasoning_effort",
-        "response_format",
-        "safety_identifier",
-        "seed",
-        "service_tier",
-        "stop",
-        "store",
-        "stream",
-        "stream_options",
-        "temperature",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "user",
-        "verbosity",
-        "web_search_options",
-    ]
+"""Methods and paths. Not of embeddings: there the SDK adds an encoding of its own."""
+_KEYWORDS: Final = frozenset(
+    (
+        *("model", "messages", "input", "prompt", "instructions", "system", "stream", "tools", "tool_choice"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens", "stop_sequences", "metadata"),
+    )
 )
-_RESPONSES: Final = frozenset(
-    [
-        "background",
-        "conversation",
-        "include",
-        "input",
-        "instructions",
-        "max_output_tokens",
-        "max_tool_calls",
-        "metadata",
-        "model",
-        "parallel_tool_calls",
-        "previous_response_id",
-        "prompt",
-        "prompt_cache_key",
-        "reasoning",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "stream",
-        "stream_options",
-        "temperature",
-        "text",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "top_p",
-        "truncation",
-        "user",
-    ]
-)
-_COMPLETIONS: Final = frozenset(
-    [
-        "model",
-        "prompt",
-        "best_of",
-        "echo",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_tokens",
-        "n",
-        "presence_penalty",
-        "seed",
-        "stop",
-        "stream",
-        "stream_options",
-        "suffix",
-        "temperature",
-        "top_p",
-        "user",
-    ]
-)
-_EMBEDDINGS: Final = frozenset(["input", "model", "dimensions", "encoding_format", "user"])
-_MESSAGES: Final = frozenset(
-    [
-        "max_tokens",
-        "messages",
-        "model",
-        "metadata",
-        "service_tier",
-        "stop_sequences",
-        "stream",
-        "system",
-        "temperature",
-        "thinking",
-        "tool_choice",
-        "tools",
-        "top_k",
-        "top_p",
-    ]
-)
-_TAKES: Final = {"chat": _CHAT, "responses": _RESPONSES, "completions": _COMPLETIONS, "embeddings": _EMBEDDINGS}
-_PLACES: Final = {
-    "chat": "/chat/completions",
-    "completions": "/completions",
-    "responses": "/responses",
-    "embeddings": "/embeddings",
+"""What every version of the SDKs takes as a keyword of the methods that have it. All else goes into `extra_body`, which
+comes out the same: Anthropic's SDK 2 has no keyword `temperature` any more."""
+_TAKES: Final = {
+    "chat": _KEYWORDS - {"input", "prompt", "instructions", "system", "max_output_tokens", "stop_sequences"},
+    "completions": frozenset(("model", "prompt", "stream", "max_tokens")),
+    "responses": _KEYWORDS - {"messages", "prompt", "system", "max_tokens", "max_completion_tokens", "stop_sequences"},
+    "messages": _KEYWORDS - {"input", "prompt", "instructions", "max_completion_tokens", "max_output_tokens"},
 }
 
 
@@ -138,28 +35,29 @@ def python(call: Call) -> str:
     document = call.document
     if isinstance(document, dict) and all(isinstance(name, str) for name in document):
         place = call.target
-        if call.dialect == "openai" and place.endswith(_PLACES.get(call.endpoint, "\0")):
-            return _openai(call, document, place.removesuffix(_PLACES[call.endpoint]))
+        method, path = _OPENAI.get(call.endpoint, ("", "\0"))
+        if call.dialect == "openai" and place.endswith(path):
+            return _openai(call, document, place.removesuffix(path), method)
         if call.dialect == "anthropic" and call.endpoint == "messages" and place.endswith("/v1/messages"):
             return _anthropic(call, document, place.removesuffix("/v1/messages"))
     return _httpx(call, document)
 
 
-def _openai(call: Call, document: dict[str, Any], base: str) -> str:
+def _openai(call: Call, document: dict[str, Any], base: str, method: str) -> str:
     headers = _extra_headers(call, {"content-type", "accept", "authorization"})
     client = f'OpenAI(base_url={_base(base)}, api_key=os.environ["{call.variable}"]{headers})'
     body = _request(document, _TAKES[call.endpoint])
     return (
         "import os\n\nfrom openai import OpenAI\n\n"
         f"client = {client}\n{body}"
-        f"response = client.{_OPENAI[call.endpoint]}(**request)\n{_shown(document)}"
+        f"response = client.{method}(**request)\n{_shown(document)}"
     )
 
 
 def _anthropic(call: Call, document: dict[str, Any], base: str) -> str:
-    headers = _extra_headers(call, {"content-type", "accept", "x-api-key", "authorization", "anthropic-version"})
+    headers = _extra_headers(call, {"content-type", "accept", "x-api-key", "authorization"})
     client = f'Anthropic(base_url={_base(base)}, api_key=os.environ["{call.variable}"]{headers})'
-    body = _request(document, _MESSAGES)
+    body = _request(document, _TAKES["messages"])
     return (
         "import os\n\nfrom anthropic import Anthropic\n\n"
         f"client = {client}\n{body}response = client.messages.create(**request)\n{_shown(document)}"
