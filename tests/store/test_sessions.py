@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -72,14 +72,15 @@ def expected(path: Path, is_meant: Any, order: Order) -> list[str]:
     values: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         values.setdefault(row["session"], []).append(row)
-    measure = {
+    measures: dict[str, Callable[[list[dict[str, Any]]], int]] = {
         "last": lambda some: max(row["started_at"] for row in some),
         "first": lambda some: min(row["started_at"] for row in some),
         "cost": lambda some: sum(row["cost_nano_usd"] or 0 for row in some),
         "turns": len,
         "errors": lambda some: sum(row["status"] >= 400 for row in some),
         "duration": lambda some: max(row["started_at"] for row in some) - min(row["started_at"] for row in some),
-    }[order.name]
+    }
+    measure = measures[order.name]
     sign = -1 if order.is_descending else 1
     return sorted(meant, key=lambda name: (sign * measure(values[name]), name))
 
