@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import apsw
 import msgspec
@@ -75,15 +75,13 @@ class Lineage:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         key = bytes(cast("bytes", connection.execute("SELECT key FROM piece_key").get))
-        keyed = hashlib.sha256(key.ljust(64, b"\0") + b"marks")
 
         @lru_cache(maxsize=1024)
-        def hashed(*caller: str | None) -> Any:
-            hash_ = keyed.copy()
-            hash_.update(repr(caller).encode())  # for it has no text that cannot be encoded
-            return hash_
+        def secret(*caller: str | None) -> bytes:
+            # As Python writes it, for then it has no text that cannot be encoded.
+            return hashlib.blake2b(repr(caller).encode(), key=key, person=b"marks", digest_size=32).digest()
 
-        self._caller: Callable[..., Any] = hashed
+        self._caller: Callable[..., bytes] = secret
         connection.execute(_INDEX)
 
     def add(self, stored: Sequence[tuple[int, Record]], said: Iterable[Sequence[Part]]) -> list[int]:

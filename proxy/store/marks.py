@@ -12,9 +12,11 @@ there are hints for caches, these, thoughts, and whether a text is wrapped into 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -28,9 +30,10 @@ _INSTRUCTIONS: Final = frozenset({"system", "developer"})
 _MODELS: Final = frozenset({"assistant", "model"})
 _CALLS: Final = frozenset({"function_call", "custom_tool_call", "mcp_call"})
 _TOOL_USES: Final = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})
-_CACHE_HINTS: Final = (b'"cache_control"', b'"cachePoint"')
 _HINTS: Final = frozenset({"type", "cache_control", "cachePoint", "thinking", "signature"})
 """Members of a part that are no part of what it says."""
+_ROLE: Final = re.compile(rb'[,\s]*\{\s*"role"\s*:\s*"(\w+)"')
+"""Where nearly every client writes it; elsewhere a message has to be read for it."""
 _BETWEEN: Final = b", \t\r\n"
 """What stands in front of an element."""
 
@@ -117,10 +120,10 @@ _TEXT: Final = msgspec.json.Decoder(str)
 _NOTHING: Final = msgspec.Raw()
 
 
-def marks_of(body: bytes, said: Sequence[Part], reading: Reading, caller: Any) -> Marks | None:
+def marks_of(body: bytes, said: Sequence[Part], reading: Reading, caller: bytes) -> Marks | None:
     """Return the marks of an exchange.
 
-    `said`: the elements of the conversation in the request's body; `caller`: the keyed hash of who it is. None: it is no
+    `said`: the elements of the conversation in the request's body; `caller`: a secret of who it is. None: it is no
     part of a conversation that can be read.
     """
     try:
@@ -138,7 +141,7 @@ def marks_of(body: bytes, said: Sequence[Part], reading: Reading, caller: Any) -
         return None
 
 
-def _remembered(body: bytes, reading: Reading, caller: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _remembered(body: bytes, reading: Reading, caller: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the marks where the provider remembers what was said: of what a request continues, and of where it ended."""
     request = _REQUEST.decode(body)
     named = request.conversation.id if isinstance(request.conversation, _Named) else request.conversation
@@ -158,10 +161,10 @@ class _Spoken:
 
     def __init__(self, body: bytes, said: Sequence[Part]) -> None:
         first = 0
-        while first < len(said) and _message(said[first]).role in _INSTRUCTIONS:
+        while first < len(said) and _role(said[first]) in _INSTRUCTIONS:
             first += 1
         self.said = said[first:]
-        self._has_hints = any(hint in body for hint in _CACHE_HINTS)
+        self._has_hints = b'"cache_control"' in body or b'"cachePoint"' in body
 
     def hashed(self, count: int) -> bytes:
         """Return what is hashed of so many messages."""
@@ -173,9 +176,8 @@ class _Spoken:
         """Yield the answers from the last one on: after how many messages each came, and the messages it consists of."""
         answer: list[_Message] = []
         for number in range(len(self.said) - 1, -1, -1):
-            message = _message(self.said[number])
-            if message.is_answer:
-                answer.insert(0, message)
+            if _is_answer(self.said[number]):
+                answer.insert(0, _message(self.said[number]))
             elif answer:
                 yield number + 1, answer
                 answer = []
@@ -187,7 +189,17 @@ def _message(part: Part) -> _Message:
     return _MESSAGE.decode(part.data.lstrip(_BETWEEN))
 
 
-def _before(spoken: _Spoken, caller: Any) -> Iterator[int]:
+def _role(part: Part) -> str | None:
+    match = _ROLE.match(part.data)
+    return match[1].decode() if match else _message(part).role
+
+
+def _is_answer(part: Part) -> bool:
+    match = _ROLE.match(part.data)
+    return match[1].decode() in _MODELS if match else _message(part).is_answer
+
+
+def _before(spoken: _Spoken, caller: bytes) -> Iterator[int]:
     try:
         for start, answer in islice(spoken.answers(), LOOKED_BACK):
             # At the end stands what the client put into the model's mouth, for the answer to go on with.
@@ -197,12 +209,12 @@ def _before(spoken: _Spoken, caller: Any) -> Iterator[int]:
         return
 
 
-def _after(spoken: _Spoken, reading: Reading, caller: Any) -> tuple[int, ...]:
+def _after(spoken: _Spoken, reading: Reading, caller: bytes) -> tuple[int, ...]:
     # Of several answers to choose from nobody knows yet which one the conversation goes on with.
     if len(reading.finish_reasons) > 1 or not (reading.output_text or reading.tool_calls):
         return ()
     start, begun = len(spoken.said), list[_Message]()
-    if _message(spoken.said[-1]).is_answer:
+    if _is_answer(spoken.said[-1]):
         start, begun = next(spoken.answers())
     calls = [call.id or call.name or "" for call in reading.tool_calls]
     said = _answered(begun, reading.output_text or "", calls)
@@ -266,8 +278,6 @@ def _joined(raw: bytes) -> bytes:
     return b"\0".join(found)
 
 
-def _mark(caller: Any, kind: bytes, *names: bytes) -> int:
+def _mark(caller: bytes, kind: bytes, *names: bytes) -> int:
     """Return a mark, as a number that SQLite can hold."""
-    hash_ = caller.copy()
-    hash_.update(b"\0\0".join((kind, *names)))
-    return int.from_bytes(hash_.digest()[:8], "big") >> 1
+    return int.from_bytes(sha256(b"\0\0".join((caller, kind, *names))).digest()[:8], "big") >> 1
