@@ -2,6 +2,7 @@
 import { lazy, Suspense } from "react";
 import { PageHead } from "../../app/Layout.tsx";
 import { TimeRange } from "../../app/TimeRange.tsx";
+import { Problem } from "../../lib/api.ts";
 import { serverNow } from "../../lib/boot.ts";
 import { change as changeText, money, moneyNano, short } from "../../lib/format.ts";
 import { pageOf } from "../../lib/path.ts";
@@ -13,7 +14,7 @@ import { Link } from "wouter";
 import { Card, Facts, Section } from "../../ui/Card.tsx";
 import { Checkbox, Select } from "../../ui/Fields.tsx";
 import { Chip } from "../../ui/Chip.tsx";
-import { EmptyState, Loaded, Skeleton } from "../../ui/States.tsx";
+import { EmptyState, Loaded, Skeleton, TooMuch } from "../../ui/States.tsx";
 import { CostTable } from "./CostTable.tsx";
 import { FilterBox, isBadFilter } from "./FilterBox.tsx";
 import { axisMoney, chartLines, GROUPING_NAMES, GROUPINGS, MEASURE_NAMES, MEASURES, measured, type Costs, type CostSeries, type Forecast, type Measure } from "./costs.ts";
@@ -58,7 +59,12 @@ export default function CostPage() {
         <Checkbox label="Compare with the period before" isChecked={compares} onChange={(isOn) => set({ compare: isOn ? "prev" : "none" })} />
       </div>
       {/* A filter that is not understood is told at the filter, and at no other place. */}
-      {!isBadFilter(costs.error) && (
+      {isTooMuch(costs.error) && (
+        <TooMuch action={<button type="button" className="btn" onClick={() => set({ from: "now-24h", to: "now" })}>Last 24 hours</button>}>
+          This reads every request of the range, and took longer than two seconds. A shorter range, or a grouping without a filter, is answered from sums.
+        </TooMuch>
+      )}
+      {!isBadFilter(costs.error) && !isTooMuch(costs.error) && (
         <>
           <div className="columns-of-facts">
             <Loaded answer={costs} what="Costs could not be read" skeleton={<Skeleton height="66px" />}>
@@ -86,6 +92,10 @@ export default function CostPage() {
       )}
     </>
   );
+}
+
+function isTooMuch(error: unknown): boolean {
+  return error instanceof Problem && error.status === 503 && error.message.includes("too long");
 }
 
 function TagName({ tag, onTag }: { tag: string; onTag(name: string): void }) {
