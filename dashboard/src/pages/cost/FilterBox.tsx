@@ -3,13 +3,17 @@ import { Problem } from "../../lib/api.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { TextField } from "../../ui/Fields.tsx";
 
+export function isBadFilter(error: unknown): error is Problem {
+  return error instanceof Problem && error.code === "bad_filter";
+}
+
 /** The filter of a page, written; what cannot be understood is said below it. */
 export function FilterBox({ q, error, onFilter }: { q: string; error: unknown; onFilter(q: string): void }) {
   const [written, setWritten] = useState(q);
   useEffect(() => setWritten(q), [q]);
   const form = useRef<HTMLFormElement>(null);
   useCommands([{ keys: "/", title: "Filter", group: "Page", run: () => form.current?.querySelector("input")?.focus() }]);
-  const problem = error instanceof Problem && error.code === "bad_filter" ? error.message : null;
+  const problem = isBadFilter(error) ? error.message : null;
   return (
     <form
       ref={form}

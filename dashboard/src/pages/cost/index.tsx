@@ -2,6 +2,7 @@
 import { lazy, Suspense } from "react";
 import { PageHead } from "../../app/Layout.tsx";
 import { TimeRange } from "../../app/TimeRange.tsx";
+import { Problem } from "../../lib/api.ts";
 import { serverNow } from "../../lib/boot.ts";
 import { change as changeText, money, moneyNano, short } from "../../lib/format.ts";
 import { pageOf } from "../../lib/path.ts";
@@ -13,9 +14,9 @@ import { Link } from "wouter";
 import { Card, Facts, Section } from "../../ui/Card.tsx";
 import { Checkbox, Select } from "../../ui/Fields.tsx";
 import { Chip } from "../../ui/Chip.tsx";
-import { EmptyState, Loaded, Skeleton } from "../../ui/States.tsx";
+import { EmptyState, Loaded, Skeleton, TooMuch } from "../../ui/States.tsx";
 import { CostTable } from "./CostTable.tsx";
-import { FilterBox } from "./FilterBox.tsx";
+import { FilterBox, isBadFilter } from "./FilterBox.tsx";
 import { axisMoney, chartLines, GROUPING_NAMES, GROUPINGS, MEASURE_NAMES, MEASURES, measured, type Costs, type CostSeries, type Forecast, type Measure } from "./costs.ts";
 import { useMemo } from "react";
 import "./cost.css";
@@ -57,30 +58,44 @@ export default function CostPage() {
         <FilterBox q={q} error={costs.error} onFilter={(written) => set({ q: written })} />
         <Checkbox label="Compare with the period before" isChecked={compares} onChange={(isOn) => set({ compare: isOn ? "prev" : "none" })} />
       </div>
-      <div className="columns-of-facts">
-        <Loaded answer={costs} what="Costs could not be read" skeleton={<Skeleton height="66px" />}>
-          {(answer) => <Summary costs={answer} q={q} range={range} />}
-        </Loaded>
-      </div>
-      <Chart range={range} stack={stack} q={q} measure={measure} onRange={(chosen) => set(chosen)} />
-      {compares && !q && (
-        <Suspense fallback={<Skeleton height="160px" />}>
-          <WhatChanged by={EXPLAINED.has(by) ? by : "model"} range={range} />
-        </Suspense>
+      {/* A filter that is not understood is told at the filter, and at no other place. */}
+      {isTooMuch(costs.error) && (
+        <TooMuch action={<button type="button" className="btn" onClick={() => set({ from: "now-24h", to: "now" })}>Last 24 hours</button>}>
+          This reads every request of the range, and took longer than two seconds. A shorter range, or a grouping without a filter, is answered from sums.
+        </TooMuch>
       )}
-      {compares && q && <p className="caption">Why it changed is told from sums, and these know no filter: take the filter away to see it.</p>}
-      <Section title={tag ? `By tag ${tag}` : `By ${(GROUPING_NAMES[by] ?? by).toLowerCase()}`} note={compares ? "with the change to the period before" : ""} />
-      <Loaded answer={costs} what="Costs could not be read" skeleton={<Skeleton height="320px" />}>
-        {(answer) =>
-          answer.rows.length ? (
-            <CostTable costs={answer} by={by} range={range} q={q} measure={measure} compares={compares} hasSwatch={by === stack} sort={state.sort} onSort={(sort) => set({ sort })} isWhole={state.all} onWhole={() => set({ all: true })} />
-          ) : (
-            <Nothing range={range} q={q} onWider={() => set({ from: "now-90d", to: "now" })} />
-          )
-        }
-      </Loaded>
+      {!isBadFilter(costs.error) && !isTooMuch(costs.error) && (
+        <>
+          <div className="columns-of-facts">
+            <Loaded answer={costs} what="Costs could not be read" skeleton={<Skeleton height="66px" />}>
+              {(answer) => <Summary costs={answer} q={q} range={range} />}
+            </Loaded>
+          </div>
+          <Chart range={range} stack={stack} q={q} measure={measure} onRange={(chosen) => set(chosen)} />
+          {compares && !q && (
+            <Suspense fallback={<Skeleton height="160px" />}>
+              <WhatChanged by={EXPLAINED.has(by) ? by : "model"} range={range} />
+            </Suspense>
+          )}
+          {compares && q && <p className="caption">Why it changed is told from sums, and these know no filter: take the filter away to see it.</p>}
+          <Section title={tag ? `By tag ${tag}` : `By ${(GROUPING_NAMES[by] ?? by).toLowerCase()}`} note={compares ? "with the change to the period before" : ""} />
+          <Loaded answer={costs} what="Costs could not be read" skeleton={<Skeleton height="320px" />}>
+            {(answer) =>
+              answer.rows.length ? (
+                <CostTable costs={answer} by={by} range={range} q={q} measure={measure} compares={compares} hasSwatch={by === stack} sort={state.sort} onSort={(sort) => set({ sort })} isWhole={state.all} onWhole={() => set({ all: true })} />
+              ) : (
+                <Nothing range={range} q={q} onWider={() => set({ from: "now-90d", to: "now" })} />
+              )
+            }
+          </Loaded>
+        </>
+      )}
     </>
   );
+}
+
+function isTooMuch(error: unknown): boolean {
+  return error instanceof Problem && error.status === 503 && error.message.includes("too long");
 }
 
 function TagName({ tag, onTag }: { tag: string; onTag(name: string): void }) {
