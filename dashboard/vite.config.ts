@@ -100,6 +100,8 @@ export default defineConfig({
             { name: "vendor-virtual", test: /node_modules\/@tanstack\//, priority: 20 },
             { name: "vendor-editor", test: /node_modules\/(@codemirror|@lezer|codemirror|style-mod|w3c-keyname|crelt)\//, priority: 30 },
             { name: "vendor-markdown", test: /node_modules\/(marked|dompurify)\//, priority: 30 },
+            // What nearly every page needs, in one file instead of a dozen.
+            { name: "common", test: /src\/(lib\/(api|boot|clipboard|format|keys|path|queries|series|settings|time|url|vars|zone)\.|app\/Layout\.|ui\/(Button|Card|Chip|CopyButton|Fields|Icon|LatencyBar|Menu|Sparkline|States|Status|Tabs|Tile|Time|Toast|Tooltip)\.tsx)/, priority: 5 },
             { name: "vendor-aria", test: /node_modules\/(react-aria|react-aria-components|react-stately|@react-aria|@react-stately|@react-types|@internationalized|@swc\/helpers|clsx)/, priority: 10 },
           ],
         },

@@ -1,5 +1,5 @@
 /** The line at the foot of the sidebar: whether traffic is being recorded now. */
-import { plural, rate } from "../lib/format.ts";
+import { count, rate } from "../lib/format.ts";
 import { useRead } from "../lib/queries.ts";
 
 interface Status {
@@ -31,7 +31,7 @@ export function Recording() {
   return (
     <>
       <div className="num"><span className={`dot ${late ? "warn" : ""}`} />Recording, {rate(perMinute, "req/min")}</div>
-      <div className="num wire">{late ? late.text : `Nothing lost, ${plural(running, "request")} running`}</div>
+      <div className="num wire">{late ? late.text : `0 lost, ${count(running)} in flight`}</div>
     </>
   );
 }

@@ -138,7 +138,7 @@ def ask(port: int, request: bytes) -> int:
 
 def _door(route: DeclaredRoute) -> Door:
     method = next(iter((route.methods or {"GET"}) - {"HEAD"}))
-    path = re.sub(r"\{(\w+)\}", lambda match: NAMES[match[1]], route.path_format)
+    path = re.sub(r"\{(\w+)\}", lambda match: NAMES.get(match[1], "1"), route.path_format)
     body = BODIES.get(route.path, b"") if method in ("POST", "PATCH") else b""
     return Door(method, path, body, route.is_form)
 

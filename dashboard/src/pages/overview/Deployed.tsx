@@ -36,7 +36,7 @@ export function Deployed() {
           <div className="card deployed">
             <Column title="Models" rows={models} q={(row) => `model:"${row.name}"`} empty="No model answered in the last 24 hours." />
             <Column title="Prompts" rows={prompts} q={(row) => `prompt:"${row.name}${row.version && `@${row.version}`}"`} empty={<>Name yours with <code>x-glassline-prompt: name@version</code>.</>} />
-            <Column title="Versions of applications" rows={apps} q={(row) => `meta.${row.name}:"${row.version}"`} empty={<>Say yours with <code>x-glassline-tags: version=1.4.2</code>.</>} />
+            <Column title="Versions of applications" rows={apps} q={(row) => `meta.${row.name}:"${row.version}"`} empty={<>Say yours with <b>x-glassline-tags: version=1.4.2</b>.</>} />
           </div>
         )}
       </Loaded>
