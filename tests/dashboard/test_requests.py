@@ -1,331 +1,126 @@
-"""The list of requests: found, counted, followed, chosen and kept, by hand and with the keyboard."""
+"""The list of requests with hands on the keyboard: filter, walk, peek, choose, export; and while requests keep coming."""
 
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
-import re
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable
 
-import httpx
 import pytest
-from playwright.async_api import Page, expect
 
-from tests.dashboard import axe
 from tests.dashboard.chromium import Window
-from tests.dashboard.conftest import OpenWindow, Shown, upstreams
+from tests.dashboard.conftest import TOGETHER, OpenWindow, Shown
 from tests.dashboard.seed.accounts import key_of
-from tests.harness import Glassline, Simulator
+from tests.harness.client import exchange, post
 
-WEEK = "from=now-7d"
-ROWS = "tbody tr[aria-rowindex]"
-
-
-def asked(page: Page) -> dict[str, str]:
-    """Return the parameters of the page's address."""
-    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+pytestmark = TOGETHER
+MOST_ROWS = 60
+"""Mounted at once, however long the list is."""
 
 
-async def shown(page: Page) -> list[str]:
-    """Return the first cells of the rows that are there."""
-    found: list[str] = await page.locator(f"{ROWS} td:first-child").all_inner_texts()
-    return found
+def ask(shown: Shown, said: str, app: str = "support-bot") -> int:
+    """Send a request through the proxy; return the status of its answer."""
+    body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": said}], "max_completion_tokens": 20}
+    return exchange(shown.glassline.port, post("/v1/chat/completions", json.dumps(body).encode(), key=key_of(app))).status
 
 
-def talk(glassline_url: str, count: int, words: str = "Is the blue one back?") -> None:
-    """Ask the provider through Glassline."""
-    body = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": words}]}
-    with httpx.Client(
-        timeout=30, trust_env=False, headers={"authorization": f"Bearer {key_of('support-bot')}"}
-    ) as client:
-        for _ in range(count):
-            client.post(f"{glassline_url}/v1/chat/completions", json=body).raise_for_status()
+async def selected(window: Window) -> str:
+    return str(await window.page.evaluate("new URLSearchParams(location.search).get('sel') || ''"))
 
 
-async def open_list(window: Window, query: str = WEEK) -> Page:
-    await window.go(f"/requests?{query}")
-    await expect(window.page.locator(ROWS).first).to_be_visible()
-    return window.page
-
-
-async def test_a_filter_is_typed_completed_and_undone_by_going_back(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window)
-        await page.keyboard.press("/")
-        await page.keyboard.type("stat")
-        await expect(page.get_by_role("option").first).to_contain_text("status:")
-        await page.keyboard.press("Tab")
-        await page.keyboard.type("42")
-        option = page.get_by_role("option", name=re.compile("429"))
-        await expect(option).to_be_visible()
-        await page.keyboard.press("ArrowDown")
-        await page.keyboard.press("Enter")
-        await expect(page.locator(ROWS).first).to_contain_text("429")
-        assert asked(page)["q"] == "status:429"
-        await page.keyboard.press("Escape")
-        await page.keyboard.press("Escape")
-        await page.get_by_role("button", name="Slow").click()
-        await expect(page.locator(".filter-chip")).to_have_count(2)
-        await page.go_back()
-        await expect(page.locator(".filter-chip")).to_have_count(1)
-        await page.go_back()
-        await expect(page.locator(".filter-chip")).to_have_count(0)
-        await page.reload()
-        await expect(page.locator(ROWS).first).to_be_visible()
-        assert asked(page) == {"from": "now-7d"}
-
-
-async def test_a_chip_becomes_text_again_and_can_be_taken_away(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window, f"{WEEK}&q=status:200+latency:>1s")
-        await page.get_by_role("button", name="Remove status:200").click()
-        await expect(page.locator(".filter-chip")).to_have_count(1)
-        await page.get_by_label("Filter", exact=True).focus()
-        await page.keyboard.press("Backspace")
-        await expect(page.get_by_label("Filter", exact=True)).to_have_value("latency:>1s")
-        await expect(page.locator(".filter-chip")).to_have_count(0)
-        await page.keyboard.press("Backspace")
-        await page.keyboard.press("Backspace")
-        await page.keyboard.type("2s")
-        await page.keyboard.press("Enter")
-        await expect(page.locator(".filter-chip")).to_have_text("latency:>2s")
-
-
-async def test_a_mistake_in_a_filter_is_marked_where_it_is_and_mended(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        window.expects = ["400"]
-        await window.go(f"/requests?{WEEK}&q=status:200+modl:gpt-5-mini*")
-        page = window.page
-        await expect(page.get_by_role("alert")).to_contain_text("there is no field `modl`, perhaps `model`")
-        await expect(page.locator("mark")).to_have_text("modl:gpt-5-mini*")
-        await expect(page.locator(".filter-chip.wrong")).to_have_text("modl:gpt-5-mini*")
-        assert await axe.complaints(page) == []
-        await page.get_by_role("button", name="Use status:200 model:gpt-5-mini*").click()
-        await expect(page.locator(ROWS).first).to_contain_text("gpt-5-mini")
-
-
-async def test_an_empty_list_says_which_part_of_the_filter_hides_most(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        await window.go(f"/requests?{WEEK}&q=status:200+latency:>9m")
-        await window.page.get_by_role("button", name="Drop latency:>9m").click()
-        await expect(window.page.locator(ROWS).first).to_be_visible()
-        assert asked(window.page)["q"] == "status:200"
-
-
-async def test_dragging_over_the_bars_zooms_in_and_a_double_click_out(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window)
-        await window.settle()
-        box = await page.locator(".histogram .bars").bounding_box()
-        assert box is not None
-        await page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 20)
-        await page.mouse.down()
-        await page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
-        await page.mouse.up()
-        await page.wait_for_function("/from=\\d+/.test(location.search)")
-        inner = asked(page)
-        day = 86_400_000
-        assert int(inner["to"]) - int(inner["from"]) == pytest.approx(7 * day / 4, rel=0.05)
-        await window.settle()
-        await page.locator(".histogram .bars").dblclick()
-        await page.wait_for_function(f"!location.search.includes('{inner['from']}')")
-        outer = asked(page)
-        assert int(outer["from"]) < int(inner["from"])
-        assert int(outer["to"]) >= int(inner["to"])
-
-
-async def test_the_list_goes_on_as_it_is_scrolled_with_few_rows_in_the_page(
-    small: Shown, open_window: OpenWindow
-) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window, "from=now-30d")
-        most = last = 0
-        for _ in range(200):
-            await page.mouse.wheel(0, 900)
-            await page.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
-            rows = await page.locator(ROWS).evaluate_all("(rows) => rows.map((row) => Number(row.ariaRowIndex))")
-            most, last = max(most, len(rows)), max(last, *rows)
-        assert most <= 60
-        assert last > 1_000
-        with small.client() as client:
-            every = client.get("/api/requests", params={"from": "now-30d", "limit": 1000}).json()["requests"]
-        assert len(every) == 1000
-
-
-async def test_one_request_is_looked_at_beside_the_list(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window)
-        before = await shown(page)
-        await page.keyboard.press("j")
-        peek = page.get_by_role("complementary", name="Request")
-        await expect(peek).to_be_visible()
-        first = asked(page)["sel"]
-        await page.keyboard.press("j")
-        await page.wait_for_function(f"!location.search.includes('{first}')")
-        await window.settle()
-        assert await axe.complaints(page) == []
-        assert (await shown(page))[:5] == before[:5], "nothing moved"
-        await page.keyboard.press("k")
-        await page.wait_for_function(f"location.search.includes('{first}')")
-        await page.keyboard.press("Escape")
-        await expect(peek).to_have_count(0)
-        await page.keyboard.press("j")
-        await page.keyboard.press("Enter")
-        await page.wait_for_function(f"location.pathname.endsWith('{first}')")
-        await page.go_back()
-        await expect(peek).to_be_visible()
-
-
-async def test_chosen_requests_become_a_file_or_a_comparison(
-    small: Shown, open_window: OpenWindow, tmp_path: Path
-) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window)
-        corner: Any = {"x": 20, "y": 12}
-        await page.locator(ROWS).nth(1).click(position=corner, modifiers=["Control"])
-        await page.locator(ROWS).nth(5).click(position=corner, modifiers=["Shift"])
-        bar = page.get_by_role("toolbar", name="Chosen requests")
-        await expect(bar).to_contain_text("5 requests chosen")
-        assert await axe.complaints(page) == []
-        async with page.expect_download() as download:
-            await bar.get_by_role("button", name="CSV").click()
-        await (await download.value).save_as(tmp_path / "chosen.csv")
-        rows = list(csv.DictReader((tmp_path / "chosen.csv").open(newline="")))
-        assert len(rows) == 5
-        assert list(rows[0])[:3] == ["started_at", "status", "outcome"]
-        await page.keyboard.press("Escape")
-        await expect(bar).to_have_count(0)
-        await page.keyboard.press("j")
-        await page.keyboard.press("x")
-        await page.keyboard.press("j")
-        await page.keyboard.press("x")
-        await expect(bar).to_contain_text("2 requests chosen")
-        await bar.get_by_role("button", name="Compare").click()
-        await page.wait_for_function("location.search.includes('tab=compare')")
-
-
-async def test_the_export_is_what_is_on_the_screen(small: Shown, open_window: OpenWindow, tmp_path: Path) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window, f"{WEEK}&q=failed:true&cols=time,model,error,cost&sort=-latency")
-        await page.get_by_role("button", name="Export").click()
-        async with page.expect_download() as download:
-            await page.get_by_role("menuitem", name="JSON lines", exact=True).click()
-        await (await download.value).save_as(tmp_path / "list.jsonl")
-        rows = [json.loads(line) for line in (tmp_path / "list.jsonl").read_text().splitlines()]
-        with small.client() as client:
-            total = client.get("/api/requests/count", params={"from": "now-7d", "q": "failed:true"}).json()["requests"]
-        assert len(rows) == pytest.approx(total, abs=2), "the clock goes on"
-        assert list(rows[0]) == ["started_at", "model", "error_code", "error_message", "cost_usd"]
-        cells = await page.locator(f"{ROWS}:first-of-type td").all_inner_texts()
-        assert cells[1] in (rows[0]["model"], "–")
-
-
-async def test_columns_are_added_moved_and_taken_away(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window)
-        await page.get_by_role("button", name="Columns").click()
-        dialog = page.get_by_role("dialog", name="Columns")
-        assert await axe.complaints(page) == []
-        await dialog.get_by_text("Session", exact=True).click()
-        await dialog.get_by_text("User", exact=True).click()
-        await dialog.get_by_role("button", name="Move Session to the left").click()
-        await dialog.get_by_role("button", name="Done").click()
-        await expect(page.locator("thead th").last).to_contain_text("Cost")
-        assert asked(page)["cols"] == "time,status,model,message,latency,tokens,session,cost"
-
-
-async def test_a_view_is_kept_under_a_name_and_found_again(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window, f"{WEEK}&q=failed:true&sort=-cost")
-        await page.get_by_role("button", name="Saved views").click()
-        await page.get_by_role("menuitem", name="Save this view").click()
-        await page.get_by_label("Name").fill("Dear failures")
-        await page.get_by_label("For everybody").check()
-        await page.get_by_role("button", name="Save", exact=True).click()
-        await expect(page.get_by_role("button", name="Saved views")).to_contain_text("Dear failures")
-    async with open_window(small, "vera") as window:
-        page = await open_list(window, WEEK)
-        await page.get_by_role("button", name="Saved views").click()
-        await page.get_by_role("menuitem", name="Dear failures").click()
-        await page.wait_for_function("location.search.includes('failed')")
-        assert asked(page) | {"view": ""} == {"from": "now-7d", "q": "failed:true", "sort": "-cost", "view": ""}
-
-
-async def test_new_requests_wait_until_they_are_asked_for(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window)
-        before = await shown(page)
-        await asyncio.to_thread(talk, small.glassline.url, 3)
-        bar = page.locator(".new-bar")
-        await expect(bar).to_contain_text("3 new requests")
-        assert await shown(page) == before
-        await page.keyboard.press(".")
-        await expect(bar).to_have_count(0)
-        await expect(page.locator(ROWS).first).to_contain_text("Is the blue one back?")
-        assert (await shown(page))[3:8] == before[:5]
-
-
-async def test_live_follows_at_the_top_and_moves_nothing_elsewhere(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window)
-        await page.keyboard.press("l")
-        await expect(page.get_by_role("button", name="Live")).to_have_attribute("aria-pressed", "true")
-        await asyncio.to_thread(talk, small.glassline.url, 2, "followed")
-        await expect(page.locator(ROWS).nth(1)).to_contain_text("followed")
-        await page.mouse.move(700, 500)
-        await page.mouse.wheel(0, 1500)
-        await page.wait_for_function("scrollY > 1000")
-        await window.settle()
-        places = "(cells) => cells.map((cell) => [cell.innerText, Math.round(cell.getBoundingClientRect().top)])"
-        before = await page.locator(f"{ROWS} td:first-child").evaluate_all(places)
-        await asyncio.to_thread(talk, small.glassline.url, 2, "unseen")
-        await expect(page.locator(".new-bar")).to_contain_text("2 new requests")
-        assert await page.locator(f"{ROWS} td:first-child").evaluate_all(places) == before
-        await page.evaluate("scrollTo(0, 0)")
-        await expect(page.locator(ROWS).first).to_contain_text("unseen")
-        await expect(page.locator(".new-bar")).to_have_count(0)
-
-
-async def test_a_second_filter_colours_rows_and_hides_none(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small) as window:
-        page = await open_list(window, f"{WEEK}&live=1")
-        before = await shown(page)
-        await page.get_by_label("Highlight").fill("status:200")
-        await page.keyboard.press("Enter")
-        await expect(page.locator("tr.lit").first).to_be_visible()
-        assert (await shown(page))[:5] == before[:5]
-
-
-async def test_on_a_phone_every_request_is_a_card_and_opens_from_below(small: Shown, open_window: OpenWindow) -> None:
-    async with open_window(small, width=390, theme="dark") as window:
-        page = await open_list(window)
-        assert await window.overflowing() == []
-        await page.locator(ROWS).nth(2).tap(position={"x": 30, "y": 12})
-        await expect(page.get_by_role("complementary", name="Request")).to_be_visible()
-        await window.settle()
-        assert await window.overflowing() == []
-        assert await axe.complaints(page) == []
-
-
-@pytest.fixture
-def empty(tmp_path: Path, provider: Simulator) -> Iterator[Shown]:
-    """A Glassline that has recorded nothing and asks nobody who they are."""
-    with closing(Glassline(tmp_path / "empty", {"upstreams": upstreams(provider)})) as glassline:
-        glassline.start()
-        yield Shown(glassline, {}, None)
-
-
-async def test_before_the_first_request_the_page_says_how_to_send_one(empty: Shown, open_window: OpenWindow) -> None:
-    async with open_window(empty, None) as window:
+async def test_j_and_k_walk_through_the_list_and_enter_opens(million: Shown, open_window: OpenWindow) -> None:
+    async with open_window(million) as window:
         await window.go("/requests")
-        page = window.page
-        await expect(page.get_by_role("heading", name="Nothing was recorded yet")).to_be_visible()
-        await expect(page.locator("pre")).to_contain_text(f"{empty.glassline.url}/v1/chat/completions")
-        assert await axe.complaints(page) == []
-        await asyncio.to_thread(talk, empty.glassline.url, 1, "the first")
-        await expect(page.locator(ROWS).first).to_contain_text("the first")
+        await window.press("j")
+        first = await selected(window)
+        await window.press("j")
+        second = await selected(window)
+        assert first != second
+        await window.press("k")
+        assert await selected(window) == first
+        await window.press("Enter")
+        assert window.path.startswith(f"/requests/{first}")
+        await window.page.go_back()
+        await window.settle()
+        await window.press("Escape")
+        assert await selected(window) == ""
+
+
+async def test_a_filter_that_cannot_be_understood_says_where(million: Shown, open_window: OpenWindow) -> None:
+    async with open_window(million) as window:
+        window.expects = ["status 400", "400 (Bad Request)"]
+        await window.go("/requests")
+        await window.press("/")
+        await window.page.keyboard.type("colour:red")
+        await window.press("Enter")
+        said = await window.page.locator("main").inner_text()
+        assert "colour" in said
+
+
+async def test_values_that_were_seen_are_offered_while_typing(million: Shown, open_window: OpenWindow) -> None:
+    async with open_window(million) as window:
+        await window.go("/requests")
+        await window.press("/")
+        await window.page.keyboard.type("key:sup", delay=30)
+        await window.settle()
+        assert "support-bot" in await window.page.get_by_role("listbox").inner_text()
+
+
+async def test_a_list_of_thousands_mounts_few_rows(million: Shown, open_window: OpenWindow) -> None:
+    async with open_window(million) as window:
+        await window.go("/requests")
+        for _ in range(12):
+            await window.page.mouse.move(700, 600)
+            await window.page.mouse.wheel(0, 4000)
+            await window.settle()
+        mounted = await window.page.locator("main [role=row], main tbody tr").count()
+        assert 10 < mounted <= MOST_ROWS + 2
+
+
+async def test_x_chooses_and_the_bar_says_how_many(million: Shown, open_window: OpenWindow) -> None:
+    async with open_window(million) as window:
+        await window.go("/requests")
+        await window.press("j", "x", "j", "x")
+        assert "2 " in await window.page.get_by_role("toolbar").last.inner_text()
+
+
+async def test_what_is_exported_is_what_is_on_the_screen(million: Shown, open_window: OpenWindow) -> None:
+    query = "/requests?q=user%3Anoor.haddad+status%3A%3E%3D400&from=now-24h&cols=time,status,model"
+    async with open_window(million) as window:
+        await window.go(query)
+        rows = await window.page.locator("main [role=row], main tbody tr").count()
+        await window.page.get_by_role("button", name="Export").click()
+        async with window.page.expect_download() as downloaded:
+            await window.page.get_by_role("menuitem", name="CSV").first.click()
+        text = (await (await downloaded.value).path()).read_text()
+    lines = text.strip().splitlines()
+    assert lines[0].split(",") == ["time", "status", "model"]
+    assert len(lines) - 1 >= 5
+    assert len(lines) - 1 <= rows
+
+
+async def test_new_requests_wait_while_somebody_reads(start_small: Callable[..., Shown], open_window: OpenWindow) -> None:
+    shown = start_small()
+    async with open_window(shown) as window:
+        await window.go("/requests")
+        await window.press("j", "j", "j")
+        before = await selected(window)
+        top = await window.page.locator(f"[data-key='{before}'], [aria-selected=true]").first.bounding_box()
+        assert await asyncio.to_thread(ask, shown, "Is anybody there?") == 200
+        bar = window.page.get_by_text("new request")
+        await bar.first.wait_for()
+        assert await selected(window) == before
+        after = await window.page.locator(f"[data-key='{before}'], [aria-selected=true]").first.bounding_box()
+        assert top is not None
+        assert after is not None
+        assert abs(after["x"] - top["x"]) < 1
+        await window.press("Escape", ".")
+        await window.page.get_by_text("Is anybody there?").first.wait_for()
+
+
+async def test_while_live_requests_appear_by_themselves(start_small: Callable[..., Shown], open_window: OpenWindow) -> None:
+    shown = start_small()
+    async with open_window(shown) as window:
+        await window.go("/requests?live=1")
+        assert await asyncio.to_thread(ask, shown, "Do you see me?") == 200
+        await window.page.get_by_text("Do you see me?").first.wait_for()
