@@ -1,1 +1,0 @@
-import{s as e}from"./vendor-react.js";import{a as t,h as n}from"./settings.js";function r(e){let t=new URLSearchParams(e).get(`tz`);return t?t.toLowerCase()===`utc`?`UTC`:t===`local`?``:n(t)?t:null:null}function i(){let n=e(),{zone:i}=t();return r(n)??i}function a(e){return e===``?`Local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`:e}export{a as n,r,i as t};
