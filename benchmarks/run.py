@@ -57,7 +57,7 @@ QUICK_PROXIES = ("nginx", "glassline")
 BESIDE = ("scaling", "footprint")
 "what is measured after the rounds"
 WARM_UP_SECONDS = 0.5
-GROWTH_REQUESTS = 200_000
+GROWTH_REQUESTS = 900_000
 VISIBLE_SECONDS = 15.0
 PROVIDER = ("--max-seconds", "14400")
 
