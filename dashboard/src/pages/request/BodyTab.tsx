@@ -10,32 +10,12 @@ import { JsonTree } from "../../ui/JsonTree.tsx";
 import { EmptyState, ErrorState, SkeletonRows } from "../../ui/States.tsx";
 import { pathOf, type Detail } from "./api.ts";
 import { Missing } from "./Conversation.tsx";
+import { eventsAsJson } from "./events.ts";
 
 export type Side = "request" | "response";
 const LOOKS = [["tree", "Tree"], ["text", "Text"]] as const;
 export type BodyLook = (typeof LOOKS)[number][0];
 const LONGEST = 300_000;
-
-/** Of a stream the data of its events, as one array; null: it is none. */
-export function eventsAsJson(text: string): string | null {
-  if (!/^(?:event|data|id|:)/.test(text)) return null;
-  const found: string[] = [];
-  for (const block of text.split(/\r?\n\r?\n/)) {
-    const data = block.split(/\r?\n/).filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trimStart()).join("\n");
-    if (data === "") continue;
-    found.push(/^[[{"]/.test(data) && isJson(data) ? data : JSON.stringify(data));
-  }
-  return `[${found.join(",")}]`;
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 export function BodyTab({ detail, side, look, onLook }: { detail: Detail; side: Side; look: BodyLook; onLook(look: BodyLook): void }) {
   const kept = detail.kept[side];
