@@ -175,6 +175,7 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             _SORT,
             _COLS,
             _asked("bodies", "1: with the texts of requests and answers", "integer"),
+            _asked("as", "finetune: examples from which OpenAI's chat models are fine-tuned"),
         )
     },
     "/api/requests/count": {

@@ -5,22 +5,27 @@ One filter, one span and one order mean the same everywhere, on a page of the da
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proxy.admin.answers import QuestionError, json_answer, whole_number
+from proxy.admin.answers import NotFoundError, QuestionError, json_answer, whole_number
 from proxy.admin.declared import DeclaredRoute
+from proxy.admin.detail import find_request
 from proxy.admin.instruments import Instruments
 from proxy.admin.shapes import page_shape, request_shape
 from proxy.admin.sheets import Row
 from proxy.admin.twins import Listing, Twins, chosen, patiently
 from proxy.admin.when import read_instant
+from proxy.conversation import read_conversation
+from proxy.conversation.training import training_example
 from proxy.store import query as ask
 from proxy.store.extent import MOST_BARS, MOST_COUNTED, SLOW, bars, extent
 from proxy.store.filter import Clause, Filter, both, described, parse_filter, started
@@ -175,6 +180,8 @@ class RequestLists:
         return Wanted(where, start, end, sort, cursor)
 
     def _columns(self, request: Request) -> Sequence[str]:
+        if _is_for_training(request):
+            return ()
         columns = chosen(request, [*COLUMNS, *_FIELDS], _FIELDS)
         fields = [field for column in columns for field in COLUMNS.get(column, (column,))]
         return list(dict.fromkeys([*fields, *(_BODIES if _has_bodies(request) else ())]))
@@ -182,11 +189,15 @@ class RequestLists:
     async def _pages(self, request: Request) -> AsyncGenerator[Sequence[Row], None]:
         wanted, columns = self.wanted(request), self._columns(request)
         has_previews, has_bodies = "message" in columns, _has_bodies(request)
+        is_for_training = _is_for_training(request)
         limit = PREVIEWED_ROWS if has_previews else FILE_ROWS
         while True:
             page, said = await patiently(lambda: self._slice(wanted, limit, has_previews))  # noqa: B023 (awaited here)
             rows = [_file_row(row) | said.get(row.id, {}) for row in page.rows]
-            if has_bodies:
+            if is_for_training:
+                for row in page.rows:
+                    yield await patiently(lambda: self._examples(row))  # noqa: B023 (awaited here)
+            elif has_bodies:
                 for row in rows:
                     yield [row | await patiently(lambda: self._bodies(row["id"]))]  # noqa: B023 (awaited here)
             else:
@@ -202,6 +213,18 @@ class RequestLists:
             page = await store.run(ask.page(wanted.condition, sort=wanted.sort, limit=limit, after=wanted.cursor))
             found = await store.run(previews([row.id for row in page.rows])) if has_previews else {}
         return page, {id_: {"message": said.message, "answer": said.answer} for id_, said in found.items()}
+
+    async def _examples(self, row: RequestRow) -> list[dict[str, Any]]:
+        """Return what a model can learn from a request: one example or none."""
+        if row.outcome != "completed" or row.status != HTTPStatus.OK:
+            return []
+        async with self._read.files() as store:
+            try:
+                found = await find_request(store, row.id)
+            except NotFoundError:
+                return []  # it was deleted meanwhile
+        example = await asyncio.to_thread(lambda: training_example(read_conversation(found.exchange)))
+        return [example] if example else []
 
     async def _bodies(self, id_: str) -> dict[str, Any]:
         sides: tuple[Side, Side] = ("request", "response")
@@ -243,6 +266,15 @@ def _has_bodies(request: Request) -> bool:
     if asked == "1" and not request.url.path.endswith(".jsonl"):
         raise QuestionError("bodies: in .jsonl files only")
     return asked == "1"
+
+
+def _is_for_training(request: Request) -> bool:
+    asked = request.query_params.get("as", "")
+    if asked not in ("", "finetune"):
+        raise QuestionError("as: finetune")
+    if asked and not request.url.path.endswith(".jsonl"):
+        raise QuestionError("as: in .jsonl files only")
+    return bool(asked)
 
 
 def _file_row(row: RequestRow) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Listing:
     name: str
     """Of the file."""
     columns: Callable[[Request], Sequence[str]]
-    """What stands in a row, in its order. Raises ClientError."""
+    """What stands in a row, in its order; nothing: rows are written as they are. Raises ClientError."""
     pages: Callable[[Request], Pages]
     """The rows that the request's parameters mean, in their order. Raises ClientError and StoreError."""
 
@@ -79,7 +79,7 @@ class Twins:
             sheet = Csv(columns)
             if form == "csv":
                 yield sheet.title()
-            write = sheet.lines if form == "csv" else lambda rows: jsonl(rows, columns)
+            write = sheet.lines if form == "csv" else lambda rows: jsonl(rows, columns or None)
             yield write(first)
             async with aclosing(pages) as rest:
                 async for rows in rest:

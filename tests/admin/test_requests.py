@@ -64,6 +64,8 @@ def test_a_file_has_the_columns_that_are_asked_for(recorded: Path, start_admin: 
         ("/api/requests.csv", {"bodies": "1"}),
         ("/api/requests.jsonl", {"bodies": "yes"}),
         ("/api/requests.jsonl", {"before": "x"}),
+        ("/api/requests.jsonl", {"as": "poem"}),
+        ("/api/requests.csv", {"as": "finetune"}),
         ("/api/requests/count", {"q": "("}),
         ("/api/requests/histogram", {"from": "now", "to": "now-1h"}),
         ("/api/requests/histogram", {"buckets": "1000"}),
@@ -104,6 +106,15 @@ def test_the_texts_come_with_a_file_when_they_are_asked_for(recorded: Path, star
     (row,) = lines(admin.get("/api/requests.jsonl", ids=FIRST_ID, bodies="1", cols="id"))
     assert json.loads(row["request_body"])["messages"][0]["content"] == "Say hello in one word, please."
     assert json.loads(row["response_body"])["choices"][0]["message"]["content"] == "Hello!"
+
+
+def test_conversations_become_examples_to_learn_from(recorded: Path, start_admin: StartAdmin) -> None:
+    examples = lines(start_admin(recorded).get("/api/requests.jsonl", **{"as": "finetune"}))
+    said = [
+        {"role": "user", "content": "Say hello in one word, please."},
+        {"role": "assistant", "content": "Hello!"},
+    ]
+    assert examples == [{"messages": said}] * 28, "one failed, and one says nothing"
 
 
 @pytest.fixture

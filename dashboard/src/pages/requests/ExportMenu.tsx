@@ -16,7 +16,8 @@ export function ExportMenu({ params, cols }: { params: Params; cols: readonly st
       toast(isCopied ? "Copied the address of this list in the API" : "Could not copy", !isCopied);
       return;
     }
-    download(id === "bodies" ? exportUrl("jsonl", { ...params, cols, bodies: 1 }) : exportUrl(id as "csv" | "jsonl", { ...params, cols }));
+    const more: Params = id === "bodies" ? { cols, bodies: 1 } : id === "finetune" ? { as: "finetune" } : { cols };
+    download(exportUrl(id === "csv" ? "csv" : "jsonl", { ...params, ...more }));
   };
   return (
     <Menu
@@ -25,6 +26,7 @@ export function ExportMenu({ params, cols }: { params: Params; cols: readonly st
       onAction={(id) => void onAction(id)}
       groups={[
         { title: "All rows, the columns on the screen", items: [{ id: "csv", title: "CSV" }, { id: "jsonl", title: "JSON lines" }, { id: "bodies", title: "JSON lines with texts" }] },
+        { title: "Conversations", items: [{ id: "finetune", title: "OpenAI fine-tuning" }] },
         { items: [{ id: "copy", title: "Copy API URL" }] },
       ]}
     />
