@@ -15,6 +15,7 @@ import { Table, type Column } from "../../ui/Table.tsx";
 import { Money, Time } from "../../ui/Time.tsx";
 import { usePhone } from "../../ui/usePhone.ts";
 import { useRowKeys } from "../../ui/useRowKeys.ts";
+import { NotUnderstood } from "../requests/Empty.tsx";
 import { FilterBar } from "../requests/FilterBar.tsx";
 import { usePreviews, type Preview } from "../requests/rows.ts";
 import { costOf, type Session, type SessionPage } from "./api.ts";
@@ -43,7 +44,7 @@ export default function SessionsPage() {
     onOpen: (row) => navigate(pageOf.session(row.id)),
   });
   const first = list.data?.pages[0];
-  const badFilter = list.error instanceof Problem && list.error.code === "bad_filter";
+  const badFilter = list.error instanceof Problem && list.error.code === "bad_filter" ? list.error : null;
   const isShown = rows.length > 0;
   return (
     <div className="sessions">
@@ -60,10 +61,11 @@ export default function SessionsPage() {
       <div className="filter-row">
         <FilterBar q={q} span={span} error={list.error} onChange={(changed) => set({ q: changed })} />
       </div>
+      {badFilter && !isShown && <NotUnderstood q={q} problem={badFilter} onFilter={(changed) => set({ q: changed })} />}
       {list.isError && !badFilter && !isShown && <ErrorState error={list.error} what="Sessions could not be read" onRetry={() => void list.refetch()} />}
       {list.isPending && <SkeletonRows rows={16} />}
       {isShown && (
-        <div data-stale={list.isPlaceholderData || badFilter}>
+        <div data-stale={list.isPlaceholderData || badFilter !== null}>
           <Table
             key={isPhone ? "cards" : "table"}
             label="Sessions"

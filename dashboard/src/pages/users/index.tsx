@@ -16,6 +16,7 @@ import { Table, type Column } from "../../ui/Table.tsx";
 import { Money, Time } from "../../ui/Time.tsx";
 import { usePhone } from "../../ui/usePhone.ts";
 import { useRowKeys } from "../../ui/useRowKeys.ts";
+import { NotUnderstood } from "../requests/Empty.tsx";
 import { FilterBar } from "../requests/FilterBar.tsx";
 import { costOf, type User, type UserPage } from "./api.ts";
 import "../requests/requests.css";
@@ -36,7 +37,7 @@ export default function UsersPage() {
   const href = (row: User) => `${pageOf.user(row.id)}${from === "now-30d" && to === "now" ? "" : `?from=${from}${to === "now" ? "" : `&to=${to}`}`}`;
   useRowKeys({ rows, rowKey: idOf, selected: sel || null, onSelect: (id) => set({ sel: id ?? "" }), onOpen: (row) => navigate(href(row)) });
   const first = list.data?.pages[0];
-  const badFilter = list.error instanceof Problem && list.error.code === "bad_filter";
+  const badFilter = list.error instanceof Problem && list.error.code === "bad_filter" ? list.error : null;
   const most = Math.max(1, ...rows.map((row) => row.cost_nano_usd));
   const isShown = rows.length > 0;
   return (
@@ -53,10 +54,11 @@ export default function UsersPage() {
       <div className="filter-row">
         <FilterBar q={q} span={span} error={list.error} onChange={(changed) => set({ q: changed })} />
       </div>
+      {badFilter && !isShown && <NotUnderstood q={q} problem={badFilter} onFilter={(changed) => set({ q: changed })} />}
       {list.isError && !badFilter && !isShown && <ErrorState error={list.error} what="Users could not be read" onRetry={() => void list.refetch()} />}
       {list.isPending && <SkeletonRows rows={16} />}
       {isShown && (
-        <div data-stale={list.isPlaceholderData || badFilter}>
+        <div data-stale={list.isPlaceholderData || badFilter !== null}>
           <Table
             key={isPhone ? "cards" : "table"}
             label="Users"
