@@ -99,6 +99,39 @@ def use(shown: Shown, secret: str) -> int:
     return httpx.post(f"{shown.glassline.url}/v1/chat/completions", json={}, headers=headers, timeout=20).status_code
 
 
+async def test_a_user_and_a_token_are_made_and_taken_away(small: Shown, open_window: OpenWindow) -> None:
+    async with open_window(small) as window:
+        page = window.page
+        await window.go("/settings/users")
+        await page.get_by_role("button", name="New user").click()
+        await page.get_by_role("textbox", name="Name").fill("grace")
+        await page.get_by_label("Password").fill("correct horse battery")
+        await page.get_by_role("button", name="Make the user").click()
+        row = page.get_by_role("region", name="Users").get_by_role("row").filter(has_text="grace")
+        assert "viewer" in await row.inner_text()
+        await row.get_by_role("button", name="Change").click()
+        await page.get_by_label("Role").select_option("editor")
+        await page.get_by_role("button", name="Save").click()
+        await row.filter(has_text="editor").wait_for()
+        await row.get_by_role("button", name="Remove").click()
+        await page.get_by_role("button", name="Remove the user").click()
+        await row.wait_for(state="detached")
+        await page.get_by_role("button", name="New token").click()
+        await page.get_by_role("textbox", name="Name").fill("scraper-2")
+        await page.get_by_role("button", name="Make the token").click()
+        token = await page.locator(".st-token-once code").inner_text()
+        assert token.startswith("glt-")
+        await page.get_by_role("button", name="I have copied it").click()
+        await page.get_by_role("region", name="Tokens").get_by_role("row").filter(has_text="scraper-2").wait_for()
+        assert token not in await page.content(), "shown once"
+        assert "grace" in await page.get_by_role("region", name="Who did what").inner_text()
+    assert opens(small, token) == 200
+
+
+def opens(shown: Shown, token: str) -> int:
+    return httpx.get(f"{shown.url}/api/status", headers={"authorization": f"Bearer {token}"}, timeout=20).status_code
+
+
 @pytest.mark.parametrize("path", ["/keys", "/settings/upstreams", "/settings/prices", "/settings/system"])
 async def test_a_viewer_is_offered_nothing_that_is_refused(attacked: Shown, open_window: OpenWindow, path: str) -> None:
     async with open_window(attacked, "vera") as window:

@@ -29,13 +29,13 @@ export function Users() {
 }
 
 function People() {
-  const answer = useRead<{ users: User[] }>("/api/users");
+  const answer = useRead<{ users: User[] }>("/api/settings/users");
   const [making, setMaking] = useState(false);
   const [changing, setChanging] = useState<User | null>(null);
   const [leaving, setLeaving] = useState<User | null>(null);
   const [error, setError] = useState<unknown>(null);
   const remove = (user: User) => {
-    send("DELETE", `/api/users/${user.name}`).then(() => forget("/api/users", "/api/audit"), setError).finally(() => setLeaving(null));
+    send("DELETE", `/api/settings/users/${user.name}`).then(() => forget("/api/settings/users", "/api/audit"), setError).finally(() => setLeaving(null));
   };
   return (
     <Card title="Users" end={<Button size="small" icon="plus" onClick={() => setMaking(true)}>New user</Button>}>
@@ -90,9 +90,9 @@ function UserDialog({ user, isFirst = false, onClose }: { user?: User; isFirst?:
   const isReady = user ? Boolean(password) || role !== user.role : Boolean(name && password);
   const submit = () => {
     const done = user
-      ? send("PATCH", `/api/users/${user.name}`, { ...(role !== user.role ? { role } : {}), ...(password ? { password } : {}) })
-      : send("POST", "/api/users", { name, role, password });
-    done.then(() => (isFirst ? location.reload() : forget("/api/users", "/api/audit").then(onClose)), setError);
+      ? send("PATCH", `/api/settings/users/${user.name}`, { ...(role !== user.role ? { role } : {}), ...(password ? { password } : {}) })
+      : send("POST", "/api/settings/users", { name, role, password });
+    done.then(() => (isFirst ? location.reload() : forget("/api/settings/users", "/api/audit").then(onClose)), setError);
   };
   return (
     <Dialog title={user ? `Change ${user.name}` : "New user"} onClose={onClose} foot={<><Button onClick={onClose}>Cancel</Button><Button kind="primary" disabled={!isReady} onClick={submit}>{user ? "Save" : "Make the user"}</Button></>}>
