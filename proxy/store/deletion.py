@@ -74,6 +74,12 @@ _LEFT: Final = (
     ("bodies", "exchange", _NO_WHOLE_BODY),
 )
 """Tables of this and of earlier versions, by which column a request is found in them, and what is left there."""
+_REPLAYS: Final = """
+SELECT seq FROM exchanges WHERE key >= 'playground.' AND key < 'playground/' AND EXISTS (
+    SELECT 1 FROM exchanges AS original WHERE original.id = json_extract(exchanges.tags, '$.replay_of') AND {}
+)
+"""
+"""Requests of the playground that say again what others said; they are of whoever sent them, and go with the others."""
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +128,12 @@ class Deletion:
             doomed = self._doomed(where, values, limit) if selection.rows else []
             others = f"{where} AND seq NOT IN ({_listed(doomed)}) AND instr(privacy, ?) = 0"
             chosen = self._chosen(others, (*values, ERASED), limit - len(doomed))
+            # Also of what was erased before: a replay may have been under way meanwhile.
+            replays = _REPLAYS.format(
+                f"(original.seq IN ({_listed([*doomed, *chosen])}) OR instr(original.privacy, ?))"
+            )
+            again = [_number(seq) for (seq,) in self._connection.execute(replays, (ERASED,))]
+            chosen += sorted({*again} - {*doomed, *chosen})
             with self._rollups.following(f"seq IN ({_listed([*doomed, *chosen])})", ()):
                 _empty(self._connection, [(seq,) for seq in (*doomed, *chosen)])
             self._words.remove([*doomed, *chosen])
@@ -201,7 +213,7 @@ def erase_copy(connection: apsw.Connection, selection: Selection, names: Names) 
         connection.pragma("recursive_triggers", 1)
         with connection:
             chosen = connection.execute(f"SELECT seq FROM exchanges WHERE {where}", values).fetchall()  # noqa: S608 (constants)
-            _forget(connection, chosen)
+            _forget(connection, [(seq,) for seq in _with_replays(connection, [_number(seq) for (seq,) in chosen])])
             if selection.rows:
                 connection.executemany("DELETE FROM exchanges WHERE seq = ? AND is_reserved = 0", chosen)
             if chosen:  # whoever dies before the end leaves this: the next one finds no such rows any more
@@ -245,6 +257,16 @@ def spilling_into(folder: str) -> Iterator[None]:
             del os.environ["SQLITE_TMPDIR"]
         else:
             os.environ["SQLITE_TMPDIR"] = before
+
+
+def _with_replays(connection: apsw.Connection, seqs: Sequence[int]) -> list[int]:
+    """Return rows with those that say again what they said, and so on."""
+    found, new = dict.fromkeys(seqs), list(seqs)
+    while new:
+        rows = connection.execute(_REPLAYS.format(f"original.seq IN ({_listed(new)})"))
+        new = [seq for seq in (_number(seq) for (seq,) in rows) if seq not in found]
+        found |= dict.fromkeys(new)
+    return list(found)
 
 
 def _forget(connection: apsw.Connection, chosen: Sequence[tuple[Value, ...]]) -> None:

@@ -214,3 +214,37 @@ def test_a_damaged_copy_is_not_said_to_be_empty(store: SqliteStore, tmp_path: Pa
     bob = Selection(user="bob")
     with pytest.raises(StoreError):
         erase_backup(copy, bob, names_of(bob))
+
+
+def replay(store: SqliteStore, number: int, of: str) -> str:
+    return put(store, number, key="playground.operator", tags={"replay_of": of})
+
+
+@pytest.mark.parametrize("has_rows", [False, True])
+def test_what_others_replayed_of_somebody_goes_with_them_and_so_do_replays_of_replays(
+    store: SqliteStore, has_rows: bool
+) -> None:
+    of_bob = replay(store, 1, put(store, 0, user="bob"))
+    replay(store, 4, replay(store, 3, put(store, 2, user="alice")))
+    assert erase(store, Selection(user="alice", rows=has_rows)) == ((2, 1) if has_rows else (3, 0))
+    left = rows(store, "SELECT id FROM exchanges WHERE tags != '{}' ORDER BY seq")
+    assert [row["id"] for row in left] == ["000000000", of_bob]
+    assert rows(store, "SELECT count(*) AS n FROM payloads WHERE contents IS NOT NULL") == [{"n": 2}]
+
+
+def test_a_replay_that_ends_after_its_original_was_erased_is_erased_too(store: SqliteStore) -> None:
+    original = put(store, 0, user="alice")
+    assert erase(store, ALICE) == (1, 0)
+    replay(store, 1, original)
+    assert erase(store, ALICE) == (1, 0)
+    assert erase(store, ALICE) == (0, 0)
+    assert rows(store, "SELECT count(*) AS n FROM payloads WHERE contents IS NOT NULL") == [{"n": 0}]
+
+
+def test_what_others_replayed_of_somebody_goes_from_backups_too(store: SqliteStore, tmp_path: Path) -> None:
+    replay(store, 2, replay(store, 1, put(store, 0, user="alice")))
+    copy = tmp_path / "copy.db"
+    apsw.Connection(str(store.path)).execute("VACUUM INTO ?", (str(copy),))
+    assert erase_backup(copy, ALICE, names_of(ALICE)) == 1
+    assert b"CANARY" not in copy.read_bytes()
+    assert apsw.Connection(str(copy)).execute("SELECT DISTINCT tags FROM exchanges").fetchall() == [("{}",)]
