@@ -65,12 +65,12 @@ def seeded(rows: int = MILLION, *, is_hostile: bool = False, cache: Path = ROOT 
     cache.mkdir(parents=True, exist_ok=True)
     name = f"{rows}-hostile" if is_hostile else f"{rows}"
     directory = cache / f"{name}-{_fingerprint()}"
-    with (cache / "lock").open("w") as lock:
+    with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not directory.exists():
             for older in cache.glob(name + "-" + "[0-9a-f]" * 16):
                 shutil.rmtree(older)
-            unfinished = cache / "unfinished"
+            unfinished = cache / f"{name}.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
             build(unfinished, rows, is_hostile=is_hostile)
             unfinished.rename(directory)
