@@ -43,7 +43,9 @@ def _lines(message: Message) -> list[dict[str, Any]]:
     if message.role not in _ROLES:
         raise _Unsayable
     results = [part for part in message.parts if isinstance(part, ToolResult)]
-    lines = [{"role": "tool", "tool_call_id": part.id or "", "content": _joined(part.parts)} for part in results]
+    lines: list[dict[str, Any]] = [
+        {"role": "tool", "tool_call_id": part.id or "", "content": _joined(part.parts)} for part in results
+    ]
     calls = [_call(part) for part in message.parts if isinstance(part, ToolCall)]
     said = [part for part in message.parts if not isinstance(part, ToolResult | ToolCall | Thinking)]
     if said or calls or not lines:
