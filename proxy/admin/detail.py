@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -24,6 +24,7 @@ from proxy.conversation import Conversation, is_streaming, read_conversation, tr
 from proxy.conversation.document import encodable, read_document
 from proxy.conversation.history import read_history
 from proxy.conversation.stream import BOUNDS_MS, StreamEvent, read_gaps, read_stream
+from proxy.errors import StoreBusy, StoreDamaged, StoreError
 from proxy.records import Exchange
 from proxy.store import AsyncStoreReader, query
 from proxy.store import detail as ask
@@ -168,8 +169,9 @@ class DetailDesk:
             if store is None or row is None:
                 raise NotFoundError("no request has this id")
             following = await _beside(store, row, where, sort)
-            previous = await _beside(store, row, *ask.backwards(where, sort))
-        return json_answer({"previous": previous, "next": following})
+            previous = await _beside(store, row, *ask.backwards(where, sort)) if following.is_known else _TOO_LONG
+        is_known = following.is_known and previous.is_known
+        return json_answer({"previous": previous.id, "next": following.id, "is_known": is_known})
 
     def _span(self, request: Request) -> Filter:
         now, asked = self._read.clock.wall_ms(), request.query_params
@@ -208,10 +210,29 @@ async def _earlier(store: AsyncStoreReader, row: RequestRow) -> Found | None:
     return found if found.request.size + found.response.size <= _COMPARED else None
 
 
-async def _beside(store: AsyncStoreReader, row: RequestRow, where: Filter, sort: Sort) -> str | None:
+class _Beside(NamedTuple):
+    """The request beside another one in a list."""
+
+    id: str | None
+    """None: there is none, or nobody knows."""
+    is_known: bool = True
+
+
+_TOO_LONG: Final = _Beside(None, is_known=False)
+"""In the middle of a list by cost nearly every part of it may hold the next one: nobody waits for that."""
+
+
+async def _beside(store: AsyncStoreReader, row: RequestRow, where: Filter, sort: Sort) -> _Beside:
     place = await store.run(ask.place(row, sort))
-    page = await store.run(query.page(where, sort=sort, limit=1, after=Cursor(sort, place)))
-    return page.rows[0].id if page.rows else None
+    try:
+        page = await store.run(query.page(where, sort=sort, limit=1, after=Cursor(sort, place)))
+    except (StoreBusy, StoreDamaged):
+        raise
+    except StoreError:
+        return _TOO_LONG
+    if page.rows:
+        return _Beside(page.rows[0].id)
+    return _Beside(None) if page.reached is None else _TOO_LONG
 
 
 def _conversation(found: Found, earlier: Found | None, start: int | None, end: int | None, is_full: bool) -> Response:

@@ -261,6 +261,17 @@ def test_next_and_previous_go_through_a_list_as_it_is_shown(admin: Admin, sort: 
     assert [beside[id_]["previous"] for id_ in listed] == [None, *listed[:-1]]
 
 
+def test_neighbours_that_would_take_too_long_to_find_are_not_known(tmp_path: Path, start_admin: StartAdmin) -> None:
+    tags = json.dumps({f"tag-{number}": "value" for number in range(60)})
+    slow = " OR ".join(f"meta.none-{number}:*x" for number in range(32))
+    (tmp_path / "data").mkdir()
+    with closing(SqliteStore(tmp_path / "data" / "records.db")) as store:
+        write_rows(store, ({"id": f"id-{number}", "tags": tags} for number in range(16_000)))
+    admin = start_admin(tmp_path / "data")
+    answer = admin.get("/api/requests/id-8000/neighbours", q=slow, sort="-latency")
+    assert (answer.status_code, answer.json()) == (200, {"previous": None, "next": None, "is_known": False})
+
+
 def test_a_neighbour_is_asked_for_with_the_same_mistakes_as_a_list(admin: Admin) -> None:
     error = admin.get("/api/requests/talk-0/neighbours", q="colour:red").json()["error"]
     assert error["code"] == "bad_filter"

@@ -11,6 +11,7 @@ import { Id } from "../../ui/CopyButton.tsx";
 import { Icon } from "../../ui/Icon.tsx";
 import { Menu } from "../../ui/Menu.tsx";
 import { EmptyState, ErrorState, Skeleton } from "../../ui/States.tsx";
+import { toast } from "../../ui/Toast.tsx";
 import { Problem } from "../../lib/api.ts";
 import { COPY_GROUPS, copyAs, type Form } from "./actions.ts";
 import { nameOf, pathOf, useDetail } from "./api.ts";
@@ -26,11 +27,12 @@ export default function RequestPage() {
   const [list] = useUrlState(LIST);
   const asked = { q: list.q, sort: list.sort, from: list.from, to: list.to };
   const answer = useDetail(id);
-  const beside = useRead<{ previous: string | null; next: string | null }>(pathOf(id, "/neighbours"), asked, { fresh: true });
+  const beside = useRead<{ previous: string | null; next: string | null; is_known: boolean }>(pathOf(id, "/neighbours"), asked, { fresh: true });
   const detail = answer.data;
   const hrefOf = (other: string) => `${pageOf.request(other)}${query({ ...asked, tab: new URLSearchParams(location.search).get("tab") ?? "" })}`;
   const step = (other: string | null | undefined) => {
     if (other) navigate(hrefOf(other));
+    else if (beside.data && !beside.data.is_known) toast("The list is too long to find its neighbours in this order: narrow it by time");
   };
   const link = () => address(pageOf.request(id)) + location.search;
   const listHref = pageOf.requests(list.q, { sort: list.sort, from: list.from, to: list.to });
