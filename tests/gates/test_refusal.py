@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.gates.refusal import explain, usd
+from proxy.gates.refusal import explain, moment, read_refusal, usd
 from proxy.reservations import Refused
 
 NOON = 1_795_262_400_000
@@ -77,3 +77,29 @@ def test_every_refusal_is_one_sentence(
     text = explain(refused, "k")
     assert text.endswith(".")
     assert len(text) < 400
+
+
+@given(
+    st.sampled_from(["all", "app/day:gpt-5*,*-pro", "team a/rolling-24h#2"]),
+    st.sampled_from([None, "app", "search-team"]),
+    st.integers(0, 10**15),
+    st.integers(0, 10**15),
+    st.integers(0, 10**15),
+    st.integers(1, 10**13),
+    st.none() | st.integers(10**12, 2 * 10**12),
+)
+def test_what_a_budget_s_refusal_says_can_be_read_again(
+    name: str, key: str | None, limit: int, spent: int, reserved: int, needed: int, resets_at_ms: int | None
+) -> None:
+    refused = Refused(1, "budget", name, limit, spent, reserved, needed, resets_at_ms)
+    told = read_refusal(explain(refused, key))
+    assert told is not None
+    assert (told.budget, told.fits_at) == (name, None if resets_at_ms is None else moment(resets_at_ms))
+    assert needed <= told.needed_nano_usd < needed + 10_000_000, "cents at most, upwards"
+    room = max(0, limit - spent - reserved)
+    assert room - 10_000_000 < told.room_nano_usd <= room
+
+
+def test_a_refusal_by_a_limit_is_none_of_a_budget() -> None:
+    assert read_refusal(explain(Refused(1, "requests", "app", 5, 5, 0, 1, None, 1000), "app")) is None
+    assert read_refusal("Budget") is None

@@ -8,7 +8,7 @@ import { StatusPill } from "../../ui/Status.tsx";
 import { Money, Time, useNow } from "../../ui/Time.tsx";
 import type { Advice, Detail } from "./api.ts";
 import { Prose } from "./Prose.tsx";
-import { RETRY, spoken } from "./words.ts";
+import { refusingBudget, RETRY, spoken } from "./words.ts";
 
 /** How fast the answer came, in tokens a second. */
 export function speedOf(detail: Pick<Detail, "output_tokens" | "duration_ms" | "ttft_ms" | "streaming">): number | null {
@@ -46,6 +46,7 @@ const BY: Record<Advice["by"], string> = { client: "the client", provider: "the 
 export function ErrorBox({ detail, advice }: { detail: Detail; advice: Advice }) {
   const attempts = detail.attempts.filter((each) => each.id !== detail.id);
   const later = attempts.find((each) => each.attempt > detail.attempt);
+  const budget = advice.code === "budget_exceeded" ? refusingBudget(advice.message) : null;
   return (
     <section className="problem-box rq-error" aria-label="What went wrong">
       <h2>{advice.title}</h2>
@@ -59,6 +60,7 @@ export function ErrorBox({ detail, advice }: { detail: Detail; advice: Advice })
         <li><b>{RETRY[advice.retry]}</b></li>
         {later && <li>tried again: <Link className="link" href={pageOf.request(later.id)}>{`attempt ${later.attempt}, ${later.status ?? spoken(later.outcome)}`}</Link></li>}
         {!later && detail.retry_of && <li>after <Link className="link" href={pageOf.request(detail.retry_of)}>the first attempt</Link></li>}
+        {budget && <li><Link className="link" href={`${pageOf.budget(budget)}?request=${detail.id}`}>The budget, and why it refused</Link></li>}
         <li><Link className="link" href={pageOf.requests(advice.filter)}>All that failed like this</Link></li>
       </ul>
     </section>

@@ -85,3 +85,8 @@ export const SOURCES: Record<string, string> = {
 export function fine(ms: number): string {
   return ms >= 0.95 && ms < 9.95 ? `${ms.toFixed(1)} ms` : duration(ms);
 }
+
+/** The budget that a refusal names; null: it names none. */
+export function refusingBudget(message: string | null): string | null {
+  return /^Budget (.+) \((?:key [^()]+|callers without a key)\) has /.exec(message ?? "")?.[1] ?? null;
+}
