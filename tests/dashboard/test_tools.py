@@ -159,7 +159,9 @@ async def test_what_a_role_may_not_says_which_role_may(
         ("/keys/support-bot", "It stands in the configuration file"),
     ],
 )
-async def test_a_link_shows_the_same_state_again(attacked: Shown, open_window: OpenWindow, path: str, words: str) -> None:
+async def test_a_link_shows_the_same_state_again(
+    attacked: Shown, open_window: OpenWindow, path: str, words: str
+) -> None:
     async with open_window(attacked) as window:
         await window.go(path)
         await window.page.get_by_text(words).first.wait_for()
