@@ -51,10 +51,11 @@ def test_every_page_is_there_and_names_files_that_are_there(recorded: Path, star
 
 def test_whether_all_is_well_is_said_before_any_script(recorded: Path, start_admin: StartAdmin) -> None:
     admin = start_admin(recorded)
-    page = admin.get("/").text
+    before_scripts = re.sub(r"<script.*?</script>", "", admin.get("/").text)
     status = admin.get("/api/status").json()
-    before_scripts = re.sub(r"<script.*?</script>", "", page)
-    assert status["headline"]["text"] in before_scripts
+    # How far the recorder is behind is another number each time: nobody records here.
+    sentence = re.sub(r"[\d.]+", "", status["headline"]["text"])
+    assert sentence in re.sub(r"[\d.]+", "", before_scripts)
     for tile in status["tiles"]:
         assert all(said in before_scripts for said in (tile["label"], tile["word"], tile["text"], tile["rule"]))
 

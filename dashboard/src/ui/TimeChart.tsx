@@ -51,6 +51,9 @@ export interface TimeChartProps {
 }
 
 const CURSOR = "glassline";
+const [MINUTE, HOUR, DAY] = [60, 3_600, 86_400];
+/** Seconds between two labels of the time axis; never less than a bucket. */
+const STEPS = [1, 5, 15, 30, MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 28 * DAY];
 
 export function TimeChart(props: TimeChartProps) {
   const { summary, times, series, kind = "line", height = 160, format, hasLegend = series.length > 1 } = props;
@@ -97,7 +100,7 @@ export function TimeChart(props: TimeChartProps) {
               <span className="wire">{one.name}</span> <b>{at === null ? one.total : valueText(one, at, format)}</b>
             </span>
           ))}
-          {shown !== null && shown !== undefined && <span className="when">{date(shown, zone)} {clock(shown, zone, "min")}</span>}
+          {shown !== null && shown !== undefined && <span className="when">{bucketName(shown, times, zone)}</span>}
         </div>
       )}
       <div ref={host} className="plot" style={vars({ h: `${height}px` })} aria-hidden="true" />
@@ -127,7 +130,7 @@ function ChartTable({ summary, times, series, format, zone }: TimeChartProps & {
         <tbody>
           {times.map((time, at) => (
             <tr key={time}>
-              <th scope="row" className="nowrap">{date(time, zone)} {clock(time, zone, "min")}</th>
+              <th scope="row" className="nowrap">{bucketName(time, times, zone)}</th>
               {series.map((one) => <td className="r" key={one.name}>{valueText(one, at, format)}</td>)}
             </tr>
           ))}
@@ -150,10 +153,13 @@ export function stack(series: readonly Pick<Series, "values">[], length: number)
   );
 }
 
-function data({ times, series, isStacked }: TimeChartProps): uPlot.AlignedData {
+function data({ times, series, isStacked, kind }: TimeChartProps): uPlot.AlignedData {
   const seconds = times.map((time) => time / 1000);
   // Drawn from the top of the stack down, each over the one before.
-  const values = isStacked ? stack(series, times.length).reverse() : series.map((one) => [...one.values]);
+  const drawn = isStacked ? stack(series, times.length) : series.map((one) => [...one.values]);
+  // A bar of nothing would leave its edge on the axis.
+  const values = kind === "bars" ? drawn.map((line, at) => line.map((value, place) => (series[at]?.values[place] === 0 ? null : value))) : drawn;
+  if (isStacked) values.reverse();
   return [seconds, ...values] as uPlot.AlignedData;
 }
 
@@ -161,6 +167,8 @@ function data({ times, series, isStacked }: TimeChartProps): uPlot.AlignedData {
 function resolve(element: Element, token: string): string {
   const probe = document.createElement("span");
   probe.style.color = `var(--${token})`;
+  // Series are told apart by colour even where the system gives all text one.
+  probe.style.setProperty("forced-color-adjust", "none");
   element.append(probe);
   const colour = getComputedStyle(probe).color;
   probe.remove();
@@ -193,6 +201,7 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
     height,
     padding: [8, kind === "bars" ? 0 : hasAxis ? 18 : 4, 0, 0],
     legend: { show: false },
+    tzDate: (second) => (zone ? uPlot.tzDate(new Date(second * 1000), zone) : new Date(second * 1000)),
     cursor: {
       sync: { key: CURSOR, setSeries: false },
       points: { show: kind === "line", size: 6 },
@@ -214,7 +223,7 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
       },
     },
     axes: [
-      { ...axis, show: hasAxis, grid: { show: false }, size: 26, gap: 7, space: 70, values: (_, splits) => timeLabels(splits, zone) },
+      { ...axis, show: hasAxis, grid: { show: false }, size: 26, gap: 7, space: 70, incrs: STEPS.filter((each) => each >= step), values: (_, splits) => timeLabels(splits, zone), ...(step >= DAY ? { splits: (plot: uPlot) => spread(times, plot.width / 70) } : {}) },
       { ...axis, show: hasAxis, size: (_, labels) => axisWidth ?? 12 + 6.2 * Math.max(3, ...(labels ?? []).map((label) => label.length)), gap: 6, space: 34, values: (_, splits) => splits.map((value) => format(value)) },
     ],
     series: [
@@ -298,7 +307,25 @@ export function timeLabels(splits: readonly number[], zone: string): string[] {
   const step = splits.length > 1 ? (splits[1] ?? 0) - (splits[0] ?? 0) : 0;
   return splits.map((second) => {
     const ms = second * 1000;
-    const time = clock(ms, zone, step < 60 ? "s" : "min");
-    return step >= 86_400 || time === "00:00" ? date(ms, zone) : time;
+    if (step >= DAY) return date(ms, dayZone(ms, zone));
+    const time = clock(ms, zone, step < MINUTE ? "s" : "min");
+    return time === "00:00" ? date(ms, zone) : time;
   });
+}
+
+/** Days are counted in UTC: a bucket that begins at its midnight bears its date, wherever somebody looks from. */
+function dayZone(ms: number, zone: string): string {
+  return ms % (DAY * 1000) === 0 ? "UTC" : zone;
+}
+
+/** Return the starts of buckets, in seconds, so many at most, evenly chosen back from the newest. */
+function spread(times: readonly number[], most: number): number[] {
+  const every = Math.max(1, Math.ceil(times.length / Math.max(1, Math.floor(most))));
+  return times.filter((_, at) => (times.length - 1 - at) % every === 0).map((ms) => ms / 1000);
+}
+
+/** Return when a bucket is. */
+function bucketName(ms: number, times: readonly number[], zone: string): string {
+  const isDay = times.length > 1 && (times[1] ?? 0) - (times[0] ?? 0) >= DAY * 1000;
+  return isDay ? date(ms, dayZone(ms, zone)) : `${date(ms, zone)} ${clock(ms, zone, "min")}`;
 }

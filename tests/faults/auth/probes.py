@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.admin.declared import DeclaredRoute
+from proxy.admin.pages import PAGES
 from proxy.config import parse_config
 from proxy.gateway.routing import build_targets
 from tests.faults.auth.scene import CONFIGURED_KEY, PASSWORD, Credentials, all_routes, hand_out, state_of
@@ -105,8 +106,11 @@ def auth_bypass(glassline: Glassline, scratch: Path) -> dict[str, Any]:
     doors = [(route, _door(route)) for route in routes if route.least != "public"]
     successes: list[str] = []
     sent = 0
-    for route, door in doors:
-        for probe in (*_anybody(door, known), *_too_lowly(route, door, known)):
+    pages = {page.path for page in PAGES}
+    for number, (route, door) in enumerate(doors):
+        # Pages have one endpoint in common: of each but the first, a third of the probes will do.
+        some = slice(number % 3, None, 3) if route.path in pages - {"/"} else slice(None)
+        for probe in [*_anybody(door, known), *_too_lowly(route, door, known)][some]:
             sent += 1
             status = ask(glassline.admin_port, probe.request)
             if status not in REFUSALS:

@@ -18,6 +18,7 @@ from tests.harness.client import exchange, post
 from tests.harness.upstream import ScriptedUpstream
 
 
+@pytest.mark.timeout(300)  # sixteen thousand probes
 def test_no_way_leads_around_a_credential_on_any_route_of_either_port(
     start_glassline: StartGlassline, tmp_path: Path
 ) -> None:
