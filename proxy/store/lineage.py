@@ -189,6 +189,6 @@ class _Family:
 
 
 def _is_whole(body: KeptBody) -> bool:
-    """Say whether a request can be read: all of it, or what redaction left, and without a coding around it."""
+    """Say whether all of a request is there, or what redaction left of it."""
     is_cut = body.edit == "redacted_cut" or (not body.edit and body.head is not None and len(body.head) < body.size)
-    return bool(body.head) and not is_cut and all(name.lower() != b"content-encoding" for name, _ in body.headers)
+    return bool(body.head) and not is_cut

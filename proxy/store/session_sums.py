@@ -53,9 +53,13 @@ class SessionSums:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        # Copies of earlier versions have none, and may lose rows all the same.
+        self._is_there = bool(connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sessions'").fetchall())
 
     def change(self, changes: Mapping[str, SessionChange], doomed: Sequence[int] = ()) -> None:
         """Change sums; `doomed`: rows that are about to be deleted."""
+        if not self._is_there:
+            return
         grown = [(name, change) for name, change in changes.items() if any(change.sums) and change.sums[0] >= 0]
         self._connection.executemany(
             _ADD, [(name, change.first_at, change.last_at, *change.sums) for name, change in grown]

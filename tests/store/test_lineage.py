@@ -17,13 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.config import parse_config
+from proxy.databases import open_database
 from proxy.journal import JournalWriter
 from proxy.recorder import run as record
 from proxy.store import JournalPosition, SqliteStore
-from proxy.store.deletion import Names, Selection
+from proxy.store.deletion import Names, Selection, erase_copy
 from proxy.store.lineage import LONGEST_PAUSE_MS
+from proxy.store.row import EXCHANGE_COLUMNS, exchange_row
 from tests.recorder.builders import START_MS, interpreter, make_begin, make_end, make_exchange, make_record
 from tests.store.rows import read_rows
+from tests.store.versions import at_version, newest_of
 
 MINUTE_MS = 60_000
 DAYS_MS = 15 * 86_400_000
@@ -350,6 +353,20 @@ def test_nothing_is_left_of_an_inferred_session_that_is_deleted(store: SqliteSto
         assert store._connection.execute(f"SELECT count(*) FROM {table}").get == 0  # noqa: S608 (constants)
     write(store, "c", [user("1"), assistant("one"), user("2"), assistant("two"), user("3")], "three")
     assert sessions(store)["c"] is None
+
+
+@pytest.mark.parametrize("version", [9, newest_of("records.db")])
+def test_a_session_is_taken_out_of_copies_of_earlier_versions_too(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "records.db"
+    at_version(path, version)
+    with closing(open_database(path, "write")) as copy:
+        known = {str(name) for (name,) in copy.execute("SELECT name FROM pragma_table_info('exchanges')")}
+        made = zip(EXCHANGE_COLUMNS, exchange_row(make_record(make_begin(id="old", session="auto:a"))), strict=True)
+        row = {name: value for name, value in made if name in known}
+        marks = ", ".join("?" * len(row))
+        copy.execute(f"INSERT INTO exchanges ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))  # noqa: S608 (ours)
+        assert erase_copy(copy, Selection(session="auto:a"), Names(session=("auto:a",))) == 1
+        assert copy.execute("SELECT session FROM exchanges WHERE id = 'old'").fetchall() == [(None,)]
 
 
 def test_marks_go_with_the_bodies_and_after_a_day(store: SqliteStore) -> None:
