@@ -83,7 +83,7 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch, pages:
         *Live(instruments).routes(),
         *Views(house.views).routes(),
         *Desk(instruments, house.door, house.stores, watch).routes(),
-        *OverviewDesk(instruments, watch, config).routes(),
+        *OverviewDesk(instruments, watch, config, messenger).routes(),
         *CostDesk(instruments, config, twins).routes(),
         *BudgetDesk(instruments, config, twins).routes(),
         *DetailDesk(instruments).routes(),

@@ -7,6 +7,7 @@ upstream. Where a request may go is the data port's to decide; nothing here open
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -28,6 +29,7 @@ from proxy.secrets import Secret
 TICKET_S: Final = 60
 """A ticket is used at once; this leaves room for a slow start."""
 _CONNECT_S: Final = 5.0
+_KNOCK_S: Final = 10.0
 _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where that is reached
 
 
@@ -61,32 +63,45 @@ class Messenger:
     @asynccontextmanager
     async def send(self, errand_: Errand) -> AsyncIterator[httpx.Response]:
         """Send a request; its answer is read as it comes, and given up when this is left. Raises ErrandFailed."""
+        path, headers = f"/{errand_.upstream}{errand_.path}", self._headers(errand_)
+        async with self._stream("POST", path, headers, errand_.body) as answer:
+            yield answer
+
+    async def knock(self, path: str, headers: Mapping[str, str]) -> httpx.Response:
+        """Ask for something under nobody's key, to see whether the way is open. Raises ErrandFailed."""
+        try:
+            async with asyncio.timeout(_KNOCK_S), self._stream("GET", path, headers) as answer:
+                await answer.aread()
+                return answer
+        except TimeoutError:
+            raise ErrandFailed(f"the data port does not answer within {_KNOCK_S:g} seconds") from None
+
+    @asynccontextmanager
+    async def _stream(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
+    ) -> AsyncIterator[httpx.Response]:
         timeout = httpx.Timeout(None, connect=_CONNECT_S)  # all else has deadlines where it is sent
         async with contextlib.AsyncExitStack() as stack:
             try:
                 client = await stack.enter_async_context(
                     httpx.AsyncClient(verify=self._trust(), timeout=timeout, trust_env=False, follow_redirects=False)
                 )
+                url = self._origin() + path
                 answer = await stack.enter_async_context(
-                    client.stream(
-                        "POST",
-                        self._address(errand_),
-                        content=errand_.body,
-                        headers=self._headers(errand_),
-                        extensions=self._name(),
-                    )
+                    client.stream(method, url, content=body, headers=headers, extensions=self._name())
                 )
             except (httpx.HTTPError, OSError) as error:
                 raise ErrandFailed(f"the data port does not answer: {str(error) or type(error).__name__}") from error
             yield answer
 
-    def _address(self, errand_: Errand) -> str:
+    def _origin(self) -> str:
         ports = Ports.read(self._data_dir)
-        port = self._listen.port if ports is None else ports.data
+        if ports is None:
+            raise ErrandFailed("no gateway says where it listens: is `glassline serve` running?")
         host = _ANY_ADDRESS.get(self._listen.host, self._listen.host)
         scheme = "http" if self._listen.tls is None else "https"
         shown = f"[{host}]" if ":" in host else host
-        return f"{scheme}://{shown}:{port}/{errand_.upstream}{errand_.path}"
+        return f"{scheme}://{shown}:{ports.data}"
 
     def _headers(self, errand_: Errand) -> dict[str, str]:
         tags = ",".join(f"{name}={value}" for name, value in errand_.tags.items())

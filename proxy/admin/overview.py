@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
-import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.admin.answers import QuestionError, json_answer, text_answer
 from proxy.admin.declared import DeclaredRoute
+from proxy.admin.errands import Messenger
 from proxy.admin.instruments import Instruments
 from proxy.admin.measures import measures
 from proxy.admin.system import read_system
 from proxy.admin.watch import Observed, Watch
 from proxy.admin.when import read_instant
 from proxy.config import Config
-from proxy.errors import OurError
-from proxy.ports import Ports
 from proxy.store.deployed import Deployments
 from proxy.store.deployed import deployments as ask_deployments
 from proxy.store.overview import STEPS
@@ -28,7 +25,6 @@ from proxy.store.quality import quality as ask_quality
 from proxy.store.rollups import DAY_MS
 
 DEFAULT_SPAN: Final = "now-24h"
-TEST_TIMEOUT_S: Final = 10.0
 MOST_STEPS: Final = 1000
 """Of an overview: more than fit on a screen."""
 
@@ -36,10 +32,11 @@ MOST_STEPS: Final = 1000
 class OverviewDesk:
     """The endpoints of the overview."""
 
-    def __init__(self, instruments: Instruments, watch: Watch, config: Config) -> None:
+    def __init__(self, instruments: Instruments, watch: Watch, config: Config, messenger: Messenger) -> None:
         self._read = instruments
         self._watch = watch
         self._config = config
+        self._messenger = messenger
 
     def routes(self) -> list[DeclaredRoute]:
         """Return the routes."""
@@ -99,23 +96,8 @@ class OverviewDesk:
 
     async def send_test(self, _: Request) -> Response:
         """Send a request without a key through the data port, to see whether the way is open."""
-        ports = await asyncio.to_thread(Ports.read, self._read.data_dir)
-        if ports is None:
-            raise NotRunning("no gateway says where it listens: is `glassline serve` running?")
-        tls = self._config.listen.tls
-        url = f"{'https' if tls else 'http'}://127.0.0.1:{ports.data}/v1/models"
-        headers = {"x-glassline-tags": "test=first-run"}
-        try:
-            # To ourselves, whose certificate may be for another name.
-            async with httpx.AsyncClient(timeout=TEST_TIMEOUT_S, trust_env=False, verify=False) as client:  # noqa: S501
-                answer = await client.get(url, headers=headers)
-        except httpx.HTTPError as error:
-            raise NotRunning(f"the data port does not answer: {type(error).__name__}") from error
+        answer = await self._messenger.knock("/v1/models", {"x-glassline-tags": "test=first-run"})
         return json_answer({"status": answer.status_code, "id": answer.headers.get("x-glassline-request-id")})
-
-
-class NotRunning(OurError):
-    """No gateway answered."""
 
 
 def verdict_text(observed: Observed) -> str:

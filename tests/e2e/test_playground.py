@@ -302,4 +302,7 @@ def test_a_data_port_with_tls_is_asked_by_a_name_of_its_certificate(
     glassline = start_glassline(scripted.url, {"listen": {"tls": {"cert": str(cert), "key": str(key)}}})
     with admin(glassline) as client:
         lines = run(client, path="/chat/completions", body=json.dumps(CHAT))
+        tried = client.post("/api/test_request", json={}).json()
     assert last(lines, "done")["said"]["text"] == "Hello."
+    (row,) = glassline.wait_for_rows(1, f"id = '{tried['id']}'")
+    assert (row["status"], row["outcome"], row["key"]) == (tried["status"], "completed", None)
