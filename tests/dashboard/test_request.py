@@ -102,6 +102,7 @@ async def look(browser: Browser, admin: Admin, path: str) -> AsyncIterator[Windo
 async def test_the_turn_is_open_and_what_is_folded_opens(browser: Browser, admin: Admin) -> None:
     async with look(browser, admin, "/requests/req-2-stream") as shown:
         main = shown.page.locator(".rq-main")
+        await main.locator(".markdown strong").wait_for()
         text = await main.inner_text()
         assert "Where is order 88213?" in text
         assert "It is on its way." in text, "Markdown is rendered"

@@ -49,7 +49,7 @@ export default function RequestPage() {
     <>
       <PageHead
         crumbs={[["Requests", listHref]]}
-        title={detail ? nameOf(detail) : <Skeleton width="140px" />}
+        title={detail ? nameOf(detail) : answer.isError ? "Request" : <Skeleton width="140px" />}
         windowTitle={detail ? `${nameOf(detail)}, ${detail.status ?? detail.outcome}` : "Request"}
         beside={
           detail && (
