@@ -50,8 +50,12 @@ def _lines(message: Message) -> list[dict[str, Any]]:
     said = [part for part in message.parts if not isinstance(part, ToolResult | ToolCall | Thinking)]
     if said or calls or not lines:
         text = _joined(said)
-        content: dict[str, Any] = {} if calls and not text else {"content": text}
-        lines.append({"role": _ROLES[message.role], **content, **({"tool_calls": calls} if calls else {})})
+        line: dict[str, Any] = {"role": _ROLES[message.role]}
+        if text or not calls:
+            line["content"] = text
+        if calls:
+            line["tool_calls"] = calls
+        lines.append(line)
     return lines
 
 

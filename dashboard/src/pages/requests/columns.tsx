@@ -45,7 +45,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
     sort: "latency",
     cell: (row, scene) => <LatencyBar ms={row.duration_ms} firstTokenMs={row.ttft_ms} most={scene.mostMs} isBad={isFailed(row)} isSlow={(row.duration_ms ?? 0) > SLOW_MS} />,
   },
-  tokens: { name: "Tokens", width: 118, align: "right", sort: "tokens", cell: (row) => <>{count(row.input_tokens)} <span className="muted">→ {count(row.output_tokens)}</span></> },
+  tokens: { name: "Tokens", width: 118, align: "right", sort: "tokens", cell: (row) => <Tokens row={row} /> },
   cost: { name: "Cost", width: 102, align: "right", sort: "cost", cell: (row) => <Cost row={row} /> },
   key: { name: "Key", width: 116, cell: (row) => text(row.key) },
   session: { name: "Session", width: 140, cell: (row) => (row.session ? <Link href={pageOf.session(row.session)} className="wire muted">{row.session}</Link> : text(null)) },
@@ -188,6 +188,11 @@ function Said({ row, preview }: { row: RequestRow; preview: Preview | undefined 
       {answered && <span className="muted wire ellipsis">{failure ? "" : "→ "}{answered}</span>}
     </span>
   );
+}
+
+function Tokens({ row }: { row: RequestRow }) {
+  if (row.input_tokens === null && row.output_tokens === null) return <span className="faint">{NONE}</span>;
+  return <>{count(row.input_tokens)} <span className="muted">→ {count(row.output_tokens)}</span></>;
 }
 
 function Cost({ row }: { row: RequestRow }) {
