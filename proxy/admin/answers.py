@@ -6,14 +6,15 @@ Every error is `{"error": {"code", "message"}}`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from functools import wraps
 from typing import Any, Final, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from proxy.admin.keys import KeyConflictError, UnknownKeyError
 from proxy.admin.shapes import NotKeptError
@@ -97,6 +98,21 @@ async def _while_awaited(request: Request, endpoint: Endpoint) -> Response:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+class HeldStream(StreamingResponse):
+    """A stream that takes a place among few and gives it back at its end, also when it never began."""
+
+    def __init__(self, content: AsyncIterable[str | bytes], leave: Callable[[], None], **options: Any) -> None:
+        super().__init__(content, **options)
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell it all."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
 
 
 def error_answer(status: int, code: str, message: str, **details: int) -> Response:

@@ -155,6 +155,18 @@ def judge_host(access: Access, path: str, fields: Headers) -> Refusal | None:
     return None
 
 
+def judge_source(fields: Headers) -> Refusal | None:
+    """Return why what another page asks for must not be answered; None: it may, or no page asks.
+
+    It could not read the answer, but it could measure how long a search took, and start what is long. It may lead
+    somebody here: that asks for a document.
+    """
+    site, mode, wanted = (_only(fields, b"sec-fetch-" + name) for name in (b"site", b"mode", b"dest"))
+    if site in (None, b"same-origin", b"none") or (mode == b"navigate" and wanted == b"document"):
+        return None
+    return Refusal(403, "wrong_origin", "other pages are not answered")
+
+
 def judge_change(method: str, fields: Headers, *, is_form: bool, has_session: bool) -> Refusal | None:
     """Return why a change must not be made; None: it may, or it is none.
 
@@ -251,7 +263,7 @@ class Guard:
 
     async def _admit(self, scope: Scope, fields: Headers) -> Identity | Refusal | None:
         path, method = scope["path"], scope["method"]
-        if (refusal := judge_host(self._access, path, fields)) is not None:
+        if (refusal := judge_host(self._access, path, fields) or judge_source(fields)) is not None:
             return refusal
         address = (scope.get("client") or ("",))[0]
         is_form = path in self._doors.forms

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+import httpx
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from proxy.admin.errands import Errand, ErrandFailed, Messenger
 from proxy.admin.instruments import Instruments
 from proxy.admin.keys import IN_FORCE_S, KeyChange, KeyRequest, KeyStore, StoredKey
 from proxy.admin.playground import hindrance
-from proxy.admin.replay import Said, read_answer
+from proxy.admin.replay import Said, path_model, read_answer
 from proxy.admin.shapes import account_shape
 from proxy.admin.sheets import Row
 from proxy.admin.twins import Listing, Pages, Twins
@@ -45,6 +46,8 @@ _MOST_EXACT: Final = 100
 _TEST_WORDS: Final = "Reply with the word ok."
 _TEST_TOKENS: Final = 16
 """Enough for one word, and what some APIs ask for at least."""
+_MOST_ANSWER: Final = 1024 * 1024
+"""Bytes; whoever answers a word with more is not listened to."""
 
 
 COLUMNS: Final = (
@@ -176,10 +179,14 @@ class KeyDesk:
         return json_answer(await self._outcome(errand, upstream, wanted.model))
 
     async def _outcome(self, errand: Errand, upstream: UpstreamShape, model: str) -> Trial:
+        body = bytearray()
         async with self._messenger.send(errand) as answer:
             try:
-                body = await answer.aread()
-            except Exception as error:
+                async for piece in answer.aiter_raw():
+                    body += piece[: _MOST_ANSWER - len(body)]
+                    if len(body) >= _MOST_ANSWER:
+                        break
+            except httpx.HTTPError as error:
                 raise ErrandFailed(f"the answer broke off: {type(error).__name__}") from error
         heard: Said = await asyncio.to_thread(
             read_answer,
@@ -188,7 +195,7 @@ class KeyDesk:
             errand.body,
             answer.status_code,
             tuple(answer.headers.raw),
-            body,
+            bytes(body),
         )
         return Trial(
             status=answer.status_code,
@@ -323,7 +330,7 @@ def _shape(
 
 
 def small_question(upstream: UpstreamShape, model: str) -> tuple[str, bytes]:
-    """Return path and body of a question that costs next to nothing, as an upstream wants it."""
+    """Return path and body of a question that costs next to nothing, as an upstream wants it. Raises ReplayError."""
     message = [{"role": "user", "content": _TEST_WORDS}]
     match upstream.wire:
         case "anthropic":
@@ -333,7 +340,7 @@ def small_question(upstream: UpstreamShape, model: str) -> tuple[str, bytes]:
         case "gemini" | "vertex":
             contents = [{"role": "user", "parts": [{"text": _TEST_WORDS}]}]
             config = {"maxOutputTokens": _TEST_TOKENS}
-            return f"/v1beta/models/{model}:generateContent", msgspec.json.encode(
+            return f"/v1beta/models/{path_model(model)}:generateContent", msgspec.json.encode(
                 {"contents": contents, "generationConfig": config}
             )
         case _:

@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from proxy.admin.declared import DeclaredRoute
+from proxy.admin.answers import HeldStream
+from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.instruments import Instruments
 from proxy.admin.shapes import request_shape
 from proxy.errors import GlasslineError, StoreBusy
@@ -34,6 +35,8 @@ LOOK_S: Final = 0.2
 MOST_ROWS: Final = 40
 """Of one message: 200 rows a second; of more a sample is told."""
 MOST_STREAMS: Final = 32
+MOST_OF_ONE: Final = 16
+"""Streams of one person: there is room for others."""
 HEARTBEAT_S: Final = 15.0
 LIFETIME_S: Final = 600.0
 """Then the client comes again, and is asked again who it is."""
@@ -43,9 +46,10 @@ LIFETIME_S: Final = 600.0
 class _Listener:
     """One stream."""
 
+    actor: str
     question: str
     where: Filter
-    seq: int
+    seq: int = 0
     """Place of the last row that was looked at."""
     messages: asyncio.Queue[bytes] = field(default_factory=lambda: asyncio.Queue(maxsize=8))
 
@@ -55,6 +59,8 @@ class Live:
 
     def __init__(self, instruments: Instruments) -> None:
         self._read = instruments
+        self._coming: set[_Listener] = set()
+        """Not listening yet."""
         self._listeners: set[_Listener] = set()
         self._looking: asyncio.Task[None] | None = None
 
@@ -64,33 +70,42 @@ class Live:
 
     async def stream(self, request: Request) -> Response:
         """Tell what is recorded from now on, or since the place that `Last-Event-ID` or `after` names."""
-        if len(self._listeners) >= MOST_STREAMS:
+        question, actor = request.query_params.get("q", ""), asker(request).actor
+        own = sum(each.actor == actor for each in (*self._coming, *self._listeners))
+        if own >= MOST_OF_ONE or len(self._coming) + len(self._listeners) >= MOST_STREAMS:
             raise StoreBusy("too many live tails are open: close one")
-        question = request.query_params.get("q", "")
-        where = parse_filter(question)
-        newest = await self._newest()
+        listener = _Listener(actor, question, parse_filter(question))
+        self._coming.add(listener)
+        try:
+            newest = await self._newest()
+        except BaseException:
+            self._leave(listener)
+            raise
         # A browser that opens a stream anew, and not by itself, cannot send the header.
         seen = request.headers.get("last-event-id") or request.query_params.get("after", "")
         is_back = seen.isascii() and seen.isdecimal() and len(seen) < 19 and int(seen) <= newest
-        listener = _Listener(question, where, int(seen) if is_back else newest)
+        listener.seq = int(seen) if is_back else newest
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._told(listener), headers=headers, media_type="text/event-stream")
+        told = self._told(listener)
+        return HeldStream(told, lambda: self._leave(listener), headers=headers, media_type="text/event-stream")
+
+    def _leave(self, listener: _Listener) -> None:
+        self._coming.discard(listener)
+        self._listeners.discard(listener)
 
     async def _told(self, listener: _Listener) -> AsyncIterator[bytes]:
+        self._coming.discard(listener)
         self._listeners.add(listener)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on())
         ends_at = time.monotonic() + LIFETIME_S
-        try:
-            yield b"retry: 1000\n: live\n\n"
-            while (left := ends_at - time.monotonic()) > 0:
-                try:
-                    yield await asyncio.wait_for(listener.messages.get(), min(HEARTBEAT_S, left))
-                except TimeoutError:
-                    yield b": still here\n\n"
-            yield _event("over", {}, listener.seq)
-        finally:
-            self._listeners.discard(listener)
+        yield b"retry: 1000\n: live\n\n"
+        while (left := ends_at - time.monotonic()) > 0:
+            try:
+                yield await asyncio.wait_for(listener.messages.get(), min(HEARTBEAT_S, left))
+            except TimeoutError:
+                yield b": still here\n\n"
+        yield _event("over", {}, listener.seq)
 
     async def _look_on(self) -> None:
         """Look for all listeners, until there is none."""
@@ -113,9 +128,13 @@ class Live:
             if listener.seq < newest:
                 groups.setdefault((listener.question, listener.seq), []).append(listener)
         for (_, seq), group in groups.items():
-            async with self._read.live() as store:
-                rows = await store.run(ask.requests_after(seq, group[0].where, until=newest)) if store else []
-            message = _message(rows, newest)
+            try:
+                async with self._read.live() as store:
+                    rows = await store.run(ask.requests_after(seq, group[0].where, until=newest)) if store else []
+                message = _message(rows, newest)
+            except GlasslineError:
+                # What cannot be looked through in time must hold up nobody, neither now nor again and again.
+                message = _event("gap", {}, newest)
             for listener in group:
                 listener.seq = newest
                 if message:

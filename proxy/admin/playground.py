@@ -18,9 +18,9 @@ import httpx
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from proxy.admin.answers import NotFoundError, json_answer, read_model
+from proxy.admin.answers import HeldStream, NotFoundError, json_answer, read_model
 from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.errands import Errand, ErrandFailed, Messenger
 from proxy.admin.estimate import Alike, Estimator
@@ -195,10 +195,18 @@ class Playground:
             raise ReplayError(reason)
         if self._runs >= MOST_RUNS:
             raise StoreBusy(f"{MOST_RUNS} requests of the playground are under way: wait until one is over")
-        key = await self._own_key(asker(request))
+        self._runs += 1
+        try:
+            key = await self._own_key(asker(request))
+        except BaseException:
+            self._leave()
+            raise
         errand = Errand(key, plan.upstream.name, plan.path, plan.body, plan.headers, plan.tags)
-        lines = self._lines(errand, plan)
-        return StreamingResponse(lines, headers={"content-type": "application/x-ndjson", "x-accel-buffering": "no"})
+        headers = {"content-type": "application/x-ndjson", "x-accel-buffering": "no"}
+        return HeldStream(self._lines(errand, plan), self._leave, headers=headers)
+
+    def _leave(self) -> None:
+        self._runs -= 1
 
     async def _plan(self, wanted: RunRequest) -> Plan:
         """Return the request that is meant. Raises ReplayError, NotFoundError."""
@@ -280,12 +288,8 @@ class Playground:
         return name
 
     async def _lines(self, errand: Errand, plan: Plan) -> AsyncIterator[bytes]:
-        self._runs += 1
-        try:
-            async for line in self._told(errand, plan):
-                yield msgspec.json.encode(line) + b"\n"
-        finally:
-            self._runs -= 1
+        async for line in self._told(errand, plan):
+            yield msgspec.json.encode(line) + b"\n"
 
     async def _told(self, errand: Errand, plan: Plan) -> AsyncIterator[dict[str, Any]]:
         start = time.monotonic()
@@ -346,7 +350,11 @@ async def _answer(answer: httpx.Response, plan: Plan, start: float) -> AsyncIter
     taking = asyncio.create_task(take())
     try:
         while is_told_bit_by_bit and not taking.done():
-            await asyncio.wait((taking, asyncio.ensure_future(more.wait())), return_when=asyncio.FIRST_COMPLETED)
+            coming = asyncio.create_task(more.wait())
+            try:
+                await asyncio.wait((taking, coming), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                coming.cancel()
             more.clear()
             before = time.monotonic()
             now_said = await asyncio.to_thread(read)

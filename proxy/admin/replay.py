@@ -138,13 +138,18 @@ def speaks(upstream_wire: str, operation: Operation) -> bool:
 def with_model(path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
     """Return path and body as a request for another model: some APIs name it in the path. Raises ReplayError."""
     if operation.model is not None:
-        if not re.fullmatch(r"[A-Za-z0-9._@-]{1,256}", model):
-            raise ReplayError("model: this API names it in the path, so it is letters, digits and . _ @ -")
-        return _MODEL_IN_PATH.sub(lambda found: f"{found[1]}/{model}", path, count=1), body
+        return _MODEL_IN_PATH.sub(lambda found: f"{found[1]}/{path_model(model)}", path, count=1), body
     tree = json_object(body)
     if tree.get("model") == model:
         return path, body
     return path, msgspec.json.encode(tree | {"model": model})
+
+
+def path_model(model: str) -> str:
+    """Return the name of a model as a path may hold it. Raises ReplayError."""
+    if not re.fullmatch(r"[A-Za-z0-9._@-]{1,256}", model):
+        raise ReplayError("model: this API names it in the path, so it is letters, digits and . _ @ -")
+    return model
 
 
 def edited(body: bytes, changes: list[dict[str, Any]]) -> bytes:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -176,6 +178,8 @@ class Settings:
         """Tell what `glassline reprice` would change, by day and model, with the configuration file as it stands."""
         asked = request.query_params
         options = [f"--{name}={asked[name]}" for name in ("from", "to", "model") if asked.get(name)]
+        if "\0" in "".join(options):
+            raise QuestionError("from, to, model: hold no NUL")
         lines = await self._run("reprice", "--dry-run", *options)
         *changes, last = [msgspec.json.decode(line) for line in lines] or [{"total": None}]
         shown = [each for each in changes if each["changed"]]
@@ -276,7 +280,14 @@ class Settings:
         if self._working.locked():
             raise StoreBusy("something else is being worked out: ask again in a moment")
         async with self._working:
-            return json_answer({"tables": await asyncio.to_thread(_tables, self._read.data_dir / "records.db")})
+            gone = threading.Event()
+            looking = asyncio.create_task(asyncio.to_thread(_tables, self._read.data_dir / "records.db", gone))
+            try:
+                return json_answer({"tables": await asyncio.shield(looking)})
+            finally:
+                # A thread cannot be cancelled: it is told, and waited for, or each visitor would leave one behind.
+                gone.set()
+                await asyncio.wait([looking])
 
     async def doctor(self, _: Request) -> Response:
         """What `glassline doctor` finds."""
@@ -434,11 +445,13 @@ def _file_size(path: Path) -> int:
         return 0
 
 
-def _tables(path: Path) -> list[dict[str, Any]]:
-    """Return the size of each table with its indexes. Raises StoreError."""
+def _tables(path: Path, gone: threading.Event) -> list[dict[str, Any]]:
+    """Return the size of each table with its indexes, unless nobody waits for it any more. Raises StoreError."""
     if not path.exists():
         return []
     connection = open_database(path, "read")
+    ends_at = time.monotonic() + _WAIT_S
+    connection.set_progress_handler(lambda: gone.is_set() or time.monotonic() > ends_at, 10_000)
     try:
         rows = connection.execute(
             "SELECT coalesce(s.tbl_name, d.name) AS name, sum(d.pgsize) AS bytes, sum(d.name <> coalesce(s.tbl_name, d.name))"

@@ -133,6 +133,7 @@ class TokenStore:
                 connection.execute(
                     "UPDATE tokens SET revoked_ms = ? WHERE name = ? AND revoked_ms IS NULL", (now, name)
                 )
+                connection.execute("DELETE FROM views WHERE owner = ?", (f"token:{name}",))
                 note(connection, self._database.clock, by, "token.revoke", name)
             self._load()
         return living[0].model_copy(update={"revoked_ms": now})

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from proxy.admin.answers import QuestionError
+from proxy.admin.answers import HeldStream, QuestionError
 from proxy.admin.declared import DeclaredRoute
 from proxy.admin.identity import Least
 from proxy.admin.sheets import Csv, Row, jsonl
@@ -64,28 +64,33 @@ class Twins:
     async def _answer(self, listing: Listing, form: str, request: Request) -> Response:
         if self._open >= MOST_FILES:
             raise StoreBusy("too many files are being written: ask again in a moment")
-        columns = listing.columns(request)
-        pages = listing.pages(request)
-        # Here, so that a mistake is answered as one and not in the middle of a file.
-        first = await _first(pages)
+        self._open += 1
+        try:
+            columns = listing.columns(request)
+            pages = listing.pages(request)
+            # Here, so that a mistake is answered as one and not in the middle of a file.
+            first = await _first(pages)
+        except BaseException:
+            self._leave()
+            raise
         headers = {"content-disposition": f'attachment; filename="{listing.name}.{form}"'}
-        return StreamingResponse(self._written(form, columns, first, pages), headers=headers, media_type=_MEDIA[form])
+        written = self._written(form, columns, first, pages)
+        return HeldStream(written, self._leave, headers=headers, media_type=_MEDIA[form])
+
+    def _leave(self) -> None:
+        self._open -= 1
 
     async def _written(
         self, form: str, columns: Sequence[str], first: Sequence[Row], pages: Pages
     ) -> AsyncIterator[str]:
-        self._open += 1
-        try:
-            sheet = Csv(columns)
-            if form == "csv":
-                yield sheet.title()
-            write = sheet.lines if form == "csv" else lambda rows: jsonl(rows, columns or None)
-            yield write(first)
-            async with aclosing(pages) as rest:
-                async for rows in rest:
-                    yield write(rows)
-        finally:
-            self._open -= 1
+        sheet = Csv(columns)
+        if form == "csv":
+            yield sheet.title()
+        write = sheet.lines if form == "csv" else lambda rows: jsonl(rows, columns or None)
+        yield write(first)
+        async with aclosing(pages) as rest:
+            async for rows in rest:
+                yield write(rows)
 
 
 async def _first(pages: Pages) -> Sequence[Row]:

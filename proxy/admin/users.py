@@ -151,6 +151,7 @@ class UserStore:
             with self._database.change() as connection:
                 connection.execute("DELETE FROM users WHERE name = ?", (account.name,))
                 connection.execute("DELETE FROM sessions WHERE user = ? COLLATE NOCASE", (account.name,))
+                connection.execute("DELETE FROM views WHERE owner = ? COLLATE NOCASE", (account.name,))
                 note(connection, self._database.clock, by, "user.remove", account.name)
             self._load()
         return removed

@@ -23,6 +23,7 @@ from proxy.admin.guard import (
     host_name,
     judge_change,
     judge_host,
+    judge_source,
     load_access,
     to_login,
     wants_page,
@@ -113,6 +114,25 @@ def test_the_health_check_needs_no_name() -> None:
 def test_reading_needs_no_proof_of_where_it_is_from() -> None:
     for method in ("GET", "HEAD", "OPTIONS"):
         assert change_status(method, [HOST, (b"origin", b"http://evil.example")], has_session=True) == 200
+
+
+@pytest.mark.parametrize(
+    ("expected", "said"),
+    [
+        (200, {}),
+        (200, {"site": b"same-origin", "mode": b"cors", "dest": b"empty"}),
+        (200, {"site": b"none", "mode": b"navigate", "dest": b"document"}),
+        (200, {"site": b"cross-site", "mode": b"navigate", "dest": b"document"}),
+        (403, {"site": b"cross-site", "mode": b"no-cors", "dest": b"empty"}),
+        (403, {"site": b"cross-site", "mode": b"navigate", "dest": b"iframe"}),
+        (403, {"site": b"same-site", "mode": b"cors", "dest": b"empty"}),
+        (403, {"site": b"same-site"}),
+    ],
+)
+def test_another_page_may_lead_here_and_ask_nothing(expected: int, said: dict[str, bytes]) -> None:
+    # It could read no answer, but see how long a search took, and have reports worked out.
+    refusal = judge_source(by_name((b"sec-fetch-" + name.encode(), value) for name, value in said.items()))
+    assert (200 if refusal is None else refusal.status) == expected
 
 
 @pytest.mark.parametrize(

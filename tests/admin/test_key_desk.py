@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.admin.conftest import Admin
 from tests.admin.test_server import StartAdmin
 from tests.conftest import StartGlassline
 from tests.harness import Simulator
+from tests.harness.upstream import Connection, ScriptedUpstream, chunk
 from tests.recorder.builders import ANSWER_NANO_USD
 
 CONFIG = """
@@ -107,6 +109,31 @@ def test_a_key_is_seen_to_work_and_to_refuse_without_its_secret(
         assert "bob/day" in refused["message"]
         client.delete("/api/keys/bob", headers={"content-type": "application/json"}).raise_for_status()
         assert client.post("/api/keys/bob/test", json={"model": "gpt-4o-mini"}).status_code == 404
+
+
+def test_a_key_is_tried_with_a_model_and_not_with_a_path(tmp_path: Path, start_admin: StartAdmin) -> None:
+    admin = start_admin(tmp_path / "data", "upstreams: {gemini: {api_key: sk-0123456789abcdef}}")
+    admin.client.post("/api/keys", json={"name": "bob"}).raise_for_status()
+    for model in ("x/../../../upload/v1beta/files?", "a\nb", "gemini-2.5-flash:batchGenerateContent?x="):
+        answer = admin.client.post("/api/keys/bob/test", json={"model": model, "upstream": "gemini"})
+        assert answer.status_code == 400, answer.text
+        assert "letters, digits" in answer.json()["error"]["message"]
+
+
+def test_an_endless_answer_to_a_try_is_not_listened_to(start_glassline: StartGlassline) -> None:
+    def talk(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):  # it is hung up on
+            for _ in range(20_000):  # 1.3 GB: more than anybody should hold
+                connection.socket.sendall(chunk(bytes(65536)))
+
+    with ScriptedUpstream(talk) as upstream:
+        glassline = start_glassline(upstream.url)
+        with httpx.Client(base_url=glassline.admin_url, timeout=15, trust_env=False) as client:
+            client.post("/api/keys", json={"name": "bob"}).raise_for_status()
+            answer = client.post("/api/keys/bob/test", json={"model": "gpt-4o"})
+        assert answer.status_code == 200
+        assert answer.json()["text"] == ""
 
 
 def test_a_provider_s_key_that_applications_send_cannot_be_sent_for_them(

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ import httpx
 import pytest
 
 from proxy.admin import live
+from proxy.admin.database import AppDatabase
 from proxy.admin.requests import COLUMNS, FILE_ROWS
 from proxy.admin.twins import MOST_FILES
+from proxy.admin.users import UserRequest, UserStore
 from proxy.store import SqliteStore
 from tests.admin.conftest import HOSTILE, Admin
 from tests.harness.process import wait_until
@@ -156,6 +159,29 @@ def test_too_many_files_at_a_time_are_refused_and_leave_room_when_they_end(many:
     wait_until(lambda: admin.get("/api/requests.csv", limit="1").status_code == 200, "room for a file")
 
 
+def test_files_that_are_asked_for_at_once_are_not_more_than_may_be_written(many: Path, start_admin: StartAdmin) -> None:
+    admin, most = start_admin(many), 3 * MOST_FILES
+    together, left = threading.Barrier(most), threading.Event()
+
+    def ask() -> int:
+        with httpx.Client(base_url=admin.client.base_url, timeout=30, trust_env=False) as client:
+            together.wait(30)
+            with client.stream("GET", "/api/requests.jsonl") as answer:
+                answered.release()
+                left.wait(30)
+                return answer.status_code
+
+    answered = threading.Semaphore(0)
+    with ThreadPoolExecutor(most) as threads:
+        asked = [threads.submit(ask) for _ in range(most)]
+        for _ in range(most):
+            assert answered.acquire(timeout=30)
+        left.set()
+        statuses = [each.result() for each in asked]
+    assert sorted(statuses) == [200] * MOST_FILES + [503] * (most - MOST_FILES)
+    wait_until(lambda: admin.get("/api/requests.csv", limit="1").status_code == 200, "room for a file")
+
+
 def test_it_is_said_how_much_is_meant(recorded: Path, start_admin: StartAdmin) -> None:
     admin = start_admin(recorded)
     found = admin.get("/api/requests/count").json()
@@ -195,12 +221,16 @@ def test_lists_answer_before_there_is_a_store(tmp_path: Path, start_admin: Start
     assert admin.get("/api/requests.csv").text.startswith("id,started_at,")
 
 
+PASSWORD = "correct horse"
+
+
 class Tail:
     """A client of the live tail."""
 
-    def __init__(self, admin: Admin, last: str = "", **parameters: str) -> None:
+    def __init__(self, admin: Admin, last: str = "", who: str = "", **parameters: str) -> None:
         headers = {"last-event-id": last} if last else {}
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{admin.port}", timeout=20, trust_env=False)
+        auth = (who, PASSWORD) if who else None
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{admin.port}", timeout=20, trust_env=False, auth=auth)
         self._stream = self.client.stream("GET", "/api/requests/stream", params=parameters, headers=headers)
         self.answer = self._stream.__enter__()
         self.status = self.answer.status_code
@@ -225,10 +255,12 @@ class Tail:
 @pytest.fixture
 def tail(many: Path, start_admin: StartAdmin) -> Iterator[Callable[..., Tail]]:
     """Follow the requests of one store."""
-    admin, open_ = start_admin(many), list[Tail]()
+    admins, open_ = list[Admin](), list[Tail]()
 
     def follow(**parameters: str) -> Tail:
-        open_.append(Tail(admin, **parameters))
+        if not admins:
+            admins.append(start_admin(many))
+        open_.append(Tail(admins[0], **parameters))
         return open_[-1]
 
     yield follow
@@ -308,17 +340,40 @@ def test_messages_come_five_times_a_second_at_most(many: Path, tail: Callable[..
     assert 2 <= messages <= 12
 
 
-def test_there_is_an_end_to_how_many_may_listen(tail: Callable[..., Tail]) -> None:
-    followers = [tail() for _ in range(live.MOST_STREAMS)]
+def test_who_asks_what_cannot_be_answered_holds_up_nobody(many: Path, tail: Callable[..., Tail]) -> None:
+    # What takes too long fails in the same way; to read a broken tag fails at once.
+    broken, others = [tail(q=f"meta.x:{number}") for number in range(8)], [tail(q="key:live") for _ in range(2)]
+    with closing(SqliteStore(many / "records.db")) as store:
+        write_rows(store, [{"id": "broken", "key": "live"}])
+        change(store.path, "UPDATE exchanges SET tags = '{' WHERE id = 'broken'")
+    for each in broken:
+        name, _, data = each.event()
+        assert (name, data) == ("gap", {})
+    for each in others:
+        assert [row["id"] for row in each.event()[2]["rows"]] == ["broken"]
+    record(many, "later")
+    for each in others:
+        assert [row["id"] for row in each.event()[2]["rows"]] == ["later"]
+
+
+def test_there_is_an_end_to_how_many_may_listen_and_one_person_leaves_room_for_others(
+    many: Path, tail: Callable[..., Tail]
+) -> None:
+    with AppDatabase(many) as database:
+        for name in ("ada", "eve", "val"):
+            wanted = {"name": name, "role": "admin", "password": PASSWORD}
+            UserStore(database, has_built_in=False).add(UserRequest.model_validate(wanted))
+    followers = [tail(who="eve") for _ in range(live.MOST_OF_ONE)]
     assert {each.status for each in followers} == {200}
-    refused = tail()
+    assert tail(who="eve").status == 503, "this is enough for one"
+    assert {tail(who="val").status for _ in range(live.MOST_STREAMS - live.MOST_OF_ONE)} == {200}
+    refused = tail(who="ada")
     assert refused.status == 503
     assert refused.answer.headers["retry-after"] == "1"
     followers[0].close()
 
     def is_free() -> bool:
-        one = tail()
-        return one.status == 200
+        return tail(who="ada").status == 200
 
     wait_until(is_free, "room for one more")
 

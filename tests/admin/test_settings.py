@@ -223,6 +223,15 @@ def test_the_system_says_what_runs_and_which_file_is_in_force(
         assert all(each["bytes"] > 0 for each in tables)
 
 
+def test_a_report_is_not_asked_for_by_other_pages_and_not_about_what_no_command_can_take(
+    tmp_path: Path, start_admin: StartAdmin
+) -> None:
+    admin = start_admin(tmp_path / "data", CONFIG)
+    assert admin.get("/api/prices/reprice", model="\0").status_code == 400
+    other = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
+    assert admin.client.get("/api/settings/doctor", headers=other).status_code == 403
+
+
 def test_the_configuration_is_shown_without_its_secrets(tmp_path: Path, start_admin: StartAdmin) -> None:
     admin = start_admin(tmp_path / "data", CONFIG)
     for all_ in ("false", "true"):

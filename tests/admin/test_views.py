@@ -54,6 +54,25 @@ def test_a_view_is_seen_by_whoever_kept_it(admin: Admin) -> None:
     assert seen(admin, "vic") == []
 
 
+def test_who_comes_later_with_the_same_name_inherits_no_views(admin: Admin) -> None:
+    ask(admin, "vic", "POST", **VIEW).raise_for_status()
+    ask(admin, "root", "DELETE", "/api/settings/users/vic").raise_for_status()
+    again = {"name": "Vic", "role": "viewer", "password": PASSWORD}
+    ask(admin, "root", "POST", "/api/settings/users", **again).raise_for_status()
+    ask(admin, "root", "POST", "/api/settings/users", **again | {"name": "other"}).raise_for_status()
+    assert seen(admin, "Vic") == []
+
+    def with_token() -> list[str]:
+        token = ask(admin, "root", "POST", "/api/tokens", name="wall", role="viewer").json()["token"]
+        headers = {"authorization": f"Bearer {token}"}
+        admin.client.post("/api/views", json=VIEW | {"name": token[-4:]}, headers=headers).raise_for_status()
+        found = admin.client.get("/api/views", headers=headers).json()["views"]
+        ask(admin, "root", "DELETE", "/api/tokens/wall").raise_for_status()
+        return [view["name"] for view in found]
+
+    assert len(with_token()) == len(with_token()) == 1
+
+
 def test_what_everybody_sees_is_changed_by_editors(admin: Admin) -> None:
     assert ask(admin, "vic", "POST", **VIEW, is_shared=True).status_code == 403
     made = ask(admin, "eve", "POST", **VIEW, is_shared=True).json()
