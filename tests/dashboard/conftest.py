@@ -6,6 +6,7 @@ something starts a Glassline of its own from a small seed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
@@ -21,7 +22,7 @@ import yaml
 from playwright.async_api import Browser
 
 from tests.dashboard.chromium import Theme, Window, chromium, window
-from tests.dashboard.seed import END, Seed, seeded
+from tests.dashboard.seed import END, MILLION, Seed, seeded
 from tests.dashboard.seed.accounts import PASSWORDS
 from tests.harness import Glassline, Simulator, faketime
 
@@ -31,6 +32,8 @@ TOGETHER: Final = [
     pytest.mark.timeout(600),  # the first one may have to make the seed
 ]
 """Marks of every test that looks through a window: `pytestmark = TOGETHER`."""
+ROWS: Final = int(os.environ.get("GLASSLINE_SEED_ROWS", MILLION))
+"""Requests of the Glassline that is only looked at. Fewer make a quick look while pages are being written."""
 SMALL: Final = 4_000
 """Requests of a seed that is made within seconds."""
 OpenWindow = Callable[..., AbstractAsyncContextManager[Window]]
@@ -146,7 +149,7 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 @pytest.fixture(scope="session")
 def million(tmp_path_factory: pytest.TempPathFactory, provider: Simulator) -> Iterator[Shown]:
     """A Glassline with a million requests, at a Thursday afternoon that does not pass."""
-    shown = start_shown(tmp_path_factory.mktemp("million"), seeded(), provider, stands_still=True)
+    shown = start_shown(tmp_path_factory.mktemp("million"), seeded(ROWS), provider, stands_still=True)
     yield shown
     shown.glassline.close()
 

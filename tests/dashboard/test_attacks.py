@@ -18,6 +18,7 @@ _INJECTED = """() => [...document.querySelectorAll(
     + '[onload], [onerror], [onmouseover], [onfocus], [onbegin], a[href^="javascript:" i], a[href^="data:" i], img[src^="http"], [srcdoc]'
 )].filter((each) => !(each.tagName === 'FORM' && new URL(each.action, location.href).origin === location.origin))
   .map((each) => each.outerHTML.slice(0, 200))"""
+_FOLDED = "main :is(details:not([open]) > summary, button[aria-expanded=false]):visible:not([inert] *, [aria-haspopup])"
 MOST_MOUNTED = 6_000
 """Elements of a page; more of them and a phone stutters."""
 TABS = ("conversation", "request", "response", "stream", "headers")
@@ -81,7 +82,7 @@ async def test_no_attack_acts_when_everything_is_unfolded_and_touched(
         for id_ in attacks:
             await window.go(f"/requests/{id_}")
             for _ in range(40):
-                folded = window.page.locator("main :is(details:not([open]) > summary, button[aria-expanded=false]):visible")
+                folded = window.page.locator(_FOLDED)
                 if not await folded.count():
                     break
                 await folded.first.click()

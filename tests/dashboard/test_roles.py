@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
-from playwright.async_api import Error, Locator
+from playwright.async_api import Error
 
-from tests.dashboard.chromium import Window
 from tests.dashboard.conftest import TOGETHER, OpenWindow, Shown
 from tests.dashboard.places import PLACES
 
 pytestmark = TOGETHER
-_BUTTONS = "main button:visible:enabled, header button:visible:enabled"
-_MOST = 30
+_BUTTONS = "main button:visible:enabled, header .tools button:visible:enabled"
+_MOST = 24
 """Buttons of one page that are tried; rows of a list offer the same again and again."""
-_DANGEROUS = ("Log out",)
-_MINE = {
-    "viewer": ("overview", "requests", "request", "sessions", "session", "users", "user", "cost", "budgets", "keys"),
-    "editor": ("keys", "playground"),
-}
+_LOOKED_AT = ("overview", "requests", "request", "sessions", "session", "users", "user", "cost", "budgets", "keys")
 
 
-async def _labels(window: Window) -> list[str]:
-    buttons: list[Locator] = await window.page.locator(_BUTTONS).all()
-    found = [(await each.get_attribute("aria-label")) or (await each.inner_text()).strip() for each in buttons[:_MOST]]
-    return list(dict.fromkeys(label for label in found if label and label not in _DANGEROUS))
-
-
-@pytest.mark.parametrize("name", [name for name in PLACES if name != "not-found"])
-async def test_a_viewer_is_offered_nothing_that_is_refused(
-    start_small: Callable[..., Shown], million: Shown, open_window: OpenWindow, name: str
+@pytest.mark.parametrize("user", ["vera", "edgar"])
+@pytest.mark.parametrize("name", _LOOKED_AT)
+async def test_whoever_may_less_is_offered_nothing_that_is_refused(
+    attacked: Shown, open_window: OpenWindow, name: str, user: str
 ) -> None:
-    with million.client("vera") as client:
+    with attacked.client(user) as client:
         path = PLACES[name](client)
-    async with open_window(million, "vera") as window:
+    async with open_window(attacked, user) as window:
         await window.go(path)
-        for label in await _labels(window):
-            await window.turn_to(path)
-            button = window.page.locator(_BUTTONS).filter(has_text=label).or_(window.page.get_by_role("button", name=label))
+        for at in range(min(_MOST, await window.page.locator(_BUTTONS).count())):
             try:
-                await button.first.click(timeout=1500)
+                await window.page.locator(_BUTTONS).nth(at).click(timeout=1000, no_wait_after=True)
             except Error:
-                continue  # it is there only while something else is
-            await window.settle()
-            assert not [each for each in window.troubles if "status 403" in each], (name, label, window.troubles)
-            await window.press("Escape", "Escape")
+                continue  # it is gone, or under what the last one opened
+            await window.page.keyboard.press("Escape")
+            if window.path.partition("?")[0] != path.partition("?")[0]:
+                await window.turn_to(path)
+        await window.settle()
+        assert not [each for each in window.troubles if "403" in each], window.troubles

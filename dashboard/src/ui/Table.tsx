@@ -209,7 +209,7 @@ function Grip({ column, width, onWidth }: { column: string; width: number; onWid
       role="separator"
       aria-orientation="vertical"
       aria-valuemin={NARROWEST}
-      aria-valuenow={width}
+      aria-valuenow={width ?? NARROWEST}
       aria-valuetext={width ? `${width} pixels` : "as wide as there is room"}
       aria-label={`Width of column ${column}`}
       tabIndex={0}
