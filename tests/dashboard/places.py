@@ -14,7 +14,7 @@ Find = Callable[[httpx.Client], str]
 
 
 def _at(path: str) -> Find:
-    return lambda client: path
+    return lambda _: path
 
 
 def _newest(query: str, path: str = "/requests/{}") -> Find:

@@ -123,7 +123,11 @@ async def test_no_attack_acts_where_a_request_is_peeked_at_or_replayed(
 ) -> None:
     async with open_window(attacked) as window:
         for id_ in attacks:
-            for path in (f"/requests?sel={id_}", f"/playground?from={id_}", f"/requests/{id_}?tab=compare&with={attacks[0]}"):
+            for path in (
+                f"/requests?sel={id_}",
+                f"/playground?from={id_}",
+                f"/requests/{id_}?tab=compare&with={attacks[0]}",
+            ):
                 await window.go(path)
                 await assert_harmless(window)
 
@@ -135,13 +139,21 @@ async def test_no_attack_in_an_address_acts(attacked: Shown, open_window: OpenWi
         window.expects = ["status 400", "status 404", "404 (Not Found)", "400 (Bad Request)"]
         await window.go(f"/requests?q={attack}")
         await assert_harmless(window)
-        for path in (f"/sessions/{attack}", f"/users/{attack}", f"/requests/{attack}", f"/keys/{attack}", f"/budgets/{attack}"):
+        for path in (
+            f"/sessions/{attack}",
+            f"/users/{attack}",
+            f"/requests/{attack}",
+            f"/keys/{attack}",
+            f"/budgets/{attack}",
+        ):
             await window.turn_to(path)
             await assert_harmless(window)
 
 
 @pytest.mark.parametrize("name", ["script", "attribute", "json-closing"])
-async def test_no_attack_that_is_typed_into_the_filter_acts(attacked: Shown, open_window: OpenWindow, name: str) -> None:
+async def test_no_attack_that_is_typed_into_the_filter_acts(
+    attacked: Shown, open_window: OpenWindow, name: str
+) -> None:
     async with open_window(attacked) as window:
         window.expects = ["status 400", "400 (Bad Request)"]
         await window.go("/requests")

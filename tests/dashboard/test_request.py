@@ -170,9 +170,10 @@ async def test_a_stream_is_played_back_as_fast_as_it_came(browser: Browser, admi
         page, output = shown.page, shown.page.locator(".rq-output")
         whole = "Let me see." + "".join(WORDS)
         assert await output.inner_text() == whole
-        assert "5 gaps between events with output: half under 60 ms, the longest 60 ms" in await page.locator(
-            ".rq-gaps"
-        ).inner_text()
+        assert (
+            "5 gaps between events with output: half under 60 ms, the longest 60 ms"
+            in await page.locator(".rq-gaps").inner_text()
+        )
         await page.get_by_role("slider", name="Position").fill("0")
         assert await output.inner_text() == "Nothing yet."
         await page.get_by_role("button", name="Go on").click()
@@ -216,4 +217,3 @@ async def test_a_request_that_is_not_there_is_said_so(browser: Browser, admin: A
         await shown.go("/requests/nobody-knows")
         await shown.page.get_by_text("No request has this id").wait_for()
         shown.assert_well()
-

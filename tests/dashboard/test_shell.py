@@ -50,7 +50,9 @@ async def test_the_first_look_at_the_overview_is_small(million: Shown, open_wind
         sizes: dict[str, int] = {}
         session = await window.page.context.new_cdp_session(window.page)
         names: dict[str, str] = {}
-        session.on("Network.responseReceived", lambda event: names.update({event["requestId"]: event["response"]["url"]}))
+        session.on(
+            "Network.responseReceived", lambda event: names.update({event["requestId"]: event["response"]["url"]})
+        )
         session.on(
             "Network.loadingFinished",
             lambda event: sizes.update({names.get(event["requestId"], "?"): int(event["encodedDataLength"])}),
@@ -71,7 +73,9 @@ async def test_the_first_look_at_the_overview_is_small(million: Shown, open_wind
         "/settings/prices",
     ],
 )
-async def test_a_link_shows_the_same_after_it_is_loaded_anew(million: Shown, open_window: OpenWindow, path: str) -> None:
+async def test_a_link_shows_the_same_after_it_is_loaded_anew(
+    million: Shown, open_window: OpenWindow, path: str
+) -> None:
     async with open_window(million) as window:
         await window.go(path)
         before = await window.page.evaluate(_SHOWN)
@@ -101,7 +105,15 @@ async def test_back_undoes_the_last_filter(million: Shown, open_window: OpenWind
 async def test_the_keyboard_leads_everywhere(million: Shown, open_window: OpenWindow) -> None:
     async with open_window(million) as window:
         await window.go("/")
-        letters = {"r": "Requests", "s": "Sessions", "u": "Users", "c": "Cost", "b": "Budgets", "p": "Playground", "k": "Keys"}
+        letters = {
+            "r": "Requests",
+            "s": "Sessions",
+            "u": "Users",
+            "c": "Cost",
+            "b": "Budgets",
+            "p": "Playground",
+            "k": "Keys",
+        }
         for letter, title in letters.items():
             await window.press("g", letter)
             assert await heading(window) == title
@@ -170,7 +182,9 @@ async def test_no_text_becomes_a_document(million: Shown, open_window: OpenWindo
     async with open_window(million) as window:
         window.expects = ["TrustedHTML", "CSP: require-trusted-types-for"]
         await window.go("/")
-        said = await window.page.evaluate("() => { try { document.body.innerHTML = '<b>x</b>'; } catch (e) { return e.name; } }")
+        said = await window.page.evaluate(
+            "() => { try { document.body.innerHTML = '<b>x</b>'; } catch (e) { return e.name; } }"
+        )
         assert said == "TypeError"
 
 

@@ -293,17 +293,17 @@ def _response_output(talk: Talk) -> list[dict[str, Any]]:
                 "content": [part],
             }
         )
-    for call in answer.calls:
-        items.append(
-            {
-                "id": f"fc_{call.id}",
-                "type": "function_call",
-                "status": "completed",
-                "call_id": call.id,
-                "name": call.name,
-                "arguments": call.arguments,
-            }
-        )
+    items += [
+        {
+            "id": f"fc_{call.id}",
+            "type": "function_call",
+            "status": "completed",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": call.arguments,
+        }
+        for call in answer.calls
+    ]
     return items
 
 
@@ -408,8 +408,10 @@ def _blocks(message: Message) -> list[dict[str, Any]]:
         blocks.append({"type": "thinking", "thinking": message.thinking, "signature": "EqQBCkYIAxgCIkDq"})
     if message.text:
         blocks.append({"type": "text", "text": message.text})
-    for call in message.calls:
-        blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": _parsed(call.arguments)})
+    blocks += [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _parsed(call.arguments)}
+        for call in message.calls
+    ]
     return blocks
 
 

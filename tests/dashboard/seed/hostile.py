@@ -59,7 +59,12 @@ BIG_BODY: Final = 10_000_000
 
 
 _DIALECTS: Final[tuple[Dialect, ...]] = ("chat", "messages", "responses", "gemini")
-_MODELS: Final = {"chat": "<b>gpt-5-mini", "messages": "claude-sonnet-4-5", "responses": "gpt-5", "gemini": "gemini-2.5-flash"}
+_MODELS: Final = {
+    "chat": "<b>gpt-5-mini",
+    "messages": "claude-sonnet-4-5",
+    "responses": "gpt-5",
+    "gemini": "gemini-2.5-flash",
+}
 
 
 def hostile(at_ms: int, chance: random.Random) -> Iterator[Exchange]:
@@ -82,7 +87,9 @@ def _attacks(chance: random.Random) -> Iterator[Exchange]:
                 Message("assistant", f"Let me look.\n\n{text}", calls=(call,), thinking=text),
                 Message("tool", text, answers=call.id),
             ]
-        said = "\n\n".join(f"**Bold** and\n\n{text}\n\n| a | b |\n|---|---|\n| {text} | 1 |" for text in ATTACKS.values())
+        said = "\n\n".join(
+            f"**Bold** and\n\n{text}\n\n| a | b |\n|---|---|\n| {text} | 1 |" for text in ATTACKS.values()
+        )
         answer = Message("assistant", said, thinking=attack)
         is_streamed = dialect in ("chat", "messages")
         talk = Talk(dialect=dialect, model=_MODELS[dialect], messages=turns, answer=answer, is_streamed=is_streamed)
