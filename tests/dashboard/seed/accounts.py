@@ -140,8 +140,8 @@ def _spending(data_dir: Path, end_ms: int) -> list[tuple[int, str, str | None, i
     hour = f"started_at - started_at % {HOUR_MS}"
     connection = open_database(data_dir / "records.db", "read")
     rows = connection.execute(
-        "SELECT start, value, NULL, cost_nano_usd FROM rollups WHERE dimension = 'key' AND span = 'hour'"
-        f" UNION ALL SELECT {hour} AS at, key, user, sum(cost_nano_usd) FROM exchanges"  # noqa: S608 (a constant)
+        "SELECT start, value, NULL, cost_nano_usd FROM rollups WHERE dimension = 'key' AND span = 'hour'"  # noqa: S608 (constants)
+        f" UNION ALL SELECT {hour} AS at, key, user, sum(cost_nano_usd) FROM exchanges"
         " WHERE started_at >= ? AND key = 'support-bot' AND user IS NOT NULL GROUP BY at, key, user",
         (end_ms - end_ms % DAY_MS,),
     ).fetchall()
