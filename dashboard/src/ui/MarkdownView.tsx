@@ -96,8 +96,18 @@ function finishPicture(holder: HTMLElement): void {
   holder.replaceChildren(button);
 }
 
+/** The same, or the text itself where its parts are nested too deep: ten thousand quotations in one another. */
+function renderedOrPlain(text: string): DocumentFragment | string {
+  try {
+    return rendered(text);
+  } catch (error) {
+    if (error instanceof RangeError) return text;
+    throw error;
+  }
+}
+
 export default function MarkdownView({ text }: { text: string }) {
   const host = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => host.current?.replaceChildren(rendered(text)), [text]);
+  useLayoutEffect(() => host.current?.replaceChildren(renderedOrPlain(text)), [text]);
   return <div className="markdown wire" ref={host} />;
 }
