@@ -139,12 +139,12 @@ def _spending(data_dir: Path, end_ms: int) -> list[tuple[int, str, str | None, i
     """Return hour, key, user (of today only, and None for all of them together) and nano-USD."""
     hour = f"started_at - started_at % {HOUR_MS}"
     connection = open_database(data_dir / "records.db", "read")
-    rows = connection.execute(
+    sql = (
         "SELECT start, value, NULL, cost_nano_usd FROM rollups WHERE dimension = 'key' AND span = 'hour'"
-        f" UNION ALL SELECT {hour} AS at, key, user, sum(cost_nano_usd) FROM exchanges"  # noqa: S608 (a constant)
-        " WHERE started_at >= ? AND key = 'support-bot' AND user IS NOT NULL GROUP BY at, key, user",
-        (end_ms - end_ms % DAY_MS,),
-    ).fetchall()
+        f" UNION ALL SELECT {hour} AS at, key, user, sum(cost_nano_usd) FROM exchanges"  # noqa: S608 - a constant
+        " WHERE started_at >= ? AND key = 'support-bot' AND user IS NOT NULL GROUP BY at, key, user"
+    )
+    rows = connection.execute(sql, (end_ms - end_ms % DAY_MS,)).fetchall()
     connection.close()
     return [(int(at), str(key), user, int(cost or 0)) for at, key, user, cost in rows]  # type: ignore[arg-type,misc]
 
