@@ -8,6 +8,7 @@ told as it comes, one JSON object in each line: by the readers that read every r
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -63,6 +64,7 @@ _LOOK_S: Final = 0.05
 _RECORD_WITHIN_S: Final = 4.0
 _OBSERVED_DAYS: Final = 30
 _STREAMS: Final = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+_LONGEST_NAME: Final = 64
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -376,8 +378,13 @@ async def _answer(answer: httpx.Response, plan: Plan, start: float) -> AsyncIter
 
 
 def key_name(who: Identity) -> str:
-    """Return the name of the key for somebody's own requests."""
-    return _NO_NAME.sub("-", f"playground.{who.name}")[:64]
+    """Return the name of the key for somebody's own requests: nobody's money is counted for another."""
+    wanted = f"playground.{who.actor}"
+    name = _NO_NAME.sub("-", wanted)
+    if name == wanted and len(name) <= _LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(wanted.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - len(mark) - 1]}-{mark}"
 
 
 def hindrance(upstream: UpstreamShape) -> str | None:

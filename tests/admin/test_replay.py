@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.admin.identity import Identity, Kind
+from proxy.admin.keys import KeyRequest
+from proxy.admin.playground import key_name
 from proxy.admin.replay import ReplayError, clean_path, edited, read_answer, with_model
 from proxy.operations import find_operation
 
@@ -117,3 +120,17 @@ def test_an_answer_is_read_as_far_as_it_came() -> None:
     body = b'data: {"choices":[{"index":0,"delta":{"content":"one "}}]}\n\ndata: {"choices":[{"index":0,"delta":{"con'
     said = read_answer("openai", "/chat/completions", b'{"stream":true}', 200, head, body)
     assert (said.text, said.is_whole, said.error) == ("one ", False, None)
+
+
+def test_everybody_has_a_key_of_their_own_whose_name_is_one() -> None:
+    people = [
+        Identity(name, "editor", kind)
+        for name in ("bob", "bob@example.com", "bob-example.com", "token-bob", "b" * 64, "b" * 60)
+        for kind in get_args(Kind)
+        if kind in ("user", "token")
+    ]
+    names = [key_name(who) for who in people]
+    assert len(set(names)) == len(people)
+    assert names[0] == "playground.bob"
+    for name in names:
+        assert KeyRequest(name=name).name == name

@@ -226,6 +226,15 @@ def test_no_text_means_anything_to_a_shell(recorder: Path, tmp_path: Path, body:
     assert sent == body
 
 
+@pytest.mark.parametrize(("depth", "values"), [(900, 1), (300, 700_000), (3, 700_000)])
+def test_what_takes_long_to_lay_out_is_copied_as_its_bytes(depth: int, values: int) -> None:
+    # Laid out, 700,000 numbers in 300 lists take minutes; 900 lists are more than Python's stack.
+    body = b'{"model":"m","messages":%b%b%b}' % (b"[" * depth, b",".join([b"1"] * values), b"]" * depth)
+    call = Call("POST", "openai", "/v1/chat/completions", "openai", "chat", "m", (), body)
+    program = LANGUAGES["python"](call)
+    assert f"content = {body.decode()!r}\n" in program
+
+
 def test_what_is_too_large_is_told() -> None:
     for make in LANGUAGES.values():
         with pytest.raises(SnippetError, match="download"):

@@ -29,11 +29,16 @@ _TAKES: Final = {
 }
 
 
+_LARGEST_SHOWN: Final = 256 * 1024
+_DEEPEST_SHOWN: Final = 32
+"""Levels: to lay out a document, each is read once for every level around it."""
+
+
 def python(call: Call) -> str:
     """Return a program that sends the request again."""
     call.check()
     document = call.document
-    if isinstance(document, dict) and all(isinstance(name, str) for name in document):
+    if isinstance(document, dict) and _can_be_shown(call, document):
         place = call.target
         method, path = _OPENAI.get(call.endpoint, ("", "\0"))
         if call.dialect == "openai" and place.endswith(path):
@@ -41,6 +46,17 @@ def python(call: Call) -> str:
         if call.dialect == "anthropic" and call.endpoint == "messages" and place.endswith("/v1/messages"):
             return _anthropic(call, document, place.removesuffix("/v1/messages"))
     return _httpx(call, document)
+
+
+def _can_be_shown(call: Call, document: dict[str, Any]) -> bool:
+    """Say whether a document can be laid out as Python in a moment."""
+    if len(call.body) > _LARGEST_SHOWN or not all(isinstance(name, str) for name in document):
+        return False
+    level: list[Any] = [document]
+    for _ in range(_DEEPEST_SHOWN):
+        holders = [each for each in level if isinstance(each, dict | list)]
+        level = [inner for each in holders for inner in (each.values() if isinstance(each, dict) else each)]
+    return not level
 
 
 def _openai(call: Call, document: dict[str, Any], base: str, method: str) -> str:
