@@ -82,6 +82,12 @@ bench-store: dev  ## measure what stored conversations take and how long questio
 	$(BIN)/python -m benchmarks.corpus.measure
 	$(BIN)/python -m benchmarks.queries --rows $(ROWS)
 
+ui-bench: tools  ## measure the dashboard with a million requests and write docs/dashboard-performance.md (a few minutes)
+	$(BIN)/python -m benchmarks.dashboard
+
+screenshots: tools  ## take the pictures of docs/screenshots anew, after looking whether pages changed as they were meant to
+	GLASSLINE_SCREENSHOTS=1 $(PYTEST) tests/dashboard/test_pages.py $(ARGS)
+
 prices: dev  ## write the prices of the installed genai-prices, compare them with a second public list (40 MB) and write docs/price-differences.md
 	$(BIN)/python -m tests.pricing.catalogue
 	rm -rf .cache/prices
