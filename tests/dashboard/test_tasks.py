@@ -115,7 +115,7 @@ async def test_the_failed_requests_of_a_user_are_found_and_one_is_replayed(
         await hands.press("g", "r", why="Press `g r` for the requests.")
         await hands.press("/", why="Press `/` for the filter.")
         await hands.type(f"user:{UNLUCKY} failed:true", f"Type `user:{UNLUCKY} failed:true`.")
-        await hands.press("Enter", "Escape", why="Press Enter.")
+        await hands.press("Enter", "Escape", why="Press Enter, and Escape to leave the filter.")
         rows = page.locator("tbody tr[aria-rowindex]")
         assert await rows.count() >= 5
         await hands.press("j", "Enter", why="Press `j` and Enter: the first of them.")

@@ -5,14 +5,17 @@ import { serverNow } from "../lib/boot.ts";
 import { copy } from "../lib/clipboard.ts";
 import { isZone } from "../lib/format.ts";
 import { setSettings } from "../lib/settings.ts";
-import { fromField, isRelative, PRESETS, resolve, toField } from "../lib/time.ts";
+import { dayRange, fromField, isRelative, PRESETS, resolve, toField } from "../lib/time.ts";
 import { useZone, zoneName, zoneOf } from "../lib/zone.ts";
 import { Button } from "../ui/Button.tsx";
 import { Segments, TextField } from "../ui/Fields.tsx";
 import { toast } from "../ui/Toast.tsx";
 import type { Range } from "./TimeRange.tsx";
 
+const DAYS = [[0, "Today"], [1, "Yesterday"]] as const;
+
 export default function TimeRangePopover({ trigger, isOpen, onOpenChange, range, onChange }: { trigger: RefObject<HTMLElement | null>; isOpen: boolean; onOpenChange(isOpen: boolean): void; range: Range; onChange(range: Range): void }) {
+  const zone = useZone();
   const choose = (chosen: Range) => {
     onChange(chosen);
     onOpenChange(false);
@@ -24,6 +27,10 @@ export default function TimeRangePopover({ trigger, isOpen, onOpenChange, range,
           {PRESETS.map(([from, name]) => (
             <button type="button" key={from} aria-pressed={range.from === from && range.to === "now"} onClick={() => choose({ from, to: "now" })}>{name}</button>
           ))}
+          {DAYS.map(([ago, name]) => {
+            const day = dayRange(ago, serverNow(), zone);
+            return <button type="button" key={name} aria-pressed={range.from === day.from && range.to === day.to} onClick={() => choose(day)}>{name}</button>;
+          })}
         </div>
         <div className="exact">
           <Exact range={range} onChoose={choose} />

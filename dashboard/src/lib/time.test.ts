@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { fromField, rangeName, readInstant, resolve, toField } from "./time.ts";
+import { dayRange, fromField, rangeName, readInstant, resolve, toField } from "./time.ts";
 
 const NOW = Date.UTC(2026, 10, 21, 12);
 
@@ -28,4 +28,12 @@ test("a field of a form means the same instant in every zone, except in the hour
       expect(toField(back ?? 0, name)).toBe(toField(ms, name));
     }),
   );
+});
+
+test("a day begins and ends at midnight of the zone, also where clocks change", () => {
+  const hours = ({ from, to }: { from: string; to: string }) => (Number(to) - Number(from)) / 3_600_000;
+  const noon = Date.UTC(2026, 9, 26, 12);
+  expect(dayRange(1, noon, "UTC")).toEqual({ from: String(Date.UTC(2026, 9, 25)), to: String(Date.UTC(2026, 9, 26)) });
+  expect(hours(dayRange(1, noon, "Europe/Berlin"))).toBe(25);
+  expect(dayRange(0, noon, "UTC")).toEqual({ from: String(Date.UTC(2026, 9, 26)), to: "now" });
 });

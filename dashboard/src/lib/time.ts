@@ -42,6 +42,13 @@ export function rangeName(range: { from: string; to: string }, zone: Zone, now: 
   return `${date(from, zone, now)} ${clock(from, zone, "min")} – ${end}`;
 }
 
+/** Return the range of a whole day, so many days before today, in a zone; of today what there is of it. */
+export function dayRange(ago: number, now: number, zone: Zone): { from: string; to: string } {
+  const today = Date.parse(`${toField(now, zone).slice(0, 10)}T00:00Z`);
+  const start = (days: number) => String(fromField(new Date(today - days * 86_400_000).toISOString().slice(0, 16), zone) ?? now);
+  return { from: start(ago), to: ago ? start(ago - 1) : "now" };
+}
+
 /** Return a date and time as a field of a form writes it, in a zone. */
 export function toField(ms: number, zone: Zone): string {
   const parts = new Intl.DateTimeFormat("en-CA", {

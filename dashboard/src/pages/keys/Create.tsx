@@ -7,7 +7,7 @@ import { CopyButton } from "../../ui/CopyButton.tsx";
 import { Dialog } from "../../ui/Dialog.tsx";
 import { Segments } from "../../ui/Fields.tsx";
 import { ErrorState } from "../../ui/States.tsx";
-import { KeyForm } from "./Form.tsx";
+import { KEY_FORM, KeyForm } from "./Form.tsx";
 import { changedOf, draftOf, EMPTY, policyOf, problemsOf, snippets, type Key, type KeyDraft, type NewKey } from "./model.ts";
 import { Trying } from "./Trying.tsx";
 
@@ -32,11 +32,11 @@ export default function Create({ upstreams, models, onClose, onMade }: { upstrea
       foot={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" disabled={isBusy || Object.keys(problems).length > 0} onClick={submit}>Create the key</Button>
+          <Button kind="primary" type="submit" form={KEY_FORM} disabled={isBusy || Object.keys(problems).length > 0}>Create the key</Button>
         </>
       }
     >
-      <KeyForm draft={draft} problems={problems} upstreams={upstreams} isNew onChange={setDraft} />
+      <KeyForm draft={draft} problems={problems} upstreams={upstreams} isNew onChange={setDraft} onSubmit={submit} />
       {error !== null && <ErrorState error={error} what="The key was not made" />}
     </Dialog>
   );
@@ -59,11 +59,11 @@ export function Change({ stored, upstreams, onClose }: { stored: Key; upstreams:
       foot={
         <>
           <Button onClick={onClose}>Cancel</Button>
-          <Button kind="primary" disabled={isBusy || Object.keys(problems).length > 0 || Object.keys(changedOf(stored, draft)).length === 0} onClick={submit}>Save the limits</Button>
+          <Button kind="primary" disabled={isBusy || Object.keys(problems).length > 0 || Object.keys(changedOf(stored, draft)).length === 0} type="submit" form={KEY_FORM}>Save the limits</Button>
         </>
       }
     >
-      <KeyForm draft={draft} problems={problems} upstreams={upstreams} isNew={false} onChange={setDraft} />
+      <KeyForm draft={draft} problems={problems} upstreams={upstreams} isNew={false} onChange={setDraft} onSubmit={submit} />
       {error !== null && <ErrorState error={error} what="The limits were not changed" />}
     </Dialog>
   );

@@ -2,12 +2,22 @@ import { Button } from "../../ui/Button.tsx";
 import { Checkbox, Select, TextField } from "../../ui/Fields.tsx";
 import { EMPTY_BUDGET, WINDOWS, type BudgetDraft, type KeyDraft } from "./model.ts";
 
+/** Names the form to the button at the foot of its dialog. */
+export const KEY_FORM = "key-form";
+
 /** What a key may do. */
-export function KeyForm({ draft, problems, upstreams, isNew, onChange }: { draft: KeyDraft; problems: Readonly<Record<string, string>>; upstreams: readonly string[]; isNew: boolean; onChange(draft: KeyDraft): void }) {
+export function KeyForm({ draft, problems, upstreams, isNew, onChange, onSubmit }: { draft: KeyDraft; problems: Readonly<Record<string, string>>; upstreams: readonly string[]; isNew: boolean; onChange(draft: KeyDraft): void; onSubmit(): void }) {
   const set = (patch: Partial<KeyDraft>) => onChange({ ...draft, ...patch });
   const setBudget = (at: number, patch: Partial<BudgetDraft>) => set({ budgets: draft.budgets.map((budget, index) => (index === at ? { ...budget, ...patch } : budget)) });
   return (
-    <div className="ky-key-form">
+    <form
+      className="ky-key-form"
+      id={KEY_FORM}
+      onSubmit={(event) => {
+        event.preventDefault();
+        onSubmit();
+      }}
+    >
       {isNew && <TextField label="Name" value={draft.name} onText={(name) => set({ name })} problem={draft.name ? (problems.name ?? null) : null} help="Shown in records, costs and metrics" autoFocus maxLength={64} autoComplete="off" />}
       <fieldset>
         <legend>Budgets</legend>
@@ -46,6 +56,6 @@ export function KeyForm({ draft, problems, upstreams, isNew, onChange }: { draft
       </fieldset>
       <TextField label="Tags" value={draft.tags} placeholder="team=search, env=prod" onText={(tags) => set({ tags })} problem={problems.tags ?? null} help="On every record of this key" autoComplete="off" spellCheck={false} />
       <Checkbox label="Believe the user that its callers name" isChecked={draft.trustsIdentity} onChange={(trustsIdentity) => set({ trustsIdentity })} />
-    </div>
+    </form>
   );
 }

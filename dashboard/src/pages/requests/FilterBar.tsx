@@ -95,7 +95,10 @@ export function FilterBar({ q, span, error, onChange }: FilterBarProps) {
       setActive((before) => (options.length ? (before + step + (before < 0 && step < 0 ? 1 : 0) + options.length) % options.length : -1));
     } else if (event.key === "Enter" && isOpen && chosen) take(chosen);
     else if (event.key === "Tab" && !event.shiftKey && isOpen && text && (chosen ?? options[0])) take((chosen ?? options[0]) as Option);
-    else if (event.key === "Enter") commit(text);
+    else if (event.key === "Enter") {
+      commit(text);
+      setOpen(false);
+    }
     else if (event.key === "Backspace" && text === "" && chips.length) edit(chips.length - 1);
     else if (event.key === "Escape") {
       if (isOpen && options.length) setOpen(false);
