@@ -13,7 +13,7 @@ ROWS := 5000000
 BENCH := PATH="$(TOOLS):$$PATH" $(BIN)/python benchmarks/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench bench-store prices ui docker lock audit sbom dist
+.PHONY: help run demo install dev tools test check format lint types imports cov docs chaos real sdks bench bench-store prices ui ui-bench screenshots docker lock audit sbom dist
 .NOTPARALLEL:
 
 help:  ## list the targets

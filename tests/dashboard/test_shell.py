@@ -148,6 +148,7 @@ async def test_the_palette_goes_to_pages(million: Shown, open_window: OpenWindow
     async with open_window(million) as window:
         await window.go("/")
         await window.press("Control+k")
+        await window.page.get_by_role("dialog").get_by_role("combobox").wait_for()
         await window.page.keyboard.type(said)
         await window.settle()
         await window.press("Enter")
@@ -160,6 +161,7 @@ async def test_the_palette_takes_an_id_from_anywhere(million: Shown, open_window
     async with open_window(million) as window:
         await window.go("/cost")
         await window.press("Control+k")
+        await window.page.get_by_role("dialog").get_by_role("combobox").wait_for()
         await window.page.keyboard.type(request["id"])
         await window.settle()
         await window.press("Enter")

@@ -54,7 +54,8 @@ class Hands:
 
     def line(self) -> str:
         took = time.monotonic() - self._began
-        return f"{self.clicks} clicks, {self.keys} keys; the machine took {took:.1f} s of it"
+        clicks = "no click" if not self.clicks else f"{self.clicks} click{'s' if self.clicks > 1 else ''}"
+        return f"{clicks}, {self.keys} key{'s' if self.keys > 1 else ''}; {took:.1f} s without the time to think"
 
 
 _DONE: dict[str, Hands] = {}
