@@ -155,6 +155,8 @@ def _texts() -> dict[str, str]:
         "many-lines": "line\n" * 20_000,
         "deep-list": "\n".join("  " * depth + "- item" for depth in range(200)),
         "deep-quote": "> " * 500 + "deep",
+        "deepest-quote": "> " * 20_000 + "deep",
+        "open-emphases": "_a" * 40_000,
         "wide-table": "|" + " cell |" * 400 + "\n|" + "---|" * 400 + "\n|" + " x |" * 400,
         "emoji": "👩‍👩‍👧‍👦" * 400,
         "right-to-left": "שלום עולם — مرحبا بالعالم " * 40,
