@@ -168,8 +168,8 @@ class DetailDesk:
             row = await store.run(query.request(request.path_params["id"])) if store else None
             if store is None or row is None:
                 raise NotFoundError("no request has this id")
-            following = await _beside(store, row, where, sort)
-            previous = await _beside(store, row, *ask.backwards(where, sort)) if following.is_known else _TOO_LONG
+            following = await beside(store, row, where, sort)
+            previous = await beside(store, row, *ask.backwards(where, sort)) if following.is_known else _TOO_LONG
         is_known = following.is_known and previous.is_known
         return json_answer({"previous": previous.id, "next": following.id, "is_known": is_known})
 
@@ -222,7 +222,7 @@ _TOO_LONG: Final = _Beside(None, is_known=False)
 """In the middle of a list by cost nearly every part of it may hold the next one: nobody waits for that."""
 
 
-async def _beside(store: AsyncStoreReader, row: RequestRow, where: Filter, sort: Sort) -> _Beside:
+async def beside(store: AsyncStoreReader, row: RequestRow, where: Filter, sort: Sort) -> _Beside:
     place = await store.run(ask.place(row, sort))
     try:
         page = await store.run(query.page(where, sort=sort, limit=1, after=Cursor(sort, place)))

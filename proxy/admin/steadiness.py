@@ -24,8 +24,11 @@ class Steady:
         """The latest looks, all of them worse than what is shown, or all better."""
 
     def believes(self, seen: State) -> bool:
-        """Say whether a look would be believed at once, so that it need not wait for its turn."""
-        return self.state in (None, "none") or seen not in _RANK
+        """Say whether a look would be believed at once, so that it need not wait for its turn.
+
+        So is the first judgement after a time without one: there is nothing that it could flicker against.
+        """
+        return self.state not in _RANK or seen not in _RANK
 
     def see(self, seen: State, now_ms: int) -> None:
         """Take one look into account."""
@@ -37,8 +40,6 @@ class Steady:
             self._judge(seen, now_ms)
 
     def _judge(self, seen: State, now_ms: int) -> None:
-        if self.state not in _RANK:
-            self._become("ok", now_ms)
         shown = _RANK[self.state or "ok"]
         is_worse, is_better = _RANK[seen] > shown, _RANK[seen] < shown
         if not (is_worse or is_better):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -15,8 +16,11 @@ import pytest
 
 from proxy.admin.advice import OUR_CODES, read_advice
 from proxy.admin.blobs import shown_as
-from proxy.store import SqliteStore, StoreReader
+from proxy.admin.detail import beside
+from proxy.store import AsyncStoreReader, SqliteStore, StoreReader, query
 from proxy.store import detail as ask
+from proxy.store.filter import parse_filter
+from proxy.store.listing import Sort
 from proxy.store.query import RequestRow
 from tests.admin.conftest import Admin
 from tests.recorder.builders import (
@@ -261,15 +265,22 @@ def test_next_and_previous_go_through_a_list_as_it_is_shown(admin: Admin, sort: 
     assert [beside[id_]["previous"] for id_ in listed] == [None, *listed[:-1]]
 
 
-def test_neighbours_that_would_take_too_long_to_find_are_not_known(tmp_path: Path, start_admin: StartAdmin) -> None:
+def test_neighbours_that_would_take_too_long_to_find_are_not_known(tmp_path: Path) -> None:
     tags = json.dumps({f"tag-{number}": "value" for number in range(60)})
-    slow = " OR ".join(f"meta.none-{number}:*x" for number in range(32))
-    (tmp_path / "data").mkdir()
-    with closing(SqliteStore(tmp_path / "data" / "records.db")) as store:
+    slow = parse_filter(" OR ".join(f"meta.none-{number}:*x" for number in range(32)))
+    with closing(SqliteStore(tmp_path / "records.db")) as store:
         write_rows(store, ({"id": f"id-{number}", "tags": tags} for number in range(16_000)))
-    admin = start_admin(tmp_path / "data")
-    answer = admin.get("/api/requests/id-8000/neighbours", q=slow, sort="-latency")
-    assert (answer.status_code, answer.json()) == (200, {"previous": None, "next": None, "is_known": False})
+
+    async def look() -> bool:
+        reader = await AsyncStoreReader.open(tmp_path / "records.db", time_limit_s=0.1)
+        try:
+            row = await reader.run(query.request("id-8000"))
+            assert row is not None
+            return (await beside(reader, row, slow, Sort.parse("-latency"))).is_known
+        finally:
+            await reader.close()
+
+    assert not asyncio.run(look())
 
 
 def test_a_neighbour_is_asked_for_with_the_same_mistakes_as_a_list(admin: Admin) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httptools
 
+from proxy.store.templates import as_text
 from tests.harness import Glassline
 from tests.harness.client import Answer, exchange, post
 from tests.harness.tee import bodies
@@ -175,8 +176,10 @@ class Stage:
 
     def detail(self, row: dict[str, Any]) -> dict[str, Any]:
         """Read what the record has beside its row: finish reasons and tool calls of every choice, the cost's parts."""
-        columns = "finish_reasons, tool_calls, problems, usage_buckets, cost_components, cost_reason, first_token_us"
-        [found] = self.glassline.rows(f"SELECT {columns} FROM exchanges WHERE id = ?", row["id"])  # noqa: S608 - our own
+        columns = "finish_reasons, tool_calls, problems, cost_reason, first_token_us"
+        packed = ", ".join(f"{as_text(name)} AS {name}" for name in ("usage_buckets", "cost_components"))
+        sql = f"SELECT {columns}, {packed} FROM exchanges WHERE id = ?"  # noqa: S608 - our own
+        [found] = self.glassline.rows(sql, row["id"])
         lists = {name: json.loads(found[name] or "null") for name in ("finish_reasons", "tool_calls", "usage_buckets")}
         return {**found, **lists, "cost_components": json.loads(found["cost_components"])}
 
