@@ -59,10 +59,11 @@ _FIND: Final = (
 )
 _TOO_OLD: Final = """
 SELECT max(coalesce(max(seq) - ?, 0), coalesce((
-    SELECT seq FROM exchanges WHERE started_at < (SELECT max(started_at) FROM exchanges) - ?
+    SELECT seq FROM exchanges WHERE started_at < (SELECT started_at FROM exchanges ORDER BY seq DESC LIMIT 1) - ?
     ORDER BY started_at DESC LIMIT 1
 ), 0)) FROM exchanges
 """
+"""By the newest row, not the latest time: a clock that was wrong once must not make everything else old."""
 _FORGET: Final = (
     "DELETE FROM marks WHERE seq <= min(?1, coalesce((SELECT seq FROM marks ORDER BY seq LIMIT 1 OFFSET ?2), ?1))"
 )

@@ -397,6 +397,14 @@ def test_marks_go_with_the_bodies_and_after_a_day(store: SqliteStore) -> None:
     assert left == [("c",)]
 
 
+def test_a_clock_that_was_wrong_once_ends_no_conversation(store: SqliteStore) -> None:
+    write(store, "ahead", [user("0")], "zero", started_at_ms=START_MS + 30 * LONGEST_PAUSE_MS)
+    write(store, "a", [user("1")], "one")
+    store.put_status({})
+    write(store, "b", [user("1"), assistant("one"), user("2")], "two")
+    assert sessions(store) == {"ahead": None, "a": "auto:a", "b": "auto:a"}
+
+
 def test_a_batch_that_is_rolled_back_leaves_no_mark(store: SqliteStore) -> None:
     broken = make_record(make_begin(id="broken"))
     with pytest.raises(OverflowError):
