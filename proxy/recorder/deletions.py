@@ -218,7 +218,9 @@ class Deletions:
     def _finish(self, asked: Asked, recorder: Housekeeper, running: int) -> None:
         report = self._report
         if running:
-            missed = f"{running} requests that are still running and may be meant: prune again when they have ended"
+            # Of an inferred session nothing is left by which they could be told to belong to it.
+            how = "by key or user" if _is_inferred(asked.selection.session) else "again"
+            missed = f"{running} requests that are still running and may be meant: prune {how} when they have ended"
             report = msgspec.structs.replace(report, not_reached=[missed])
         if not self._was_idle and not asked.selection.is_empty:
             missed = "requests that have ended and were not stored yet, because too many wait for that: prune again"

@@ -97,6 +97,15 @@ def test_a_running_turn_of_an_inferred_session_is_stored_before_it_is_deleted(st
     assert (report.emptied, report.not_reached) == (3, [])
 
 
+def test_a_turn_that_outlasts_the_patience_is_admitted_and_said_to_be_in_no_session(store: SqliteStore) -> None:
+    journal = Journal()
+    journal.running.append(make_begin(id="c"))
+    selection = Selection(session="auto:a", before_ms=START_MS + 1)
+    report = carried_out(store, journal, at_s=PATIENCE_S + 1, selection=selection)
+    assert report is not None
+    assert "prune by key or user" in report.not_reached[0]
+
+
 def test_a_report_admits_that_not_all_was_stored(store: SqliteStore) -> None:
     assert carried_out(store, Journal(), at_s=1.0, is_idle=False) is None
     report = carried_out(store, Journal(), at_s=PATIENCE_S + 1, is_idle=False)
