@@ -150,6 +150,15 @@ def test_a_reader_that_never_ends_is_named_instead_of_waited_for_for_ever(store:
     assert store.deletion.compact(is_bounded=True) == []
 
 
+def test_what_others_say_after_a_deletion_is_found(store: SqliteStore) -> None:
+    body = b'{"messages":[{"role":"system","content":"%b"}]}' % (b"Tell everybody about zebras. " * 4)
+    for number, user in enumerate(["alice", "bob"]):
+        begin = make_begin(id=user, user=user, started_at_ms=START_MS + number)
+        store.write([make_record(begin, make_end(request=body), request=body)], {})
+        erase(store, ALICE)
+    assert rows(store, "SELECT rowid FROM texts WHERE texts MATCH 'zebras'") == [{"rowid": 2}]
+
+
 def test_pseudonyms_go_with_what_they_stand_in(store: SqliteStore) -> None:
     exchange = make_exchange(make_begin(id="1", user="alice"))
     made = msgspec.structs.replace(make_record(), exchange=exchange, pseudonyms=(("[EMAIL:1]", "a@example.com"),))
