@@ -28,6 +28,7 @@ from proxy.policy.redaction import RedactionError, Redactor
 from proxy.records import Begin
 from proxy.store.backups import erase_backup, known_backups
 from proxy.store.deletion import Deletion, Names, Selection, spilling_into
+from proxy.store.lineage import INFERRED
 from proxy.store.orders import Orders, Report
 from proxy.store.retention import Purged
 
@@ -188,10 +189,12 @@ class Deletions:
         self._was_idle |= is_idle
         if not self._was_idle and now - asked.since <= PATIENCE_S:
             return
-        if self._is_more(asked, recorder):
-            return
         running = sum(_is_about(asked.selection, begin) for begin in recorder.open_begins())
-        if running and now - asked.since < PATIENCE_S:
+        is_waiting = running > 0 and now - asked.since < PATIENCE_S
+        # What goes on from a conversation is known by the marks that go with it: before them, or not at all.
+        if is_waiting and _is_inferred(asked.selection.session):
+            return
+        if self._is_more(asked, recorder) or is_waiting:
             return
         failpoint("deletion.before_finish")
         self._finish(asked, recorder, running)
@@ -215,7 +218,9 @@ class Deletions:
     def _finish(self, asked: Asked, recorder: Housekeeper, running: int) -> None:
         report = self._report
         if running:
-            missed = f"{running} requests that are still running and may be meant: prune again when they have ended"
+            # Of an inferred session nothing is left by which they could be told to belong to it.
+            how = "by key or user" if _is_inferred(asked.selection.session) else "again"
+            missed = f"{running} requests that are still running and may be meant: prune {how} when they have ended"
             report = msgspec.structs.replace(report, not_reached=[missed])
         if not self._was_idle and not asked.selection.is_empty:
             missed = "requests that have ended and were not stored yet, because too many wait for that: prune again"
@@ -226,13 +231,21 @@ class Deletions:
 
 
 def _is_about(selection: Selection, begin: Begin) -> bool:
-    """Say whether a running request may be meant; a user whom only the body names is not known before it ends."""
+    """Say whether a running request may be meant.
+
+    A user whom only the body names is not known before it ends, and no session that is inferred.
+    """
+    session = selection.session if begin.session is None and _is_inferred(selection.session) else begin.session
     return (
         selection.user in (None, begin.user or selection.user)
-        and selection.session in (None, begin.session)
+        and selection.session in (None, session)
         and selection.key in (None, begin.key)
         and (selection.before_ms is None or begin.started_at_ms < selection.before_ms)
     )
+
+
+def _is_inferred(session: str | None) -> bool:
+    return session is not None and session.startswith(INFERRED)
 
 
 def _policies(policy: RecordPolicy) -> Iterator[RecordPolicy]:

@@ -11,7 +11,8 @@ marks go with the bodies that they were made of.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Final, cast
@@ -32,28 +33,37 @@ MOST_SEQS: Final = 500_000
 _FORGOTTEN: Final = 5000
 """Marks at a time: some ten milliseconds."""
 _TWINS: Final = 8
-"""Requests with the same mark that are looked at: the same was asked and the same answered."""
+"""Requests with the same mark that are looked at, at least: the same was asked and the same answered. Those that nobody
+continued yet come first, or two conversations that began alike would become one."""
 _INDEX: Final = """
-CREATE TEMP TABLE marked (mark INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (mark, seq)) WITHOUT ROWID;
+CREATE TEMP TABLE marked (
+    mark INTEGER NOT NULL, is_placed INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (mark, is_placed, seq DESC)
+) WITHOUT ROWID;
 CREATE TEMP TRIGGER mark_added AFTER INSERT ON main.marks BEGIN
-    INSERT INTO marked VALUES (NEW.mark, NEW.seq);
+    INSERT INTO marked SELECT NEW.mark, session IS NOT NULL, NEW.seq FROM exchanges WHERE seq = NEW.seq;
 END;
 CREATE TEMP TRIGGER mark_deleted AFTER DELETE ON main.marks BEGIN
-    DELETE FROM marked WHERE mark = OLD.mark AND seq = OLD.seq;
+    DELETE FROM marked WHERE mark = OLD.mark AND is_placed IN (0, 1) AND seq = OLD.seq;
 END;
-INSERT INTO marked SELECT mark, seq FROM marks;
+CREATE TEMP TRIGGER mark_placed AFTER UPDATE OF session ON main.exchanges
+WHEN (OLD.session IS NULL) != (NEW.session IS NULL) BEGIN
+    UPDATE marked SET is_placed = NEW.session IS NOT NULL
+    WHERE mark IN (SELECT mark FROM marks WHERE seq = NEW.seq) AND is_placed IN (0, 1) AND seq = NEW.seq;
+END;
+INSERT INTO marked SELECT mark, session IS NOT NULL, seq FROM marks JOIN exchanges USING (seq);
 """
 """An index of `marks`, in memory: on the disk each new mark would want a page of its own in every transaction."""
 _FIND: Final = (
     "SELECT mark, seq, id, started_at, session, retry_of FROM marked CROSS JOIN exchanges USING (seq)"
-    " WHERE mark = ? ORDER BY seq DESC LIMIT ?"
+    " WHERE mark = ? ORDER BY is_placed, seq DESC LIMIT ?"
 )
 _TOO_OLD: Final = """
 SELECT max(coalesce(max(seq) - ?, 0), coalesce((
-    SELECT seq FROM exchanges WHERE started_at < (SELECT max(started_at) FROM exchanges) - ?
+    SELECT seq FROM exchanges WHERE started_at < (SELECT started_at FROM exchanges ORDER BY seq DESC LIMIT 1) - ?
     ORDER BY started_at DESC LIMIT 1
 ), 0)) FROM exchanges
 """
+"""By the newest row, not the latest time: a clock that was wrong once must not make everything else old."""
 _FORGET: Final = (
     "DELETE FROM marks WHERE seq <= min(?1, coalesce((SELECT seq FROM marks ORDER BY seq LIMIT 1 OFFSET ?2), ?1))"
 )
@@ -92,7 +102,7 @@ class Lineage:
         found = [(*each, self._marks(each[1], spoken)) for each, spoken in zip(stored, said, strict=True)]
         family = _Family(self._connection)
         nearest = [None if marks is None else next(marks.before, None) for _, _, marks in found]
-        family.look_up(nearest)
+        family.look_up(Counter(mark for mark in nearest if mark is not None))
         for (seq, record, marks), mark in zip(found, nearest, strict=True):
             if marks is not None:
                 _place(family, seq, record, marks, mark)
@@ -131,28 +141,28 @@ class _Family:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._found: dict[int, list[_Left]] = {}
-        """By mark, the newest first."""
+        """By mark: those in no session, then the others, the newest of each first."""
         self._new: dict[int, list[_Left]] = {}
-        """Those of the batch, likewise."""
+        """Those of the batch, the newest first."""
         self._by_seq: dict[int, _Left] = {}
         self._marks: list[tuple[int, int]] = []
         self._placed: list[tuple[str, int]] = []
 
-    def look_up(self, marks: Sequence[int | None]) -> None:
-        """Ask for those who left some marks in one go."""
-        wanted = {mark for mark in marks if mark is not None} - self._found.keys()
+    def look_up(self, marks: Mapping[int, int]) -> None:
+        """Ask in one go for those who left some marks, each for so many that may continue one."""
+        wanted = [(mark, max(_TWINS, count)) for mark, count in marks.items() if mark not in self._found]
         if not wanted:
             return
-        self._found |= {mark: [] for mark in wanted}
-        for mark, *row in self._connection.executemany(_FIND, [(mark, _TWINS) for mark in wanted]):
+        self._found |= {mark: [] for mark, _ in wanted}
+        for mark, *row in self._connection.executemany(_FIND, wanted):
             left = _Left(*cast("tuple[int, str, int, str | None, str | None]", tuple(row)))
             # One request may have left several marks.
             self._found[int(str(mark))].append(self._by_seq.setdefault(left.seq, left))
 
     def join(self, seq: int, mark: int, at_ms: int) -> str | None:
         """Put a row into the session of one that left this mark; return which, None: nobody did, or too long ago."""
-        self.look_up((mark,))
-        known: list[_Left] = [*self._new.get(mark, ()), *self._found[mark]][:_TWINS]
+        self.look_up({mark: 1})
+        known: list[_Left] = [*self._new.get(mark, ()), *self._found[mark]]
         near = [each for each in known if abs(at_ms - each.at_ms) <= LONGEST_PAUSE_MS]
         if not near:
             return None

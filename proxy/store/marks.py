@@ -177,12 +177,12 @@ class _Spoken:
         answer: list[_Message] = []
         for number in range(len(self.said) - 1, -1, -1):
             if _is_answer(self.said[number]):
-                answer.insert(0, _message(self.said[number]))
+                answer.append(_message(self.said[number]))
             elif answer:
-                yield number + 1, answer
+                yield number + 1, answer[::-1]
                 answer = []
         if answer:
-            yield 0, answer
+            yield 0, answer[::-1]
 
 
 def _message(part: Part) -> _Message:

@@ -22,12 +22,16 @@ _ADD: Final = (
     f" last_at = max(last_at, excluded.last_at), {', '.join(f'{name} = {name} + excluded.{name}' for name in SUMS)}"
 )
 _TAKE: Final = f"UPDATE sessions SET {', '.join(f'{name} = {name} + ?' for name in SUMS)} WHERE name = ?"  # noqa: S608 (constants)
-_BOUNDS: Final = """
-UPDATE sessions SET
-    first_at = (SELECT min(started_at) FROM exchanges WHERE session = ?1 AND seq NOT IN (SELECT value FROM json_each(?2))),
-    last_at = (SELECT max(started_at) FROM exchanges WHERE session = ?1 AND seq NOT IN (SELECT value FROM json_each(?2)))
-WHERE name = ?1
+_SUMMED: Final = """
+FROM exchanges WHERE session = ?1 AND seq NOT IN (SELECT value FROM json_each(?2)) AND NOT (
+    seq > (SELECT done_seq FROM folds WHERE name = 'rollups') AND seq <= (SELECT last_seq FROM folds WHERE name = 'rollups')
+)
 """
+"""Rows of a session that are in its sums: those that are not folded yet bring their times with them."""
+_BOUNDS: Final = f"""
+UPDATE sessions SET first_at = (SELECT min(started_at) {_SUMMED}), last_at = (SELECT max(started_at) {_SUMMED})
+WHERE name = ?1
+"""  # noqa: S608 (constants)
 
 
 class SessionChange:

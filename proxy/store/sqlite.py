@@ -124,7 +124,7 @@ class SqliteStore:
         self._templates = Templates(self._connection)
         self.jobs = JobWriter(self._connection, self._our_transaction, self._templates)
         """Opinions formed anew over what is stored."""
-        self.deletion = Deletion(self._connection, self._our_transaction)
+        self.deletion = Deletion(self._connection, self._forgetting)
         """What somebody asked to be forgotten."""
         self.retention = Retention(self._connection, self._our_transaction, _PAGE_BYTES)
         """What is too old, or too much."""
@@ -294,6 +294,12 @@ class SqliteStore:
     def _our_transaction(self) -> Iterator[None]:
         with our_errors(), self._transaction():
             yield
+
+    @contextlib.contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        with self._our_transaction():
+            yield
+        self._heard.forget()  # who said it first may be gone, so the next one to say it is to be found
 
     def _insert(self, records: Sequence[Record], rows: Sequence[tuple[Value, ...]]) -> list[tuple[int, Record]]:
         """Insert the rows of records; return the records that are new, each with its `seq`."""

@@ -17,6 +17,7 @@ from proxy.store.deletion import Selection
 from proxy.store.orders import Orders, Report
 from proxy.store.retention import Purged
 from tests.recorder.builders import START_MS, make_begin
+from tests.store.test_lineage import assistant, make_chat, user
 
 ID = "00000000-0000-4000-8000-000000000000"
 ALICE = Selection(user="alice@example.com", before_ms=START_MS + 1)
@@ -45,15 +46,17 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     made.close()
 
 
-def carried_out(store: SqliteStore, journal: Journal, *, at_s: float, is_idle: bool = True) -> Report | None:
+def carried_out(
+    store: SqliteStore, journal: Journal, *, at_s: float, is_idle: bool = True, selection: Selection = ALICE
+) -> Report | None:
     """Ask for a deletion, and return what became of it after `at_s` seconds."""
     now = [0.0]
     orders = Orders(store.path.parent)
     (store.path.parent / "jobs").mkdir(exist_ok=True)
-    orders.ask(ID, ALICE)
+    orders.ask(ID, selection)
     forgetter = Forgetter(store.path.parent, store.deletion, RecordPolicy(), b"secret")
     deletions = Deletions(orders, forgetter, monotonic=lambda: now[0])
-    for each in (0.0, at_s):
+    for each in (0.0, *[at_s] * 4):
         now[0] = each
         deletions.step(journal, is_idle=is_idle)
     return orders.report(ID)
@@ -77,6 +80,30 @@ def test_a_running_request_whose_user_only_its_body_may_name_is_waited_for(
     report = carried_out(store, journal, at_s=PATIENCE_S + 1)
     assert report is not None
     assert any("running" in line for line in report.not_reached) is is_waited_for
+
+
+def test_a_running_turn_of_an_inferred_session_is_stored_before_it_is_deleted(store: SqliteStore) -> None:
+    journal, selection = Journal(), Selection(session="auto:a", before_ms=START_MS + 1)
+    store.write([make_chat("a", [user("1")], "one")], {})
+    store.write([make_chat("b", [user("1"), assistant("one"), user("2")], "two")], {})
+    journal.running.append(make_begin(id="c", session="other"))
+    journal.running.append(make_begin(id="c"))
+    assert carried_out(store, journal, at_s=1.0, selection=selection) is None
+    journal.running.pop()
+    said = [user("1"), assistant("one"), user("2"), assistant("two"), user("3")]
+    store.write([make_chat("c", said, "three")], {})
+    report = carried_out(store, journal, at_s=1.0, selection=selection)
+    assert report is not None
+    assert (report.emptied, report.not_reached) == (3, [])
+
+
+def test_a_turn_that_outlasts_the_patience_is_admitted_and_said_to_be_in_no_session(store: SqliteStore) -> None:
+    journal = Journal()
+    journal.running.append(make_begin(id="c"))
+    selection = Selection(session="auto:a", before_ms=START_MS + 1)
+    report = carried_out(store, journal, at_s=PATIENCE_S + 1, selection=selection)
+    assert report is not None
+    assert "prune by key or user" in report.not_reached[0]
 
 
 def test_a_report_admits_that_not_all_was_stored(store: SqliteStore) -> None:

@@ -15,7 +15,9 @@ from proxy.errors import StoreError
 from proxy.store import SqliteStore
 from proxy.store.backups import erase_backup, known_backups, remember_backup
 from proxy.store.deletion import Names, Selection, condition, count
+from proxy.store.rollups import Rollups
 from tests.recorder.builders import START_MS, make_begin, make_end, make_exchange, make_record
+from tests.store.versions import newest_of
 
 ALICE = Selection(user="alice")
 
@@ -148,6 +150,15 @@ def test_a_reader_that_never_ends_is_named_instead_of_waited_for_for_ever(store:
     assert store.deletion.compact(is_bounded=True) == []
 
 
+def test_what_others_say_after_a_deletion_is_found(store: SqliteStore) -> None:
+    body = b'{"messages":[{"role":"system","content":"%b"}]}' % (b"Tell everybody about zebras. " * 4)
+    for number, user in enumerate(["alice", "bob"]):
+        begin = make_begin(id=user, user=user, started_at_ms=START_MS + number)
+        store.write([make_record(begin, make_end(request=body), request=body)], {})
+        erase(store, ALICE)
+    assert rows(store, "SELECT rowid FROM texts WHERE texts MATCH 'zebras'") == [{"rowid": 2}]
+
+
 def test_pseudonyms_go_with_what_they_stand_in(store: SqliteStore) -> None:
     exchange = make_exchange(make_begin(id="1", user="alice"))
     made = msgspec.structs.replace(make_record(), exchange=exchange, pseudonyms=(("[EMAIL:1]", "a@example.com"),))
@@ -157,7 +168,7 @@ def test_pseudonyms_go_with_what_they_stand_in(store: SqliteStore) -> None:
     assert rows(store, "SELECT * FROM pseudonyms") == []
 
 
-@pytest.mark.parametrize("newest", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("newest", range(1, newest_of("records.db") + 1))
 def test_a_copy_from_an_older_version_is_emptied_as_well(tmp_path: Path, newest: int) -> None:
     from importlib.resources import files
 
@@ -180,6 +191,8 @@ def test_a_copy_from_an_older_version_is_emptied_as_well(tmp_path: Path, newest:
     if newest >= 6:
         connection.execute("INSERT INTO pieces VALUES (1, x'01', 1, NULL, 'CANARY')")
         connection.execute("INSERT INTO payloads VALUES (1, 1, 'CANARY', 1, 'CANARY', '[]', 'CANARY', '[1]', 'CANARY')")
+    if newest >= 7:
+        Rollups(connection).add([1])
     connection.close()
     assert known_backups(tmp_path) == [copy]
     assert erase_backup(copy, ALICE, names_of(ALICE)) == 1

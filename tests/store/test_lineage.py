@@ -20,7 +20,7 @@ from proxy.config import parse_config
 from proxy.databases import open_database
 from proxy.journal import JournalWriter
 from proxy.recorder import run as record
-from proxy.store import JournalPosition, SqliteStore
+from proxy.store import JournalPosition, Record, SqliteStore
 from proxy.store.deletion import Names, Selection, erase_copy
 from proxy.store.lineage import LONGEST_PAUSE_MS
 from proxy.store.row import EXCHANGE_COLUMNS, exchange_row
@@ -68,7 +68,7 @@ class Oracle:
                 if each.key == asked.key
                 and (*each.messages, ("assistant", each.answer)) == asked.messages[: at + 1]
                 and asked.at_ms - each.at_ms <= LONGEST_PAUSE_MS
-            ][:8]
+            ]
             if same:
                 return next((each for each in same if each.session is None), same[0])
         return None
@@ -222,11 +222,15 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def write(store: SqliteStore, id_: str, messages: Any, answer: Any, *, policy: str = "{}", **fields: Any) -> None:
     """Store a chat; `answer` is its message or text."""
+    store.write([make_chat(id_, messages, answer, policy=policy, **fields)], {})
+
+
+def make_chat(id_: str, messages: Any, answer: Any, *, policy: str = "{}", **fields: Any) -> Record:
     message = answer if isinstance(answer, dict) else {"role": "assistant", "content": answer}
     body = _json({"model": "gpt-4o-mini", "messages": messages})
     said = _json({"model": "gpt-4o-mini", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
     exchange = make_exchange(make_begin(id=id_, **fields), request=body, response=said)
-    store.write([interpreter(policy).record(exchange)], {})
+    return interpreter(policy).record(exchange)
 
 
 def user(text: str) -> dict[str, str]:
@@ -257,6 +261,19 @@ def test_two_who_say_the_same_and_are_answered_the_same_have_two_sessions(store:
     found = sessions(store)
     assert found["second-0"] != found["second-1"]
     assert {found["first-0"], found["first-1"]} == {found["second-0"], found["second-1"]}
+
+
+@pytest.mark.parametrize("are_together", [False, True])
+def test_however_many_begin_alike_each_has_a_session_of_its_own(store: SqliteStore, are_together: bool) -> None:
+    firsts = [make_chat(f"first-{number}", [user("hi")], "Hello!") for number in range(20)]
+    seconds = [
+        make_chat(f"second-{number}", [user("hi"), assistant("Hello!"), user(f"question {number}")], "Answer")
+        for number in range(20)
+    ]
+    for batch in [firsts, seconds] if are_together else [[each] for each in (*firsts, *seconds)]:
+        store.write(batch, {})
+    found = sessions(store)
+    assert {found[f"second-{number}"] for number in range(20)} == {f"auto:first-{number}" for number in range(20)}
 
 
 def test_a_conversation_goes_on_through_calls_of_tools(store: SqliteStore) -> None:
@@ -378,6 +395,14 @@ def test_marks_go_with_the_bodies_and_after_a_day(store: SqliteStore) -> None:
     store.put_status({})
     left = store._connection.execute("SELECT id FROM marks JOIN exchanges USING (seq)").fetchall()
     assert left == [("c",)]
+
+
+def test_a_clock_that_was_wrong_once_ends_no_conversation(store: SqliteStore) -> None:
+    write(store, "ahead", [user("0")], "zero", started_at_ms=START_MS + 30 * LONGEST_PAUSE_MS)
+    write(store, "a", [user("1")], "one")
+    store.put_status({})
+    write(store, "b", [user("1"), assistant("one"), user("2")], "two")
+    assert sessions(store) == {"ahead": None, "a": "auto:a", "b": "auto:a"}
 
 
 def test_a_batch_that_is_rolled_back_leaves_no_mark(store: SqliteStore) -> None:

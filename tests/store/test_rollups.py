@@ -198,6 +198,25 @@ def forget_roll_ups(store: SqliteStore) -> None:
     store._connection.execute("UPDATE folds SET done_seq = 0, last_seq = (SELECT max(seq) FROM exchanges)")
 
 
+def test_a_session_begins_with_its_first_row_that_is_left_though_an_earlier_one_was_never_folded(
+    store: SqliteStore,
+) -> None:
+    def put(number: int) -> None:
+        begin = make_begin(id=str(number), session="s", started_at_ms=START_MS + number)
+        store.write([make_record(begin)], {})
+
+    put(0)
+    forget_roll_ups(store)
+    for number in (5, 6, 7):
+        put(number)
+    with store._our_transaction():
+        store.rollups.part_with([2])
+        store._connection.execute("DELETE FROM exchanges WHERE seq = 2")
+    store.retention.purge_records(START_MS + 1, 1)
+    found = store._connection.execute("SELECT first_at, last_at, requests FROM sessions").fetchall()
+    assert found == [(START_MS + 6, START_MS + 7, 2)]
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_sums_are_what_the_rows_add_up_to_whatever_happens_to_the_rows(store: SqliteStore, seed: int) -> None:
     numbers = random.Random(seed)
