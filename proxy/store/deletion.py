@@ -263,7 +263,8 @@ def _with_replays(connection: apsw.Connection, seqs: Sequence[int]) -> list[int]
     """Return rows with those that say again what they said, and so on."""
     found, new = dict.fromkeys(seqs), list(seqs)
     while new:
-        rows = connection.execute(_REPLAYS.format(f"original.seq IN ({_listed(new)})"))
+        replays = _REPLAYS.format(f"original.seq IN ({_listed(new)})")
+        rows = connection.execute(replays)
         new = [seq for seq in (_number(seq) for (seq,) in rows) if seq not in found]
         found |= dict.fromkeys(new)
     return list(found)

@@ -92,7 +92,9 @@ def test_it_names_the_upstream_that_fails(start_glassline: StartGlassline) -> No
     glassline = start_glassline("http://127.0.0.1:9/v1")
     assert {exchange(glassline.port, post("/v1/chat/completions", BODY)).status for _ in range(20)} == {502}
     glassline.wait_for_rows(20)
-    assert verdict(glassline)[1:] == (
+    # What was seen a moment ago holds for two seconds.
+    told = wait_until(lambda: found if (found := verdict(glassline)[1:])[0] != "ok" else None, "a verdict")
+    assert told == (
         "error",
         "failing: error rate is 100%: 20 of 20 requests, most of them openai 502 upstream_unreachable",
     )
