@@ -53,13 +53,18 @@ _UNTIL_ROWS: Final = f"""() => new Promise((done) => {{
     const look = () => document.querySelector('{_ROW}') ? requestAnimationFrame(() => done(performance.now())) : setTimeout(look, 1);
     look();
 }})"""
-_UNTIL_FIRST_ROW_DIFFERS: Final = f"""(before) => new Promise((done) => {{
+_UNTIL_ANSWERED: Final = f"""(path) => new Promise((done) => {{
+    performance.clearResourceTimings();
     const start = performance.now();
+    const isAnswered = () => performance.getEntriesByType('resource')
+        .some((each) => each.name.includes('/api/requests?') && each.startTime >= start && each.responseEnd > 0);
     const look = () => {{
-        const row = document.querySelector('{_ROW}');
-        if (row && row.innerText !== before && !document.querySelector('[data-stale=true]')) requestAnimationFrame(() => done(performance.now() - start));
+        if (isAnswered() && document.querySelector('{_ROW}') && !document.querySelector('[data-stale=true]'))
+            requestAnimationFrame(() => done(performance.now() - start));
         else setTimeout(look, 1);
     }};
+    history.pushState(null, '', path);
+    dispatchEvent(new PopStateEvent('popstate'));
     look();
 }})"""
 _WATCH_FRAMES: Final = f"""(stop) => {{
@@ -190,12 +195,8 @@ async def _list(browser: Browser, shown: Shown) -> list[Line]:
         keys = iter(["support-bot", "search-team", "code-review", "trip-planner", "indexer", "ticket-triage"] * 4)
 
         async def filtered() -> float:
-            before = await opened.page.locator(_ROW).first.inner_text()
             path = f"/requests?q=key%3A{next(keys)}+status%3A200&from=now-7d"
-            await opened.page.evaluate(
-                "(path) => { history.pushState(null, '', path); dispatchEvent(new PopStateEvent('popstate')); }", path
-            )
-            return float(await opened.page.evaluate(_UNTIL_FIRST_ROW_DIFFERS, before))
+            return float(await opened.page.evaluate(_UNTIL_ANSWERED, path))
 
         cold = await _median(loaded)
         lines = [
