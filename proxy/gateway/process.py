@@ -64,19 +64,20 @@ class KeySnapshot:
         self.keys: tuple[DynamicKey, ...] = ()
 
     def refresh(self) -> bool:
-        """Read the file if it changed; say whether it did. A file that cannot be read leaves the last keys in force."""
+        """Read the file if it is another one; say whether the keys are. One that cannot be read leaves the last in force."""
         try:
             status = self._path.stat()
             mark = (status.st_mtime_ns, status.st_ino)
             if mark == self._seen:
                 return False
-            self.keys = tuple(decode_snapshot(read_file(self._path, SNAPSHOT_PURPOSE)))
+            keys = tuple(decode_snapshot(read_file(self._path, SNAPSHOT_PURPOSE)))
         except FileNotFoundError:
             return False
         except (OSError, StoreError, EnvironmentUnusable):
             return False
         self._seen = mark
-        return True
+        has_changed, self.keys = keys != self.keys, keys
+        return has_changed
 
 
 class GatewayProcess:
