@@ -180,6 +180,9 @@ class Settings:
         options = [f"--{name}={asked[name]}" for name in ("from", "to", "model") if asked.get(name)]
         if "\0" in "".join(options):
             raise QuestionError("from, to, model: hold no NUL")
+        for name in ("from", "to"):
+            if asked.get(name):
+                read_instant(asked[name], self._read.clock.wall_ms())
         lines = await self._run("reprice", "--dry-run", *options)
         *changes, last = [msgspec.json.decode(line) for line in lines] or [{"total": None}]
         shown = [each for each in changes if each["changed"]]
