@@ -77,7 +77,10 @@ def test_who_closes_its_side_and_waits_gets_the_answer(
 def test_a_stream_goes_on_for_a_client_that_has_closed_its_side(
     glassline: Glassline, upstream: ScriptedUpstream
 ) -> None:
+    noticed = threading.Event()
+
     def stream(connection: Connection) -> None:
+        assert noticed.wait(10), "after the head of an answer an end of the client's side means that it has left"
         connection.send(STREAM_HEAD)
         for word in ("one", "two", "three"):
             time.sleep(0.2)
@@ -88,6 +91,8 @@ def test_a_stream_goes_on_for_a_client_that_has_closed_its_side(
     with RawClient(glassline.port) as client:
         client.send(http_1_1("half-stream"))
         client.socket.shutdown(socket.SHUT_WR)
+        assert client.read_until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        noticed.set()
         assert b"three" in client.read_all().body
     [row] = glassline.wait_for_rows(1, "session = 'half-stream'")
     assert row["outcome"] == "completed"
