@@ -25,6 +25,23 @@ def write_rows(store: SqliteStore, rows: Iterable[Row]) -> None:
     store.put_status({})
 
 
+def write_summed(store: SqliteStore, rows: Iterable[Row]) -> None:
+    """Insert rows and their roll-ups: as an upgrade would make these for rows that are older."""
+    write_rows(store, rows)
+    forget_roll_ups(store)
+    while store.backfill_rollups():
+        pass
+
+
+def forget_roll_ups(store: SqliteStore) -> None:
+    """Leave the database as a version without roll-ups would have."""
+    for table in ("rollups", "sessions"):
+        change(store.path, f"DELETE FROM {table}")  # noqa: S608 - names of our own
+    change(
+        store.path, "UPDATE folds SET done_seq = 0, last_seq = (SELECT max(seq) FROM exchanges) WHERE name = 'rollups'"
+    )
+
+
 def change(path: Path, sql: str, *values: Any) -> None:
     """Run a statement that changes rows, as another program would."""
     with _connection(path) as connection:

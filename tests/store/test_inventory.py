@@ -10,7 +10,7 @@ import pytest
 from proxy.store import SqliteStore, StoreReader, query
 from proxy.store.inventory import inventory, keepsakes
 from proxy.store.query import Query
-from tests.store.rows import write_rows
+from tests.store.rows import write_summed
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -38,11 +38,7 @@ def rows() -> Iterator[dict[str, Any]]:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreReader]:
     path: Path = tmp_path_factory.mktemp("inventory") / "records.db"
     with closing(SqliteStore(path)) as store:
-        write_rows(store, rows())
-        store._connection.execute("DELETE FROM rollups")
-        store._connection.execute("UPDATE folds SET done_seq = 0, last_seq = (SELECT max(seq) FROM exchanges)")
-        while store.backfill_rollups():
-            pass
+        write_summed(store, rows())
     with closing(StoreReader(path)) as made:
         yield made
 

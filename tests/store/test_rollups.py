@@ -21,6 +21,7 @@ from proxy.store.jobs import Job, Revision, Task
 from proxy.store.overview import overview
 from proxy.store.rollups import DAY_MS, HOUR_MS, MAX_VALUES, OTHER
 from tests.recorder.builders import START_MS, make_begin, make_end, make_record
+from tests.store.rows import forget_roll_ups
 
 Sums = dict[tuple[str, str, int, str, str], tuple[dict[str, int], Counter[int], Counter[int]]]
 OUTCOMES = ("completed", "completed", "completed", "refused", "client_closed", "timeout", "interrupted")
@@ -189,13 +190,6 @@ def revise(store: SqliteStore, numbers: random.Random) -> None:
     job = Job(id=str(numbers.random()), task=Task(kind="reread"), last_seq=10**6, done_seq=0, total=15, done=0)
     store.jobs.add(job, 0)
     store.jobs.move_on(job, 10**6, revisions, 1)
-
-
-def forget_roll_ups(store: SqliteStore) -> None:
-    """Leave the database as an earlier version would have."""
-    store._connection.execute("DELETE FROM rollups")
-    store._connection.execute("DELETE FROM sessions")
-    store._connection.execute("UPDATE folds SET done_seq = 0, last_seq = (SELECT max(seq) FROM exchanges)")
 
 
 def test_a_session_begins_with_its_first_row_that_is_left_though_an_earlier_one_was_never_folded(

@@ -18,7 +18,7 @@ from proxy.store.user import failures, profile
 from proxy.store.users import ORDERS as USER_ORDERS
 from proxy.store.users import users
 from tests.recorder.builders import START_MS
-from tests.store.rows import change, read_rows, write_rows
+from tests.store.rows import read_rows, write_summed
 
 ROWS = 7000
 SESSIONS = 6000
@@ -44,12 +44,7 @@ def made_up() -> Iterator[dict[str, Any]]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("sessions") / "records.db"
     with closing(SqliteStore(found)) as store:
-        write_rows(store, made_up())
-        change(
-            found, "UPDATE folds SET done_seq = 0, last_seq = (SELECT max(seq) FROM exchanges) WHERE name = 'rollups'"
-        )
-        while store.backfill_rollups():
-            pass
+        write_summed(store, made_up())
     return found
 
 

@@ -21,7 +21,7 @@ from proxy.store.recent import MOST as NEWEST
 from proxy.store.recent import hours, newest, seen
 from proxy.store.rollups import DAY_MS, HOUR_MS
 from proxy.store.spending import first_sum, leaves, spent_by_step, spent_by_tag, spent_in
-from tests.store.rows import Row, write_rows
+from tests.store.rows import Row, write_summed
 
 START_MS = 20_000 * DAY_MS
 END_MS = START_MS + 10 * DAY_MS
@@ -47,11 +47,7 @@ def rows() -> Iterator[Row]:
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreReader]:
     path: Path = tmp_path_factory.mktemp("spending") / "records.db"
     with closing(SqliteStore(path)) as store:
-        write_rows(store, rows())
-        store._connection.execute("DELETE FROM rollups")
-        store._connection.execute("UPDATE folds SET done_seq = 0, last_seq = (SELECT max(seq) FROM exchanges)")
-        while store.backfill_rollups():
-            pass
+        write_summed(store, rows())
     with closing(StoreReader(path)) as made:
         yield made
 

@@ -2,6 +2,7 @@
 import type { Params } from "../../lib/path.ts";
 import { segment } from "../../lib/path.ts";
 import { useRead, type Answer as Read, type ReadOptions } from "../../lib/queries.ts";
+import type { RequestRow } from "../requests/rows.ts";
 
 export interface Kept {
   state: "whole" | "cut" | "none";
@@ -74,45 +75,13 @@ export interface Advice {
   filter: string;
 }
 
-export interface Detail {
-  id: string;
-  started_at: number;
-  key: string | null;
-  user: string | null;
-  session: string | null;
-  trace_id: string | null;
+export interface Detail extends Omit<RequestRow, "seq" | "tags"> {
   parent_id: string | null;
-  environment: string | null;
   tags: Readonly<Record<string, string>> | null;
-  upstream: string;
   provider: string | null;
-  wire: string;
-  endpoint: string;
-  method: string;
-  path: string;
-  model_requested: string | null;
-  model: string | null;
-  streaming: boolean;
-  status: number | null;
-  outcome: string;
-  error_code: string | null;
-  error_message: string | null;
-  ttft_ms: number | null;
-  duration_ms: number | null;
-  overhead_ms: number | null;
-  input_tokens: number | null;
-  cached_input_tokens: number | null;
   cache_write_tokens: number | null;
-  output_tokens: number | null;
-  reasoning_tokens: number | null;
-  cost_nano_usd: number | null;
   cost_source: string;
-  is_unpriced: boolean;
   usage_source: string;
-  finish_reason: string | null;
-  prompt_name: string | null;
-  prompt_version: string | null;
-  attempt: number;
   retry_of: string | null;
   request_bytes: number;
   response_bytes: number;

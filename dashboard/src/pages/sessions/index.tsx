@@ -1,95 +1,41 @@
 /** Conversations over time: who talked, how long, what it cost. */
 import { useMemo } from "react";
-import { Link, useLocation } from "wouter";
-import { PageHead } from "../../app/Layout.tsx";
-import { TimeRange } from "../../app/TimeRange.tsx";
-import { Problem } from "../../lib/api.ts";
+import { Link } from "wouter";
 import { count, duration, NONE, plural } from "../../lib/format.ts";
-import { useListed } from "../../lib/listed.ts";
-import { pageOf, type Params } from "../../lib/path.ts";
-import { text, timeParams, useUrlState } from "../../lib/url.ts";
+import { pageOf } from "../../lib/path.ts";
 import { Button } from "../../ui/Button.tsx";
-import { ListExport } from "../../ui/ListExport.tsx";
-import { EmptyState, ErrorState, SkeletonRows } from "../../ui/States.tsx";
-import { Table, type Column } from "../../ui/Table.tsx";
+import { EmptyState } from "../../ui/States.tsx";
+import type { Column } from "../../ui/Table.tsx";
 import { Money, Time } from "../../ui/Time.tsx";
-import { usePhone } from "../../ui/usePhone.ts";
-import { useRowKeys } from "../../ui/useRowKeys.ts";
-import { NotUnderstood } from "../requests/Empty.tsx";
-import { FilterBar } from "../requests/FilterBar.tsx";
+import { GroupedList, groupedSchema, SearchedTo, useGrouped } from "../requests/Grouped.tsx";
 import { usePreviews, type Preview } from "../requests/rows.ts";
 import { costOf, type Session, type SessionPage } from "./api.ts";
-import "../requests/requests.css";
 import "./sessions.css";
 
-const SCHEMA = { ...timeParams("now-7d"), q: text(""), sort: text("-last"), sel: text("", "replace") } as const;
-const CARD_PX = 76;
+const SCHEMA = groupedSchema("now-7d", "-last");
+const rowsOf = (page: SessionPage) => page.sessions;
 
 export default function SessionsPage() {
-  const [state, set] = useUrlState(SCHEMA);
-  const { from, to, q, sort, sel } = state;
-  const [, navigate] = useLocation();
-  const isPhone = usePhone();
-  const span = useMemo<Params>(() => ({ from, to: to === "now" ? "" : to }), [from, to]);
-  const params = useMemo<Params>(() => ({ q, ...span, sort: sort === "-last" ? "" : sort }), [q, span, sort]);
-  const list = useListed<SessionPage>("/api/sessions", params);
-  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.sessions) ?? [], [list.data]);
+  const grouped = useGrouped("/api/sessions", SCHEMA, rowsOf);
+  const { state, set, list, rows, first } = grouped;
+  const { q, from } = state;
   const ends = useMemo(() => rows.flatMap((row) => [{ id: row.first_request }, { id: row.last_request }]), [rows]);
   const previewOf = usePreviews(ends, true);
-  useRowKeys({
-    rows,
-    rowKey: idOf,
-    selected: sel || null,
-    onSelect: (id) => set({ sel: id ?? "" }),
-    onOpen: (row) => navigate(pageOf.session(row.id)),
-  });
-  const first = list.data?.pages[0];
-  const badFilter = list.error instanceof Problem && list.error.code === "bad_filter" ? list.error : null;
-  const isShown = rows.length > 0;
   return (
-    <div className="sessions">
-      <PageHead
-        title="Sessions"
-        isFull
-        tools={
-          <>
-            <TimeRange range={{ from, to }} onChange={(range) => set(range)} />
-            <ListExport path="/api/sessions" params={params} />
-          </>
-        }
-      />
-      <div className="filter-row">
-        <FilterBar q={q} span={span} error={list.error} onChange={(changed) => set({ q: changed })} />
-      </div>
-      {badFilter && !isShown && <NotUnderstood q={q} problem={badFilter} onFilter={(changed) => set({ q: changed })} />}
-      {list.isError && !badFilter && !isShown && <ErrorState error={list.error} what="Sessions could not be read" onRetry={() => void list.refetch()} />}
-      {list.isPending && <SkeletonRows rows={16} />}
-      {isShown && (
-        <div data-stale={list.isPlaceholderData || badFilter !== null}>
-          <Table
-            key={isPhone ? "cards" : "table"}
-            label="Sessions"
-            columns={isPhone ? cards(previewOf) : columns(previewOf)}
-            rows={rows}
-            rowKey={idOf}
-            total={first?.count ?? rows.length}
-            sort={sort}
-            onSort={(changed) => set({ sort: changed })}
-            selected={sel || null}
-            onPress={(row) => navigate(pageOf.session(row.id))}
-            onEnd={list.more}
-            {...(isPhone ? { rowHeight: CARD_PX } : { minWidth: 1040 })}
-            isBusy={list.isFetching}
-            foot={<Foot shown={rows.length} page={first} isMore={list.isFetchingNextPage} />}
-          />
-        </div>
-      )}
-      {!isShown && list.isSuccess && !list.isPlaceholderData && (q || from !== "now-90d" ? <NoneHere q={q} onClear={() => set({ q: "" })} onAnyTime={() => set({ from: "now-90d", to: "now" })} /> : <HowTo />)}
-    </div>
+    <GroupedList
+      grouped={grouped}
+      title="Sessions"
+      isFull
+      columns={columns(previewOf)}
+      minWidth={1040}
+      card={(row) => <Card session={row} previewOf={previewOf} />}
+      cardHeight={76}
+      hrefOf={(row) => pageOf.session(row.id)}
+      foot={<Foot shown={rows.length} page={first} isMore={list.isFetchingNextPage} />}
+      empty={q || from !== "now-90d" ? <NoneHere q={q} onClear={() => set({ q: "" })} onAnyTime={() => set({ from: "now-90d", to: "now" })} /> : <HowTo />}
+    />
   );
 }
-
-const idOf = (row: Session) => row.id;
 
 function columns(previewOf: (id: string) => Preview | undefined): Column<Session>[] {
   return [
@@ -106,27 +52,21 @@ function columns(previewOf: (id: string) => Preview | undefined): Column<Session
 }
 
 /** On a phone: the whole session in one cell. */
-function cards(previewOf: (id: string) => Preview | undefined): Column<Session>[] {
-  return [
-    {
-      id: "card",
-      title: "Sessions",
-      cell: (row) => (
-        <div className="card-row">
-          <span className="card-line">
-            <Time ms={row.last_at} isRelative />
-            <span className="wire ellipsis muted">{row.user ?? row.id}</span>
-            <Money nano={costOf(row)} />
-          </span>
-          <span className="card-line"><Ends session={row} previewOf={previewOf} /></span>
-          <span className="card-line muted">
-            <span className="ellipsis"><Link href={pageOf.session(row.id)} className="wire">{row.is_inferred ? "inferred" : row.id}</Link>, {plural(row.turns, "turn")}</span>
-            {row.errors > 0 && <span className="bad">{plural(row.errors, "error")}</span>}
-          </span>
-        </div>
-      ),
-    },
-  ];
+function Card({ session, previewOf }: { session: Session; previewOf(id: string): Preview | undefined }) {
+  return (
+    <div className="card-row">
+      <span className="card-line">
+        <Time ms={session.last_at} isRelative />
+        <span className="wire ellipsis muted">{session.user ?? session.id}</span>
+        <Money nano={costOf(session)} />
+      </span>
+      <span className="card-line"><Ends session={session} previewOf={previewOf} /></span>
+      <span className="card-line muted">
+        <span className="ellipsis"><Link href={pageOf.session(session.id)} className="wire">{session.is_inferred ? "inferred" : session.id}</Link>, {plural(session.turns, "turn")}</span>
+        {session.errors > 0 && <span className="bad">{plural(session.errors, "error")}</span>}
+      </span>
+    </div>
+  );
 }
 
 function Name({ session }: { session: Session }) {
@@ -162,7 +102,7 @@ function Foot({ shown, page, isMore }: { shown: number; page: SessionPage | unde
   return (
     <>
       <span>{isMore ? "Reading more…" : `${count(shown)}${of} ${shown === 1 && !of ? "session" : "sessions"}`}</span>
-      {page?.searched_to != null && <span className="warn">looked at requests since <Time ms={page.searched_to} /> only: narrow the range</span>}
+      <SearchedTo page={page} />
     </>
   );
 }

@@ -1,92 +1,43 @@
 /** In whose name requests are sent: who costs most, who meets errors, who was here last. */
-import { useMemo } from "react";
-import { Link, useLocation } from "wouter";
-import { PageHead } from "../../app/Layout.tsx";
-import { TimeRange } from "../../app/TimeRange.tsx";
-import { Problem } from "../../lib/api.ts";
+import { Link } from "wouter";
 import { count, moneyNano, NONE, percent, plural, short } from "../../lib/format.ts";
-import { useListed } from "../../lib/listed.ts";
 import { pageOf, type Params } from "../../lib/path.ts";
-import { text, timeParams, useUrlState } from "../../lib/url.ts";
 import { vars } from "../../lib/vars.ts";
 import { Button } from "../../ui/Button.tsx";
-import { ListExport } from "../../ui/ListExport.tsx";
-import { EmptyState, ErrorState, SkeletonRows } from "../../ui/States.tsx";
-import { Table, type Column } from "../../ui/Table.tsx";
+import { EmptyState } from "../../ui/States.tsx";
+import type { Column } from "../../ui/Table.tsx";
 import { Money, Time } from "../../ui/Time.tsx";
-import { usePhone } from "../../ui/usePhone.ts";
-import { useRowKeys } from "../../ui/useRowKeys.ts";
-import { NotUnderstood } from "../requests/Empty.tsx";
-import { FilterBar } from "../requests/FilterBar.tsx";
+import { GroupedList, groupedSchema, SearchedTo, useGrouped } from "../requests/Grouped.tsx";
 import { costOf, type User, type UserPage } from "./api.ts";
-import "../requests/requests.css";
 import "./users.css";
 
-const SCHEMA = { ...timeParams("now-30d"), q: text(""), sort: text("-cost"), sel: text("", "replace") } as const;
-const CARD_PX = 58;
+const SCHEMA = groupedSchema("now-30d", "-cost");
+const rowsOf = (page: UserPage) => page.users;
 
 export default function UsersPage() {
-  const [state, set] = useUrlState(SCHEMA);
-  const { from, to, q, sort, sel } = state;
-  const [, navigate] = useLocation();
-  const isPhone = usePhone();
-  const span = useMemo<Params>(() => ({ from, to: to === "now" ? "" : to }), [from, to]);
-  const params = useMemo<Params>(() => ({ q, ...span, sort: sort === "-cost" ? "" : sort }), [q, span, sort]);
-  const list = useListed<UserPage>("/api/users", params);
-  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.users) ?? [], [list.data]);
-  const href = (row: User) => `${pageOf.user(row.id)}${from === "now-30d" && to === "now" ? "" : `?from=${from}${to === "now" ? "" : `&to=${to}`}`}`;
-  useRowKeys({ rows, rowKey: idOf, selected: sel || null, onSelect: (id) => set({ sel: id ?? "" }), onOpen: (row) => navigate(href(row)) });
-  const first = list.data?.pages[0];
-  const badFilter = list.error instanceof Problem && list.error.code === "bad_filter" ? list.error : null;
+  const grouped = useGrouped("/api/users", SCHEMA, rowsOf);
+  const { state, set, span, list, rows, first } = grouped;
+  const { from, to, q } = state;
+  const hrefOf = (row: User) => `${pageOf.user(row.id)}${from === "now-30d" && to === "now" ? "" : `?from=${from}${to === "now" ? "" : `&to=${to}`}`}`;
   const most = Math.max(1, ...rows.map((row) => row.cost_nano_usd));
-  const isShown = rows.length > 0;
   return (
-    <div className="users">
-      <PageHead
-        title="Users"
-        tools={
-          <>
-            <TimeRange range={{ from, to }} onChange={(range) => set(range)} />
-            <ListExport path="/api/users" params={params} />
-          </>
-        }
-      />
-      <div className="filter-row">
-        <FilterBar q={q} span={span} error={list.error} onChange={(changed) => set({ q: changed })} />
-      </div>
-      {badFilter && !isShown && <NotUnderstood q={q} problem={badFilter} onFilter={(changed) => set({ q: changed })} />}
-      {list.isError && !badFilter && !isShown && <ErrorState error={list.error} what="Users could not be read" onRetry={() => void list.refetch()} />}
-      {list.isPending && <SkeletonRows rows={16} />}
-      {isShown && (
-        <div data-stale={list.isPlaceholderData || badFilter !== null}>
-          <Table
-            key={isPhone ? "cards" : "table"}
-            label="Users"
-            columns={isPhone ? cards(href) : columns(href, most)}
-            rows={rows}
-            rowKey={idOf}
-            total={first?.count ?? rows.length}
-            sort={sort}
-            onSort={(changed) => set({ sort: changed })}
-            selected={sel || null}
-            onPress={(row) => navigate(href(row))}
-            onEnd={list.more}
-            {...(isPhone ? { rowHeight: CARD_PX } : { minWidth: 860 })}
-            isBusy={list.isFetching}
-            foot={<Foot shown={rows.length} page={first} q={q} span={span} isMore={list.isFetchingNextPage} />}
-          />
-        </div>
-      )}
-      {!isShown && list.isSuccess && !list.isPlaceholderData && <Nobody q={q} page={first} onClear={() => set({ q: "" })} onAnyTime={from === "now-90d" ? null : () => set({ from: "now-90d", to: "now" })} />}
-    </div>
+    <GroupedList
+      grouped={grouped}
+      title="Users"
+      columns={columns(hrefOf, most)}
+      minWidth={860}
+      card={(row) => <Card user={row} href={hrefOf(row)} />}
+      cardHeight={58}
+      hrefOf={hrefOf}
+      foot={<Foot shown={rows.length} page={first} q={q} span={span} isMore={list.isFetchingNextPage} />}
+      empty={<Nobody q={q} page={first} onClear={() => set({ q: "" })} onAnyTime={from === "now-90d" ? null : () => set({ from: "now-90d", to: "now" })} />}
+    />
   );
 }
 
-const idOf = (row: User) => row.id;
-
-function columns(href: (row: User) => string, most: number): Column<User>[] {
+function columns(hrefOf: (row: User) => string, most: number): Column<User>[] {
   return [
-    { id: "user", title: "User", cell: (row) => <Link href={href(row)} className="wire">{row.id}</Link> },
+    { id: "user", title: "User", cell: (row) => <Link href={hrefOf(row)} className="wire">{row.id}</Link> },
     {
       id: "cost",
       title: "Cost",
@@ -104,23 +55,17 @@ function columns(href: (row: User) => string, most: number): Column<User>[] {
 }
 
 /** On a phone: the whole user in one cell. */
-function cards(href: (row: User) => string): Column<User>[] {
-  return [
-    {
-      id: "card",
-      title: "Users",
-      cell: (row) => (
-        <div className="card-row">
-          <span className="card-line"><Link href={href(row)} className="wire ellipsis grow">{row.id}</Link><Money nano={costOf(row)} /></span>
-          <span className="card-line muted">
-            <span className="grow">{plural(row.requests, "request")}</span>
-            {row.errors > 0 && <span className="bad">{plural(row.errors, "error")}</span>}
-            {row.last_at !== null && <Time ms={row.last_at} isRelative />}
-          </span>
-        </div>
-      ),
-    },
-  ];
+function Card({ user, href }: { user: User; href: string }) {
+  return (
+    <div className="card-row">
+      <span className="card-line"><Link href={href} className="wire ellipsis grow">{user.id}</Link><Money nano={costOf(user)} /></span>
+      <span className="card-line muted">
+        <span className="grow">{plural(user.requests, "request")}</span>
+        {user.errors > 0 && <span className="bad">{plural(user.errors, "error")}</span>}
+        {user.last_at !== null && <Time ms={user.last_at} isRelative />}
+      </span>
+    </div>
+  );
 }
 
 function Errors({ user }: { user: User }) {
@@ -139,7 +84,7 @@ function Foot({ shown, page, q, span, isMore }: { shown: number; page: UserPage 
           <Link className="link" href={pageOf.requests(q ? `(${q}) user:` : "user:", span)}>{plural(nameless.requests, "request")}</Link> for {moneyNano(nameless.cost_nano_usd)} {nameless.requests === 1 ? "names" : "name"} no user
         </span>
       )}
-      {page?.searched_to != null && <span className="warn">looked at requests since <Time ms={page.searched_to} /> only: narrow the range</span>}
+      <SearchedTo page={page} />
     </>
   );
 }
