@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from proxy.admin.accounts import as_configured, configured_budgets, key_of, window_ms
-from proxy.admin.answers import NotFoundError, QuestionError, json_answer
+from proxy.admin.answers import NotFoundError, QuestionError, json_answer, whole_number
 from proxy.admin.declared import DeclaredRoute
 from proxy.admin.explaining import (
     ExplainedShape,
@@ -32,6 +32,7 @@ from proxy.admin.shapes import AccountShape, account_shape
 from proxy.admin.sheets import Row
 from proxy.admin.simulation import Hourly, Simulated, simulate
 from proxy.admin.twins import Listing, Twins
+from proxy.admin.urgency import CONSIDERED, Order, named, ordered, read_order, urgency
 from proxy.config import Config
 from proxy.gates.budgets import NANO, BudgetTemplate
 from proxy.gates.refusal import read_refusal
@@ -54,6 +55,7 @@ _TOP: Final = 5
 _REFUSALS: Final = 1000
 """The newest that are looked through for those of one budget."""
 _SHOWN: Final = 20
+_LISTED: Final = 100
 
 
 class BudgetShape(AccountShape, frozen=True, kw_only=True):
@@ -115,10 +117,15 @@ class BudgetDesk:
             DeclaredRoute("/api/budgets/{name}", self.budget, least="viewer"),
         ]
 
-    async def budgets(self, _: Request) -> Response:
+    async def budgets(self, request: Request) -> Response:
         """The budgets in their current windows, with their pace."""
-        rows, templates = await asyncio.to_thread(self._accounts)
-        return json_answer({"budgets": await self._shapes(rows, templates)})
+        limit = whole_number(request, "limit", _LISTED, 1, CONSIDERED) or _LISTED
+        rows, templates, order = await self._asked(request)
+        pressing = await self._pressing_first(rows, templates)
+        is_by_urgency = order == "urgency"
+        shown = pressing[:limit] if is_by_urgency else await self._shapes(ordered(rows, order)[:limit], templates)
+        many = sum(shape.pace.state != "ok" for shape in pressing)
+        return json_answer({"budgets": shown, "count": len(rows), "pressing": many})
 
     async def budget(self, request: Request) -> Response:
         """One budget: its scopes, what was spent in its window and by whom, earlier windows, and what it refused."""
@@ -173,11 +180,26 @@ class BudgetDesk:
         async with self._read.store() as store:
             return json_answer(await self._simulated(store, template, limit))
 
-    async def _pages(self, _: Request) -> AsyncGenerator[Sequence[Row], None]:
-        rows, templates = await asyncio.to_thread(self._accounts)
-        for start in range(0, len(rows), _PAGE):
-            shapes = await self._shapes(rows[start : start + _PAGE], templates)
+    async def _pages(self, request: Request) -> AsyncGenerator[Sequence[Row], None]:
+        rows, templates, order = await self._asked(request)
+        rest = ordered(rows, order)
+        if order == "urgency":
+            yield [_told(shape) for shape in await self._pressing_first(rows, templates)]
+            rest = rest[CONSIDERED:]
+        for start in range(0, len(rest), _PAGE):
+            shapes = await self._shapes(rest[start : start + _PAGE], templates)
             yield [_told(shape) for shape in shapes]
+
+    async def _asked(self, request: Request) -> tuple[list[AccountRow], dict[str, BudgetTemplate], Order]:
+        order = read_order(request.query_params.get("sort", "urgency"))
+        rows, templates = await asyncio.to_thread(self._accounts)
+        return named(rows, request.query_params.get("find", "")), templates, order
+
+    async def _pressing_first(
+        self, rows: Sequence[AccountRow], templates: dict[str, BudgetTemplate]
+    ) -> list[BudgetShape]:
+        shapes = await self._shapes(ordered(rows, "urgency")[:CONSIDERED], templates)
+        return sorted(shapes, key=lambda shape: urgency(shape, shape.pace.state))
 
     def _accounts(self) -> tuple[list[AccountRow], dict[str, BudgetTemplate]]:
         made = [each for policy in all_policies(self._config).values() for each in policy.budgets]

@@ -8,6 +8,8 @@ from typing import Any, Final
 from proxy import __version__
 from proxy.admin.cost import CHANGES, GROUPINGS
 from proxy.admin.pages import PAGES
+from proxy.admin.urgency import CONSIDERED
+from proxy.admin.urgency import ORDERS as BUDGET_ORDERS
 from proxy.store.query import MAX_ROWS, RequestRow
 from proxy.store.sessions import ORDERS as SESSION_ORDERS
 from proxy.store.users import ORDERS as USER_ORDERS
@@ -84,6 +86,7 @@ _MEANT: Final = (
 _SORT: Final = _asked(
     "sort", "time, cost, latency, ttft, input, output or tokens; a `-` in front puts the greatest first"
 )
+_BUDGETS: Final = (_asked("find", "a part of the name or scope"), _asked("sort", ", ".join(BUDGET_ORDERS)))
 _COLS: Final = _asked("cols", "columns, with commas between them, in their order")
 
 
@@ -331,9 +334,16 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
         "post": _change("Send a request without a key through the data port", None, "200", "its status and id")
     },
     "/api/system": {"get": _operation("What runs here, in short", _JSON)},
-    "/api/budgets": {"get": _operation("Budgets in their current windows, with their pace", _JSON)},
-    "/api/budgets.csv": {"get": _operation("The same as CSV", "text/csv")},
-    "/api/budgets.jsonl": {"get": _operation("The same as JSON lines", "application/jsonl")},
+    "/api/budgets": {
+        "get": _operation(
+            "Budgets in their current windows, with their pace, and how many there are",
+            _JSON,
+            *_BUDGETS,
+            _asked("limit", f"rows at most; no more than {CONSIDERED}", "integer"),
+        )
+    },
+    "/api/budgets.csv": {"get": _operation("All of them as CSV", "text/csv", *_BUDGETS)},
+    "/api/budgets.jsonl": {"get": _operation("All of them as JSON lines", "application/jsonl", *_BUDGETS)},
     "/api/budgets/{name}": {
         "get": _operation(
             "One budget: pace, who spends, earlier windows, what it refused",

@@ -73,7 +73,7 @@ def test_everything_answers_before_there_is_a_store(tmp_path: Path, start_admin:
     assert admin.get("/api/requests").json() == {"requests": [], "next_before": None, "searched_to": None, "newest": 0}
     assert admin.get("/api/requests/abc").status_code == 404
     assert admin.get("/api/cost").json()["rows"] == []
-    assert admin.get("/api/budgets").json() == {"budgets": []}
+    assert admin.get("/api/budgets").json() == {"budgets": [], "count": 0, "pressing": 0}
     assert admin.get("/").status_code == 200
     for name in ("requests", "sessions", "users", "cost", "budgets"):
         assert admin.get(f"/api/{name}.csv").text.count("\n") == 1, "nothing but the titles"

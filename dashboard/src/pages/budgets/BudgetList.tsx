@@ -1,51 +1,61 @@
-import { useMemo } from "react";
 import { Link } from "wouter";
 import { PageHead } from "../../app/Layout.tsx";
-import { moneyNano, plural } from "../../lib/format.ts";
-import { address, pageOf, query } from "../../lib/path.ts";
+import { count, moneyNano, plural } from "../../lib/format.ts";
+import { address, pageOf, query, type Params } from "../../lib/path.ts";
 import { useRead } from "../../lib/queries.ts";
-import { choice, text, useUrlState } from "../../lib/url.ts";
+import { choice, text, useUrlState, whole } from "../../lib/url.ts";
+import { Button } from "../../ui/Button.tsx";
 import { CopyButton } from "../../ui/CopyButton.tsx";
 import { Select, TextField } from "../../ui/Fields.tsx";
 import { EmptyState, Loaded, SkeletonRows } from "../../ui/States.tsx";
 import { StatusPill } from "../../ui/Status.tsx";
 import { Time } from "../../ui/Time.tsx";
 import { BudgetLine, UsedTrack, usedText } from "./BudgetLine.tsx";
-import { byUrgency, levelOf, ownerName, usedShare, windowName, type Budget, type Budgets } from "./budget.ts";
+import { levelOf, ownerName, windowName, type Budget, type Budgets } from "./budget.ts";
 
 const SORTS = { urgency: "Most pressing", used: "Most used", spent: "Most spent", name: "Name" } as const;
 type Sort = keyof typeof SORTS;
-const SCHEMA = { sort: choice(Object.keys(SORTS) as Sort[], "urgency", "replace"), find: text("", "replace") } as const;
+const SHOWN = 100;
+const MOST_SHOWN = 1_000;
+const SCHEMA = { sort: choice(Object.keys(SORTS) as Sort[], "urgency", "replace"), find: text("", "replace"), limit: whole(SHOWN, "replace") } as const;
 const WORDS = { ok: "On pace", warn: "Tight" } as const;
 
 /** All budgets in their current windows. */
 export function BudgetList() {
-  const [{ sort, find }, set] = useUrlState(SCHEMA);
-  const answer = useRead<Budgets>("/api/budgets", {}, { every: 15_000 });
+  const [{ sort, find, limit }, set] = useUrlState(SCHEMA);
+  const asked: Params = { find, sort: sort === "urgency" ? "" : sort };
+  const shown = Math.min(Math.max(1, limit), MOST_SHOWN);
+  const answer = useRead<Budgets>("/api/budgets", { ...asked, limit: shown }, { every: 15_000 });
   return (
     <>
       <PageHead title="Budgets" />
       <Loaded answer={answer} what="Budgets could not be read" skeleton={<SkeletonRows rows={8} />}>
-        {({ budgets }) => (budgets.length ? <Listed budgets={budgets} sort={sort} find={find} onChange={set} /> : <NoBudget />)}
+        {(found) => (found.count || find ? <Listed found={found} asked={asked} sort={sort} find={find} onChange={set} /> : <NoBudget />)}
       </Loaded>
     </>
   );
 }
 
-function Listed({ budgets, sort, find, onChange }: { budgets: readonly Budget[]; sort: Sort; find: string; onChange(patch: { sort?: Sort; find?: string }): void }) {
-  const shown = useMemo(() => sorted(budgets.filter((each) => `${each.budget} ${each.scope}`.toLowerCase().includes(find.toLowerCase())), sort), [budgets, sort, find]);
-  const pressing = budgets.filter((each) => each.pace.state !== "ok").length;
+interface ListedProps {
+  found: Budgets;
+  asked: Params;
+  sort: Sort;
+  find: string;
+  onChange(patch: { sort?: Sort; find?: string; limit?: number }): void;
+}
+
+function Listed({ found: { budgets, count: many, pressing }, asked, sort, find, onChange }: ListedProps) {
   return (
     <>
       <p className="budgets-say">
-        {plural(budgets.length, "budget")}, {pressing ? <b>{pressing === 1 ? "one needs a look" : `${pressing} need a look`}</b> : "all on pace"}
+        {many === 0 ? "None is named so" : <>{plural(many, "budget")}, {pressing ? <b>{pressing === 1 ? "one needs a look" : `${count(pressing)} need a look`}</b> : "all on pace"}</>}
       </p>
       <div className="cost-tools">
         <TextField label="Find" value={find} onText={(written) => onChange({ find: written })} placeholder="name or user" />
         <Select label="Order" value={sort} options={Object.entries(SORTS) as [Sort, string][]} onChange={(chosen) => onChange({ sort: chosen })} />
       </div>
       <div className="card budgets-table">
-        <div className="budget-list narrow">{shown.map((each) => <BudgetLine key={`${each.budget}\u0000${each.scope}`} budget={each} />)}</div>
+        <div className="budget-list narrow">{budgets.map((each) => <BudgetLine key={`${each.budget}\u0000${each.scope}`} budget={each} />)}</div>
         <div className="tbl-scroll wide" tabIndex={0} role="group" aria-label="Budgets">
           <table className="simple">
             <thead>
@@ -60,15 +70,16 @@ function Listed({ budgets, sort, find, onChange }: { budgets: readonly Budget[];
                 <th scope="col" className="r">Resets</th>
               </tr>
             </thead>
-            <tbody>{shown.map((each) => <BudgetRow key={`${each.budget}\u0000${each.scope}`} budget={each} />)}</tbody>
+            <tbody>{budgets.map((each) => <BudgetRow key={`${each.budget}\u0000${each.scope}`} budget={each} />)}</tbody>
           </table>
         </div>
         <div className="tbl-foot">
-          <span>{shown.length === budgets.length ? plural(budgets.length, "budget") : `${shown.length} of ${plural(budgets.length, "budget")}`}</span>
+          <span>{budgets.length === many ? plural(many, "budget") : `${count(budgets.length)} of ${plural(many, "budget")}`}</span>
+          {budgets.length < Math.min(many, MOST_SHOWN) && <Button size="small" onClick={() => onChange({ limit: MOST_SHOWN })}>Show {many > MOST_SHOWN ? count(MOST_SHOWN) : "all"}</Button>}
           <span className="end no-print">
-            <a className="btn small" href={address("/api/budgets.csv")} download>CSV</a>
-            <a className="btn small" href={address("/api/budgets.jsonl")} download>JSON lines</a>
-            <CopyButton label="Copy API address" text={() => new URL(address("/api/budgets"), location.origin).href} />
+            <a className="btn small" href={address("/api/budgets.csv", asked)} download>CSV</a>
+            <a className="btn small" href={address("/api/budgets.jsonl", asked)} download>JSON lines</a>
+            <CopyButton label="Copy API address" text={() => new URL(address("/api/budgets", asked), location.origin).href} />
           </span>
         </div>
       </div>
@@ -97,16 +108,6 @@ function BudgetRow({ budget }: { budget: Budget }) {
       <td className="r muted nowrap">{budget.resets_at === null ? (budget.rolling_ms === null ? "never" : "bit by bit") : <Time ms={budget.resets_at} precision="min" />}</td>
     </tr>
   );
-}
-
-function sorted(budgets: readonly Budget[], sort: Sort): Budget[] {
-  const orders: Record<Sort, (one: Budget, other: Budget) => number> = {
-    urgency: byUrgency,
-    used: (one, other) => usedShare(other) - usedShare(one),
-    spent: (one, other) => other.spent_nano_usd - one.spent_nano_usd,
-    name: (one, other) => one.budget.localeCompare(other.budget) || one.scope.localeCompare(other.scope),
-  };
-  return budgets.toSorted(orders[sort]);
 }
 
 const EXAMPLE = `budgets:

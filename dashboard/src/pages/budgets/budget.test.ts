@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { byUrgency, ownerName, usedShare, windowName, type Budget } from "./budget.ts";
+import { ownerName, promisedShare, spentShare, windowName, type Budget } from "./budget.ts";
 
 const BUDGET: Budget = {
   budget: "all", scope: "", is_hard: true, limit_nano_usd: 100, spent_nano_usd: 40, reserved_nano_usd: 10,
@@ -8,9 +8,9 @@ const BUDGET: Budget = {
   pace: { elapsed: 0.5, lately_nano_usd: 0, lately_ms: 1, projected_nano_usd: null, runs_out_at: null, state: "ok", text: "" },
 };
 
-test("what is promised counts as used, and a limit of nothing is used up", () => {
-  expect(usedShare(BUDGET)).toBe(0.5);
-  expect(usedShare({ ...BUDGET, limit_nano_usd: 0 })).toBe(1);
+test("a limit of nothing is spent", () => {
+  expect([spentShare(BUDGET), promisedShare(BUDGET)]).toEqual([0.4, 0.1]);
+  expect([spentShare({ ...BUDGET, limit_nano_usd: 0 }), promisedShare({ ...BUDGET, limit_nano_usd: 0 })]).toEqual([1, 0]);
 });
 
 test("windows and owners are said in words", () => {
@@ -22,10 +22,4 @@ test("windows and owners are said in words", () => {
   expect(ownerName(BUDGET)).toBe("all traffic");
   expect(ownerName({ ...BUDGET, key: "app" })).toBe("key app");
   expect(ownerName({ ...BUDGET, scope: "ann", per: "user" })).toBe("user ann");
-});
-
-test("the most pressing budget comes first", () => {
-  const spent = { ...BUDGET, budget: "b", pace: { ...BUDGET.pace, state: "critical" as const } };
-  const fuller = { ...BUDGET, budget: "c", spent_nano_usd: 60 };
-  expect([BUDGET, fuller, spent].toSorted(byUrgency).map((each) => each.budget)).toEqual(["b", "c", "all"]);
 });

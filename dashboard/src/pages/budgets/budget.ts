@@ -35,14 +35,13 @@ export interface Budget {
 
 export interface Budgets {
   budgets: Budget[];
+  /** Of as many as fit. */
+  count: number;
+  /** Of these, spent or about to be. */
+  pressing: number;
 }
 
-/** How much of the limit is spent or promised. */
-export function usedShare(budget: Budget): number {
-  if (budget.limit_nano_usd === 0) return 1;
-  return (budget.spent_nano_usd + budget.reserved_nano_usd) / budget.limit_nano_usd;
-}
-
+/** How much of the limit is spent. */
 export function spentShare(budget: Budget): number {
   return budget.limit_nano_usd === 0 ? 1 : budget.spent_nano_usd / budget.limit_nano_usd;
 }
@@ -56,12 +55,6 @@ const LEVELS = { ok: "ok", warning: "warn", critical: "bad" } as const satisfies
 
 export function levelOf(budget: Budget): "ok" | "warn" | "bad" {
   return LEVELS[budget.pace.state];
-}
-
-/** The most pressing first: what is spent, then what will be, then what is used most. */
-export function byUrgency(one: Budget, other: Budget): number {
-  const rank = { critical: 0, warning: 1, ok: 2 };
-  return rank[one.pace.state] - rank[other.pace.state] || usedShare(other) - usedShare(one) || one.budget.localeCompare(other.budget);
 }
 
 /** Over what a budget counts: "month, Europe/Paris", "24 h back", "in all". */
