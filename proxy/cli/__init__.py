@@ -1,7 +1,7 @@
 """The command line: one module for each command, loaded only when its command runs.
 
 `main` is the border at which exceptions become one clear line on stderr and an exit code:
-0 ok, 1 failed, 2 usage, 3 budget reached, 78 configuration or environment unusable.
+0 ok, 1 failed, 2 usage, 78 configuration or environment unusable.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="glassline",
         description="A pane of glass between applications and their LLM providers.",
-        epilog="exit codes: 0 ok, 1 failed, 2 usage, 3 budget reached, 78 configuration or environment unusable",
+        epilog="exit codes: 0 ok, 1 failed, 2 usage, 78 configuration or environment unusable",
     )
     parser.add_argument("--version", action="version", version=f"glassline {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
