@@ -10,7 +10,8 @@ CONTEXT_TOKENS: Final = 1_050_000
 """The longest context of any model in OpenAI's list (gpt-4.1: 1,047,576 tokens; Gemini 1,048,576; from general
 knowledge, 2026-11)."""
 PICTURE_TOKENS: Final = 50_000
-"""The dearest picture: gpt-4o-mini in high detail, 2,833 + 8 tiles of 5,667 tokens (research, protocol §6.2)."""
+"""The dearest picture: gpt-4o-mini in high detail, 2,833 + 8 tiles of 5,667 tokens (from general
+knowledge, 2026-11)."""
 TOOL_CALLS: Final = 32
 """Runs of the provider's own tools that a request without a limit of them may cause. Ours: most answers need fewer
 than five; no provider says a maximum."""

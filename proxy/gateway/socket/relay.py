@@ -47,7 +47,7 @@ POLICY: Final = 1008
 TOO_BIG: Final = 1009
 RESTART: Final = 1012
 TRY_LATER: Final = 1013
-"""SDKs that reconnect at all do so after 1001, 1005, 1006, 1011, 1012, 1013 and 1015 (research, protocol §1.1)."""
+"""SDKs that reconnect at all do so after 1001, 1005, 1006, 1011, 1012, 1013 and 1015 (openai 3.52 for Python)."""
 _FIRST_INPUT: Final = 1024
 _FIRST_OUTPUT: Final = 256
 """Tokens reserved before a session begins; its messages have more covered."""

@@ -2,7 +2,8 @@
 
 Both families of paths are known: `/openai/deployments/{deployment}/…?api-version=` and `/openai/v1/…`. A deployment is
 a name its owner chose; which model answers stands in the response alone. Content filters speak in every answer:
-of a stream, the first chunk has no choices but the results for the prompt. Source: research, protocol §1.4.
+of a stream, the first chunk has no choices but the results for the prompt. Sources: what the Azure client of openai 3.52
+sends; Microsoft's documentation, 2026-11-20.
 """
 
 from __future__ import annotations

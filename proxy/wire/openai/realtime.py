@@ -3,7 +3,7 @@
 Each `response.done` says what that response consumed, and not by which model: that stands in the URL and in the session
 events. The transcription of what the user said is billed apart, at the price of its own model, by the token or by the
 second. The names of the first version (`response.audio.delta`) and of the current one (`response.output_audio.delta`)
-are both understood. Sources: types of openai 3.52; research, protocol §1.1 and §2.
+are both understood. Sources: types of openai 3.52.
 """
 
 from __future__ import annotations

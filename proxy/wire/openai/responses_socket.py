@@ -2,7 +2,7 @@
 
 A `stream_id` names the lane in which a response runs; in a lane, and where no lane is named, one follows the other.
 The events are those of a stream of server-sent events, so each response is read as if it had been one.
-Sources: types of openai 3.52 (`responses_client_event`, `responses_server_event`); research, protocol §1.1.
+Sources: types of openai 3.52 (`responses_client_event`, `responses_server_event`).
 """
 
 from __future__ import annotations
