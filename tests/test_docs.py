@@ -16,7 +16,10 @@ from pydantic import BaseModel
 from proxy.cli.parser import build_parser
 from proxy.config import Config, load_config, parse_config
 from proxy.gateway import envelopes
+from proxy.gateway.dialects import ALIASES
+from proxy.providers import PROVIDERS
 from tests.harness.process import ROOT, clean_environment
+from tests.store.test_sqlite import PROMISED_COLUMNS
 
 EXAMPLE = ROOT / "config.example.yaml"
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
@@ -162,6 +165,22 @@ def test_every_error_code_stands_in_the_documentation(code: str) -> None:
 def test_every_documented_error_code_exists() -> None:
     codes = re.findall(r"(?m)^\| `([a-z_]+)` \| ", (ROOT / "docs" / "errors.md").read_text())
     assert set(codes) == set(envelopes.CODES)
+
+
+def test_every_column_of_the_public_view_stands_in_the_documentation_in_its_order() -> None:
+    documented = re.findall(r"(?m)^\| `(\w+)` \| (?:text|integer|real) \| ", (ROOT / "docs" / "records.md").read_text())
+    assert documented == list(PROMISED_COLUMNS)
+
+
+def test_every_built_in_upstream_stands_in_the_documentation_with_its_address() -> None:
+    documented = re.findall(r"(?m)^\| (\w+) \| (?:`([^`]+)`|none)", CONFIGURATION)
+    assert documented == [(name, provider.base_url or "") for name, provider in PROVIDERS.items()]
+
+
+@pytest.mark.parametrize("header", sorted(row.header.decode() for row in ALIASES))
+def test_every_header_of_other_gateways_stands_in_the_documentation(header: str) -> None:
+    shown = (ROOT / "docs" / "http.md").read_text().lower()
+    assert f"`{header}*`" in shown if header.endswith("-") else re.search(rf"`{header}[`:]", shown)
 
 
 def make_help() -> dict[str, str]:
