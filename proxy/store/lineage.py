@@ -28,8 +28,8 @@ INFERRED: Final = "auto:"
 """What the name of an inferred session begins with."""
 LONGEST_PAUSE_MS: Final = 86_400_000
 """Between the beginnings of two turns."""
-MOST_SEQS: Final = 500_000
-"""Requests that are looked back over: their marks take 15 MB of memory."""
+MOST_SEQS: Final = 100_000
+"""Requests that are looked back over: their marks take 3 MB of memory."""
 _FORGOTTEN: Final = 5000
 """Marks at a time: some ten milliseconds."""
 _TWINS: Final = 8

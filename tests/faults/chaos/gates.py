@@ -291,9 +291,9 @@ def idle(scale: Scale) -> Verdict:
 
 
 def memory(scale: Scale) -> Verdict:
-    """Small requests one after the other; memory of all processes by a linear fit after the warm-up."""
+    """Small requests one after the other; memory of all processes by a linear fit over 300,000 after the warm-up."""
     with Stage() as stage, ScriptedUpstream() as upstream:
-        seen = soak(stage.glassline(upstream.url), upstream, scale.count(300_000, 20_000), connections=8)
+        seen = soak(stage.glassline(upstream.url), upstream, scale.count(450_000, 20_000), connections=8)
     holds = seen["slope_mb_per_million"] <= 2 and seen["recorded"] == seen["answered"] == seen["requests"]
     text = (
         f"{seen['requests']} requests in {seen['seconds']:.0f} s, all recorded: {seen['first_mb']} MB after the warm-up, "

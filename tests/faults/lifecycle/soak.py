@@ -15,8 +15,8 @@ _REQUEST: Final = post(
     "/v1/chat/completions", b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}', close=False
 )
 _ROUNDS: Final = 20
-_WARM_UP_SHARE: Final = 0.25
-"""Of the requests: caches, arenas and the write-ahead log find their size meanwhile."""
+_WARM_UP_SHARE: Final = 1 / 3
+"""Of the requests: caches, arenas, the marks of conversations and the write-ahead log find their size meanwhile."""
 
 
 def soak(glassline: Glassline, upstream: ScriptedUpstream, requests: int, *, connections: int = 8) -> dict[str, Any]:
