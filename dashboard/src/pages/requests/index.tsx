@@ -71,9 +71,9 @@ export default function RequestsPage() {
   const pages = list.data?.pages;
   // Where there is nothing to read, nothing can be moved.
   const isEmpty = isUnderstood && pages?.[0]?.requests.length === 0;
-  // One stream for a filter, from where its list was first read.
-  const began = useRef<{ q: string; newest: number } | null>(null);
-  if (isUnderstood && pages?.[0] && began.current?.q !== q) began.current = { q, newest: pages[0].newest };
+  // One stream for a list, from where it was first read.
+  const began = useRef<{ params: Params; newest: number } | null>(null);
+  if (isUnderstood && pages?.[0] && began.current?.params !== params) began.current = { params, newest: pages[0].newest };
   const live = useLive(q, isFollowable && isUnderstood && began.current ? began.current.newest : null, isFollowing || isEmpty, restart);
   const rows = useMemo(() => merged(live.fresh, pages?.flatMap((page) => page.requests) ?? []), [live.fresh, pages]);
   const previewOf = usePreviews(rows, cols.includes("message"));
