@@ -8,11 +8,12 @@ import { serverNow } from "../../lib/boot.ts";
 import { count, duration, moneyNano, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { pageOf, query, type Params } from "../../lib/path.ts";
+import { useMore } from "../../lib/listed.ts";
 import { useRead } from "../../lib/queries.ts";
 import { flag, text, timeParams, useUrlState, words } from "../../lib/url.ts";
 import { useZone } from "../../lib/zone.ts";
 import { Button } from "../../ui/Button.tsx";
-import { ErrorState, SkeletonRows } from "../../ui/States.tsx";
+import { ErrorState, SkeletonRows, Unread } from "../../ui/States.tsx";
 import { Table } from "../../ui/Table.tsx";
 import { BulkBar } from "./BulkBar.tsx";
 import { cardColumn, columnsOf, fitting, fullBar, isColumn, STANDARD, widthOf, type Scene } from "./columns.tsx";
@@ -62,12 +63,13 @@ export default function RequestsPage() {
   const asked = useMemo<Params>(() => ({ q, ...span }), [q, span]);
 
   const list = useRequests(params);
-  const { restart, fetchNextPage, hasNextPage, isFetchingNextPage } = list;
+  const { restart } = list;
+  const onEnd = useMore(list);
   const isFollowable = to === "now" && sort === "-time";
   const isFollowing = state.live && isFollowable && !sel;
   const badFilter = list.error instanceof Problem && list.error.code === "bad_filter" ? list.error : null;
   // A filter is first understood by the list; what else is asked about it waits for that.
-  const isUnderstood = list.isSuccess && !list.isPlaceholderData;
+  const isUnderstood = list.data !== undefined && !list.isPlaceholderData;
   const pages = list.data?.pages;
   // Where there is nothing to read, nothing can be moved.
   const isEmpty = isUnderstood && pages?.[0]?.requests.length === 0;
@@ -133,9 +135,6 @@ export default function RequestsPage() {
   const open = (view: View) => navigate(`/requests?${[view.query, `view=${view.id}`].filter(Boolean).join("&")}`);
   const zoom = useCallback((first: number, last: number) => set({ from: String(first), to: String(last) }), [set]);
   const resize = (id: string, width: number) => set({ widths: [...state.widths.filter((each) => !each.startsWith(`${id}:`)), `${id}:${width}`] });
-  const onEnd = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
 
   const slow = counted.data?.slow_filter ?? "latency:>8s";
   const isShown = rows.length > 0;
@@ -184,8 +183,9 @@ export default function RequestsPage() {
             onEnd={onEnd}
             {...(room.isPhone ? { rowHeight: CARD_PX } : { minWidth: widthOf(shown, widths), onWidth: resize })}
             isBusy={list.isFetching}
-            foot={<Foot shown={rows.length} counted={counted.data} ms={pages?.at(-1)?.ms} searchedTo={pages?.at(-1)?.searched_to ?? null} isMore={isFetchingNextPage} />}
+            foot={<Foot shown={rows.length} counted={counted.data} ms={pages?.at(-1)?.ms} searchedTo={pages?.at(-1)?.searched_to ?? null} isMore={list.isFetchingNextPage} />}
           />
+          <Unread list={list} />
         </div>
       )}
       {!isShown && list.isSuccess && !list.isPlaceholderData && <Empty q={q} span={span} onFilter={(changed) => set({ q: changed })} onAnyTime={() => set({ from: "now-90d", to: "now" })} />}
