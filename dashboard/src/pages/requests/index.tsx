@@ -81,7 +81,7 @@ export default function RequestsPage() {
   const previewOf = usePreviews(rows, cols.includes("message"));
   const refresh = isFollowable ? { every: REFRESH_MS } : {};
   const counted = useRead<Count>("/api/requests/count", asked, { ...refresh, enabled: isUnderstood });
-  const highlighted = useHighlighted(q, span, state.highlight, rows.length);
+  const { lit, problem } = useHighlighted(q, span, state.highlight, rows.length);
 
   const [marked, setMarked] = useState<readonly string[]>([]);
   const markedSet = useMemo(() => new Set(marked), [marked]);
@@ -158,7 +158,7 @@ export default function RequestsPage() {
         <SavedViews current={state.view} query={kept} onView={open} />
         <Button className="hide-s" hasCaret aria-haspopup="dialog" onClick={() => setDialog(true)}>Columns</Button>
       </div>
-      {state.live && isFollowable && <Highlight value={state.highlight} onChange={(highlight) => set({ highlight })} sample={live.sample} />}
+      {state.live && isFollowable && <Highlight value={state.highlight} onChange={(highlight) => set({ highlight })} problem={problem} sample={live.sample} />}
       {(!badFilter || isShown) && <Histogram params={asked} isOn={isUnderstood} onZoom={zoom} {...refresh} />}
       {badFilter && !isShown && <NotUnderstood q={q} problem={badFilter} onFilter={(changed) => set({ q: changed })} />}
       <NewBar waiting={live.waiting} onShow={live.show} />
@@ -178,7 +178,7 @@ export default function RequestsPage() {
             selected={sel || null}
             marked={markedSet}
             onPress={onPress}
-            rowClass={(row) => [row.outcome === "refused" ? "refused" : "", highlighted.has(row.id) ? "lit" : ""].join(" ")}
+            rowClass={(row) => [row.outcome === "refused" ? "refused" : "", lit.has(row.id) ? "lit" : ""].join(" ")}
             widths={widths}
             onEnd={onEnd}
             {...(room.isPhone ? { rowHeight: CARD_PX } : { minWidth: widthOf(shown, widths), onWidth: resize })}
@@ -225,10 +225,11 @@ function listed(asked: Params, sort: string): string {
 const rowKey = (row: RequestRow) => row.id;
 
 /** Which rows a second filter means, without hiding the others. */
-function useHighlighted(q: string, span: Params, highlight: string, shown: number): ReadonlySet<string> {
+function useHighlighted(q: string, span: Params, highlight: string, shown: number): { lit: ReadonlySet<string>; problem: string | null } {
   const both = highlight.trim() ? withTerm(q, highlight) : "";
   const found = useRead<{ requests: RequestRow[] }>("/api/requests", { q: both, ...span, limit: 500 }, { enabled: both !== "" && shown > 0, every: 2_000 });
-  return useMemo(() => new Set(both ? (found.data?.requests ?? []).map((row) => row.id) : []), [both, found.data]);
+  const lit = useMemo(() => new Set(both ? (found.data?.requests ?? []).map((row) => row.id) : []), [both, found.data]);
+  return { lit, problem: both && found.error ? found.error.message.replace(/(; fields: .*)? \(at character \d+\)$/, "") : null };
 }
 
 function LiveButton({ state, isFollowing, isFollowable, onChange }: { state: string; isFollowing: boolean; isFollowable: boolean; onChange(isOn: boolean): void }) {
@@ -246,7 +247,7 @@ function Quick({ counted, what }: { counted: Count | undefined; what: "failed" |
   return <span className="count">{counted ? `${counted.is_exact ? "" : "≥ "}${count(counted[what])}` : "…"}</span>;
 }
 
-function Highlight({ value, onChange, sample }: { value: string; onChange(value: string): void; sample: readonly [number, number] | null }) {
+function Highlight({ value, onChange, problem, sample }: { value: string; onChange(value: string): void; problem: string | null; sample: readonly [number, number] | null }) {
   const [typed, setTyped] = useState(value);
   return (
     <form className="highlight" onSubmit={(event) => { event.preventDefault(); onChange(typed.trim()); }}>
@@ -254,6 +255,7 @@ function Highlight({ value, onChange, sample }: { value: string; onChange(value:
         <span>Highlight</span>
         <input className="input" value={typed} placeholder="such as cost:>$0.01: colours rows, hides none" spellCheck={false} autoCapitalize="off" onChange={(event) => setTyped(event.target.value)} onBlur={() => onChange(typed.trim())} />
       </label>
+      {problem && <span className="bad wire" role="alert">{problem}</span>}
       {sample && <span className="warn num" role="status">More than can be followed: showing {count(sample[0])} of {count(sample[1])}</span>}
     </form>
   );
