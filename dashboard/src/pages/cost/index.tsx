@@ -36,7 +36,7 @@ const SCHEMA = {
   measure: choice(MEASURES, "cost"),
   q: text(""),
   compare: choice(["prev", "none"] as const, "prev"),
-  sort: text("-cost", "replace"),
+  sort: text("-cost"),
   all: flag(false, "replace"),
 } as const;
 
