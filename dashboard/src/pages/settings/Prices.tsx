@@ -72,6 +72,8 @@ function Wanting() {
 function Table() {
   const [{ q, provider, offset }, setState] = useUrlState(STATE);
   const [typed, setTyped] = useState(q);
+  // Whoever comes back here, or follows a link, finds what the address says.
+  useEffect(() => setTyped(q), [q]);
   useEffect(() => {
     const timer = setTimeout(() => typed !== q && setState({ q: typed, offset: 0 }), 150);
     return () => clearTimeout(timer);
