@@ -132,7 +132,7 @@ export default function RequestsPage() {
   );
 
   const kept = useMemo(() => search.split("&").filter((part) => part && !PASSING.includes(part.split("=")[0] ?? "")).join("&"), [search]);
-  const open = (view: View) => navigate(`/requests?${[view.query, `view=${view.id}`].filter(Boolean).join("&")}`);
+  const open = (view: View) => navigate(pageOf.view(view));
   const zoom = useCallback((first: number, last: number) => set({ from: String(first), to: String(last) }), [set]);
   const resize = (id: string, width: number) => set({ widths: [...state.widths.filter((each) => !each.startsWith(`${id}:`)), `${id}:${width}`] });
 
