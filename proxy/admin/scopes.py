@@ -6,7 +6,7 @@ the budget was made, and by users whose names the budget's key does not trust.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from proxy.admin.accounts import key_of
@@ -32,7 +32,7 @@ class Scope:
 class Sums:
     """What was spent, by value: what one key spent is found without a look at ten thousand others."""
 
-    def __init__(self, leaves: Iterable[Leaf]) -> None:
+    def __init__(self, leaves: list[Leaf]) -> None:
         self._by_value: dict[str, list[Leaf]] = {}
         for leaf in leaves:
             self._by_value.setdefault(leaf.names[0], []).append(leaf)

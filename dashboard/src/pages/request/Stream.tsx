@@ -29,8 +29,8 @@ export function useEvents(id: string, isOn: boolean) {
   return { pages, events, first: pages.data?.pages[0] };
 }
 
-export function StreamTab({ detail }: { detail: Detail }) {
-  const { pages, events, first } = useEvents(detail.id, true);
+export function StreamTab({ detail, stream }: { detail: Detail; stream: ReturnType<typeof useEvents> }) {
+  const { pages, events, first } = stream;
   const [chosen, choose] = useState<number | null>(null);
   if (pages.isError && !first) return <div className="rq-pad"><ErrorState error={pages.error} what="The stream could not be read" onRetry={() => void pages.refetch()} /></div>;
   if (!first) return <div className="rq-pad"><Skeleton height="120px" /><SkeletonRows rows={8} /></div>;
