@@ -23,6 +23,11 @@ def money(nano_usd: int | None) -> str:
     return f"{sign}${amount.quantize(Decimal('0.01'), rounding=ROUND_HALF_EVEN):,f}"
 
 
+def exact(nano_usd: int) -> str:
+    """Write an amount in dollars for programs, to the last nano-USD: 12345.67."""
+    return f"{(Decimal(nano_usd) / NANO).normalize():f}"
+
+
 def round_significant(amount: Decimal, digits: int) -> Decimal:
     """Round a positive `amount` to so many significant digits."""
     return amount.quantize(Decimal(1).scaleb(amount.adjusted() - digits + 1), rounding=ROUND_HALF_EVEN)

@@ -26,7 +26,7 @@ from proxy.admin.explaining import (
 )
 from proxy.admin.instruments import Instruments
 from proxy.admin.pace import REFUSED_MS, Pace, lookback_ms, pace_of
-from proxy.admin.scopes import Scope, scope_of, templates_by_identity
+from proxy.admin.scopes import Scope, Sums, scope_of, templates_by_identity
 from proxy.admin.segments import read_segment
 from proxy.admin.shapes import AccountShape, account_shape
 from proxy.admin.sheets import Row
@@ -209,7 +209,7 @@ class BudgetDesk:
 
     async def _shapes(self, rows: Sequence[AccountRow], templates: dict[str, BudgetTemplate]) -> list[BudgetShape]:
         now = self._read.clock.wall_ms()
-        sums: dict[tuple[Dimension, int], list[Leaf]] = {}
+        sums: dict[tuple[Dimension, int], Sums] = {}
         shapes = []
         async with self._read.store() as store:
             refused = await _refused_lately(store, now) if store else {}
@@ -221,8 +221,8 @@ class BudgetDesk:
                 if scope is not None and not scope.is_by_day and store is not None:
                     place = scope.dimension, back
                     if place not in sums:
-                        sums[place] = await store.run(leaves(scope.dimension, from_ms=now - back, to_ms=now + 1))
-                    lately = sum(leaf.cost_nano_usd for leaf in sums[place] if scope.matches(*leaf.names))
+                        sums[place] = Sums(await store.run(leaves(scope.dimension, from_ms=now - back, to_ms=now + 1)))
+                    lately = sums[place].spent(scope)
                     lately_ms = back
                 pace = pace_of(row, lately, lately_ms, now, refused.get(row.budget, 0))
                 shapes.append(_shape(row, template, pace))

@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from proxy.admin.amounts import NANO
 from proxy.admin.answers import NotFoundError, QuestionError, json_answer, whole_number
 from proxy.admin.declared import DeclaredRoute
 from proxy.admin.detail import Found, find_request, said_in
@@ -207,7 +208,7 @@ class Callers:
         start, end = self._span(wanted)
         while True:
             page = await patiently(lambda: self._some_users(wanted, start, end))  # noqa: B023 (awaited here)
-            yield [msgspec.structs.asdict(row) | {"cost_usd": row.cost_nano_usd / 1e9} for row in page.rows]
+            yield [msgspec.structs.asdict(row) | {"cost_usd": _cost_usd(row)} for row in page.rows]
             if page.next is None:
                 return
             wanted = replace(wanted, after=page.next)
@@ -236,10 +237,15 @@ def _session_line(row: SessionRow, texts: Mapping[str, Preview]) -> Row:
     """Return a row of a file."""
     first, last = texts.get(row.first_request), texts.get(row.last_request)
     return msgspec.structs.asdict(row) | {
-        "cost_usd": row.cost_nano_usd / 1e9,
+        "cost_usd": _cost_usd(row),
         "first_message": first.message if first else None,
         "last_answer": last.answer if last else None,
     }
+
+
+def _cost_usd(row: SessionRow | UserRow) -> float | None:
+    # Nothing known and something unpriced is not $0.
+    return None if row.unpriced and not row.cost_nano_usd else row.cost_nano_usd / NANO
 
 
 async def _found(store: AsyncStoreReader, turns: Sequence[RequestRow]) -> dict[str, Found]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from proxy.admin.amounts import NANO
+from proxy.admin.amounts import NANO, exact
 from proxy.admin.answers import NotFoundError, QuestionError, json_answer, read_model
 from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.errands import Errand, ErrandFailed, Messenger
@@ -281,7 +281,7 @@ def _told(shape: Mapping[str, Any]) -> Row:
         "models": ", ".join(shape["models"]),
         "upstreams": ", ".join(shape["upstreams"]),
         "budgets_usd": ", ".join(str(budget["limit_usd"]) for budget in shape["budgets"]),
-        "spent_usd": ", ".join(f"{account.spent_nano_usd / NANO:g}" for account in shape["accounts"] if account),
+        "spent_usd": ", ".join(exact(account.spent_nano_usd if account else 0) for account in shape["accounts"]),
         "last_used_ms": use.last_used_ms,
         "requests_30d": use.requests_30d,
         "cost_30d_usd": use.cost_30d_nano_usd / NANO,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.admin.amounts import money
+from proxy.admin.amounts import exact, money
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,10 @@ def test_money_shows_three_digits_below_a_dollar_and_never_zero_for_unknown(nano
 def test_money_below_a_dollar_is_off_by_less_than_half_a_percent(nano_usd: int) -> None:
     shown = Decimal(money(nano_usd).removeprefix("$")) * 1_000_000_000
     assert abs(shown - nano_usd) * 200 <= nano_usd
+
+
+@given(st.integers(min_value=0, max_value=9_000_000 * 10**9))
+def test_an_amount_for_programs_loses_nothing(nano_usd: int) -> None:
+    written = exact(nano_usd)
+    assert "e" not in written.lower()
+    assert Decimal(written) * 10**9 == nano_usd

@@ -40,11 +40,11 @@ class Scribe:
         self, messages: list[dict[str, str]], answer: str, *, ago_ms: int = 0, tokens: int = 1000, **fields: Any
     ) -> str:
         self._count += 1
-        status = fields.pop("status", 200)
-        body = json.dumps({"model": "gpt-4o-mini", "messages": messages}).encode()
+        status, model = fields.pop("status", 200), fields.pop("model", "gpt-4o-mini")
+        body = json.dumps({"model": model, "messages": messages}).encode()
         choice = {"index": 0, "message": {"role": "assistant", "content": answer}, "finish_reason": "stop"}
         usage = {"prompt_tokens": tokens, "completion_tokens": 100, "total_tokens": tokens + 100}
-        said = json.dumps({"id": "c", "model": "gpt-4o-mini", "choices": [choice], "usage": usage}).encode()
+        said = json.dumps({"id": "c", "model": model, "choices": [choice], "usage": usage}).encode()
         if status >= 400:
             said = b'{"error": {"message": "overloaded", "type": "server_error"}}'
         begin = make_begin(id=_id(self._count), started_at_ms=self.now - ago_ms, **fields)
@@ -242,6 +242,17 @@ def test_files_hold_what_is_on_the_screen(told: Admin) -> None:
     assert rows[1] == [INFERRED, "3", "hello", "You are welcome."]
     lines = [json.loads(line) for line in told.get("/api/users.jsonl", cols="id,requests").text.splitlines()]
     assert lines == [{"id": "ann", "requests": 2}, {"id": "bob", "requests": 3}, {"id": ODD, "requests": 1}]
+
+
+@pytest.mark.parametrize("path", ["/api/users", "/api/sessions"])
+def test_a_cost_that_nobody_knows_is_no_zero_in_a_file(
+    tmp_path: Path, start_admin: Callable[..., Admin], path: str
+) -> None:
+    scribe = Scribe(tmp_path / "data")
+    scribe.chat([user("hello")], "hello", user="eve", session="evening", model="nobody-knows-me")
+    scribe.store()
+    line = start_admin(tmp_path / "data").get(f"{path}.jsonl").json()
+    assert (line["unpriced"], line["cost_usd"]) == (1, None)
 
 
 def test_without_records_there_is_nobody(tmp_path: Path, start_admin: Callable[..., Admin]) -> None:

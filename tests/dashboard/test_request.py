@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Route
 
 from proxy.store import SqliteStore
 from tests.admin.conftest import Admin
@@ -180,6 +180,28 @@ async def test_a_stream_is_played_back_as_fast_as_it_came(browser: Browser, admi
         await output.get_by_text("way.").wait_for()
         assert await output.inner_text() == whole
         assert await page.locator(".rq-events table").get_attribute("aria-rowcount") == "10"
+
+
+async def test_events_that_cannot_be_read_are_not_asked_for_again_and_again(browser: Browser, admin: Admin) -> None:
+    refused: list[str] = []
+
+    async def answer(route: Route) -> None:
+        if "from=0" in route.request.url:
+            came = await route.fetch()
+            told = await came.json()
+            await route.fulfill(response=came, json=told | {"total": told["total"] + 5})
+        else:
+            refused.append(route.request.url)
+            await route.fulfill(status=500, json={"error": {"code": "error", "message": "the disk is tired"}})
+
+    async with look(browser, admin, "/requests") as shown:
+        shown.expects = ["500"]
+        await shown.page.route("**/events?*", answer)
+        await shown.go("/requests/req-2-stream?tab=stream")
+        await shown.page.get_by_text("The rest could not be read: the disk is tired").wait_for()
+        await shown.settle()
+        assert len(refused) == 1
+        assert "It is" in await shown.page.locator(".rq-output").inner_text(), "what came is there"
 
 
 async def test_a_comparison_says_what_differs(browser: Browser, admin: Admin) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.dashboard import axe
 from tests.dashboard.chromium import Window
@@ -249,6 +249,46 @@ async def test_a_view_is_kept_under_a_name_and_found_again(opened: Shown, open_w
         assert asked(page) | {"view": ""} == {"from": "now-7d", "q": "failed:true", "sort": "-cost", "view": ""}
 
 
+async def test_the_palette_opens_a_saved_view(opened: Shown, open_window: OpenWindow) -> None:
+    wanted = {"page": "requests", "name": "Slow ones", "query": "q=latency:>8s&from=now-7d"}
+    with opened.client() as client:
+        view = client.post("/api/views", json=wanted).raise_for_status().json()
+    async with open_window(opened) as window:
+        await window.go("/cost")
+        await window.press("Control+k")
+        await window.page.get_by_role("dialog").get_by_role("combobox").wait_for()
+        await window.page.keyboard.type("slow on")
+        await window.settle()
+        await window.press("Enter")
+        assert window.path.startswith("/requests?")
+        assert asked(window.page) == {"q": "latency:>8s", "from": "now-7d", "view": str(view["id"])}
+
+
+@pytest.mark.parametrize("name", ["requests", "users"])
+async def test_a_list_that_cannot_be_read_on_says_so_and_does_not_insist(
+    opened: Shown, open_window: OpenWindow, name: str
+) -> None:
+    further = re.compile(rf"/api/{name}\?.*before=")
+    refused: list[str] = []
+
+    async def refuse(route: Route) -> None:
+        refused.append(route.request.url)
+        await route.fulfill(status=500, json={"error": {"code": "error", "message": "the disk is tired"}})
+
+    async with open_window(opened) as window:
+        window.expects = ["500"]
+        page = window.page
+        await page.route(further, refuse)
+        await window.go(f"/{name}?{WEEK}")
+        await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        await expect(page.get_by_role("alert")).to_contain_text("The rest could not be read: the disk is tired")
+        await window.settle()
+        assert len(refused) == 1
+        await page.unroute(further)
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.get_by_role("alert")).to_have_count(0)
+
+
 async def test_new_requests_wait_until_they_are_asked_for(opened: Shown, open_window: OpenWindow) -> None:
     async with open_window(opened) as window:
         page = await open_list(window)
@@ -261,6 +301,31 @@ async def test_new_requests_wait_until_they_are_asked_for(opened: Shown, open_wi
         await expect(bar).to_have_count(0)
         await expect(page.locator(ROWS).first).to_contain_text("Is the blue one back?")
         assert (await shown(page))[3:8] == before[:5]
+
+
+async def test_another_order_has_nothing_new_on_top(opened: Shown, open_window: OpenWindow) -> None:
+    async with open_window(opened) as window:
+        page = await open_list(window)
+        await asyncio.to_thread(talk, opened.glassline.url, 2, "cheap")
+        await expect(page.locator(".new-bar")).to_contain_text("2 new requests")
+        await page.keyboard.press(".")
+        await expect(page.locator(ROWS).first).to_contain_text("cheap")
+        await page.get_by_role("columnheader", name="Cost").get_by_role("button").first.click()
+        await page.wait_for_function("location.search.includes('sort=-cost')")
+        await window.settle()
+        await expect(page.locator(ROWS).first).not_to_contain_text("cheap")
+
+
+async def test_only_what_a_list_does_not_hold_waits(opened: Shown, open_window: OpenWindow) -> None:
+    async with open_window(opened) as window:
+        page, bar = await open_list(window), window.page.locator(".new-bar")
+        await asyncio.to_thread(talk, opened.glassline.url, 2, "held")
+        await expect(bar).to_contain_text("2 new requests")
+        await page.keyboard.press("t")
+        await page.get_by_role("button", name="Last 30 days").click()
+        await expect(page.locator(ROWS).first).to_contain_text("held")
+        await asyncio.to_thread(talk, opened.glassline.url, 1, "not held")
+        await expect(bar).to_contain_text("1 new request,")
 
 
 async def test_live_follows_at_the_top_and_moves_nothing_elsewhere(opened: Shown, open_window: OpenWindow) -> None:
@@ -292,6 +357,16 @@ async def test_a_second_filter_colours_rows_and_hides_none(opened: Shown, open_w
         await page.keyboard.press("Enter")
         await expect(page.locator("tr.lit").first).to_be_visible()
         assert (await shown(page))[:5] == before[:5]
+
+
+async def test_a_mistake_in_what_is_to_be_highlighted_is_said(opened: Shown, open_window: OpenWindow) -> None:
+    async with open_window(opened) as window:
+        window.expects = ["400"]
+        page = await open_list(window, f"{WEEK}&live=1")
+        await page.get_by_label("Highlight").fill("modl:gpt-5*")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_have_text("there is no field `modl`, perhaps `model`")
+        await expect(page.locator(ROWS).first).to_be_visible()
 
 
 async def test_on_a_phone_every_request_is_a_card_and_opens_from_below(opened: Shown, open_window: OpenWindow) -> None:

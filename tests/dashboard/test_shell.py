@@ -67,7 +67,7 @@ async def test_the_first_look_at_the_overview_is_small(million: Shown, open_wind
 @pytest.mark.parametrize(
     "path",
     [
-        "/cost?group=key&from=now-30d&to=now",
+        "/cost?by=key&from=now-30d&to=now",
         f"/sessions/{RUNAWAY}",
         "/settings/prices",
     ],
@@ -193,7 +193,7 @@ async def test_no_text_becomes_a_document(million: Shown, open_window: OpenWindo
 async def test_the_login_page_lets_in_whom_it_knows(million: Shown, open_window: OpenWindow, theme: Theme) -> None:
     async with open_window(million, None, theme=theme, width=390) as window:
         window.expects = ["401", "403"]
-        await window.page.goto(million.url + "/cost?group=key")
+        await window.page.goto(million.url + "/cost?by=key")
         await window.page.get_by_label("User").wait_for()
         assert await axe.complaints(window.page) == []
         assert await window.overflowing() == []
@@ -204,7 +204,7 @@ async def test_the_login_page_lets_in_whom_it_knows(million: Shown, open_window:
         await window.page.get_by_label("User").fill("vera")
         await window.page.get_by_label("Password").fill(PASSWORDS["vera"][1])
         await window.page.keyboard.press("Enter")
-        await window.page.wait_for_url("**/cost?group=key")
+        await window.page.wait_for_url("**/cost?by=key")
         await window.settle()
         assert await heading(window) == "Cost"
 

@@ -6,6 +6,7 @@ import json
 
 import httpx
 import pytest
+from playwright.async_api import expect
 
 from tests.dashboard import axe
 from tests.dashboard.conftest import TOGETHER, OpenWindow, Shown
@@ -166,6 +167,28 @@ async def test_a_link_shows_the_same_state_again(
         await window.go(path)
         await window.page.get_by_text(words).first.wait_for()
         assert window.page.url.endswith(path)
+
+
+async def test_a_link_to_prices_shows_all_of_them_whatever_was_searched(
+    attacked: Shown, open_window: OpenWindow
+) -> None:
+    async with open_window(attacked) as window:
+        await window.go("/settings/prices?q=claude")
+        page = window.page
+        await page.get_by_role("navigation", name="Settings").get_by_role("link", name="Prices").click()
+        await expect(page.get_by_role("searchbox", name="Search prices")).to_have_value("")
+        await window.settle()
+        assert window.path == "/settings/prices"
+
+
+async def test_a_page_of_the_audit_stands_in_the_address(attacked: Shown, open_window: OpenWindow) -> None:
+    with attacked.client() as client:
+        lines = client.get("/api/audit").json()["audit"]
+    async with open_window(attacked) as window:
+        await window.go(f"/settings/users?before={lines[1]['id']}")
+        await window.page.get_by_role("button", name="Newest").click()
+        await window.settle()
+        assert window.path == "/settings/users"
 
 
 async def test_an_attack_that_is_replayed_stays_text(attacked: Shown, open_window: OpenWindow) -> None:

@@ -2,6 +2,7 @@
 import { useMemo, useRef, useState, type KeyboardEvent } from "react";
 import { Dialog as AriaDialog, Modal, ModalOverlay } from "react-aria-components";
 import { useLocation } from "wouter";
+import { may } from "../lib/boot.ts";
 import { address, pageOf, query, segment } from "../lib/path.ts";
 import { useRead } from "../lib/queries.ts";
 import { Icon, type IconName } from "../ui/Icon.tsx";
@@ -15,8 +16,10 @@ interface Entry {
 }
 
 interface Views {
-  views: { name: string; page?: string; query: string }[];
+  views: { id: number; name: string; page: string; query: string; is_shared: boolean }[];
 }
+
+const SECTIONS = ["upstreams", "prices", "retention", "redaction", "users", "appearance", "system"];
 
 /** Say whether a text looks like an id that somebody pasted. */
 export function looksLikeId(text: string): boolean {
@@ -39,8 +42,8 @@ export default function Palette({ onClose }: { onClose(): void }) {
     const wanted = text.trim();
     const all: Entry[] = [
       ...NAV.flatMap(([, links]) => links.map((link): Entry => ({ title: link.title, note: `g ${link.letter}`, icon: link.icon, go: go(link.path) }))),
-      ...["upstreams", "prices", "retention", "users", "appearance", "system"].map((section): Entry => ({ title: `Settings: ${section}`, note: "", icon: "gear", go: go(pageOf.settings(section)) })),
-      ...(views.data?.views ?? []).map((view): Entry => ({ title: view.name, note: "saved view", icon: "bookmark", go: go(`${view.page ?? "/requests"}${view.query}`) })),
+      ...SECTIONS.filter((section) => section !== "users" || may("admin")).map((section): Entry => ({ title: `Settings: ${section}`, note: "", icon: "gear", go: go(pageOf.settings(section)) })),
+      ...(views.data?.views ?? []).map((view): Entry => ({ title: view.name, note: view.is_shared ? "everybody's view" : "your view", icon: "bookmark", go: go(pageOf.view(view)) })),
     ];
     const found = all.filter((entry) => entry.title.toLowerCase().includes(wanted.toLowerCase()));
     if (!wanted) return found;
@@ -93,7 +96,7 @@ export default function Palette({ onClose }: { onClose(): void }) {
           />
           <ul className="menu" role="listbox" id="palette-list" aria-label="Where to" ref={list}>
             {entries.map((entry, index) => (
-              <li key={`${entry.title}${entry.note}`} id={`palette-${index}`} role="option" aria-selected={index === chosen} data-focused={index === chosen ? "" : undefined} onPointerMove={() => setAt(index)} onClick={entry.go}>
+              <li key={index} id={`palette-${index}`} role="option" aria-selected={index === chosen} data-focused={index === chosen ? "" : undefined} onPointerMove={() => setAt(index)} onClick={entry.go}>
                 <Icon name={entry.icon} />
                 <span className="ellipsis">{entry.title}</span>
                 <span className="note">{entry.note}</span>

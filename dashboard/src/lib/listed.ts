@@ -1,5 +1,5 @@
 /** A list page by page: what was loaded stays until it is asked for anew. */
-import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, type UseInfiniteQueryResult } from "@tanstack/react-query";
 import { useCallback } from "react";
 import { get } from "./api.ts";
 import type { Params } from "./path.ts";
@@ -21,9 +21,15 @@ export function useListed<T extends Page>(path: string, params: Params) {
     placeholderData: keepPreviousData,
     staleTime: 15_000,
   });
-  const { fetchNextPage, hasNextPage, isFetchingNextPage } = answer;
-  const more = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [fetchNextPage, hasNextPage, isFetchingNextPage]);
-  return { ...answer, more };
+  return { ...answer, more: useMore(answer) };
+}
+
+type Paged = Pick<UseInfiniteQueryResult, "fetchNextPage" | "hasNextPage" | "isFetchingNextPage" | "isFetchNextPageError">;
+
+/** Return what asks for the next page: once at a time, and not again by itself when that failed. */
+export function useMore({ fetchNextPage, hasNextPage, isFetchingNextPage, isFetchNextPageError }: Paged): () => void {
+  const isReady = hasNextPage && !isFetchingNextPage && !isFetchNextPageError;
+  return useCallback(() => {
+    if (isReady) void fetchNextPage();
+  }, [fetchNextPage, isReady]);
 }

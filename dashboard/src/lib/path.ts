@@ -68,4 +68,6 @@ export const pageOf = {
   key: (name: string) => `/keys/${segment(name)}`,
   replay: (id: string) => `/playground${query({ from: id })}`,
   settings: (section: string) => `/settings/${section}`,
+  /** A saved view: its parameters, and which one it is. */
+  view: (view: { id: number; page: string; query: string }) => `/${view.page}?${view.query ? `${view.query}&` : ""}view=${view.id}`,
 } as const;

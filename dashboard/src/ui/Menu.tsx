@@ -10,9 +10,6 @@ export interface MenuItem {
   note?: ReactNode;
   isDanger?: boolean;
   isDisabled?: boolean;
-  /** Goes somewhere instead of doing something. */
-  href?: string;
-  download?: string;
 }
 
 export interface MenuGroup {

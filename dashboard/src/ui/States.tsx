@@ -1,9 +1,12 @@
 /** What a part of a page shows when it has nothing to show, and why. */
+import type { UseInfiniteQueryResult } from "@tanstack/react-query";
 import type { ReactNode } from "react";
-import { boot, type Role } from "../lib/boot.ts";
+import { boot, clockSkew, type Role } from "../lib/boot.ts";
 import { Problem } from "../lib/api.ts";
+import { clock } from "../lib/format.ts";
 import type { Answer } from "../lib/queries.ts";
 import { vars } from "../lib/vars.ts";
+import { useZone } from "../lib/zone.ts";
 import { Button } from "./Button.tsx";
 
 /** Nothing is there, and what to do about it. */
@@ -89,7 +92,19 @@ export function Loaded<T>({ answer, skeleton, what, children }: { answer: Answer
   );
 }
 
-function Stale<T>({ answer }: { answer: Answer<T> }) {
-  const time = new Date(answer.dataUpdatedAt).toLocaleTimeString("en-GB");
-  return <p className="caption warn" role="status">Data from {time}; {answer.error?.message ?? "reconnecting"}</p>;
+function Stale({ answer }: { answer: Pick<Answer<unknown>, "dataUpdatedAt" | "error"> }) {
+  const zone = useZone();
+  return <p className="caption warn" role="status">Data from {clock(answer.dataUpdatedAt + clockSkew, zone)}; {answer.error?.message ?? "reconnecting"}</p>;
+}
+
+/** Of a list that is shown: that its rest could not be read, with a way to try again, or that it is not of now. */
+export function Unread({ list }: { list: Pick<UseInfiniteQueryResult, "isFetchNextPageError" | "isRefetchError" | "error" | "dataUpdatedAt" | "fetchNextPage" | "isFetchingNextPage"> }) {
+  if (list.isFetchNextPageError) {
+    return (
+      <p className="caption warn" role="alert">
+        The rest could not be read: {list.error?.message} <Button size="small" disabled={list.isFetchingNextPage} onClick={() => void list.fetchNextPage()}>Try again</Button>
+      </p>
+    );
+  }
+  return list.isRefetchError ? <Stale answer={list} /> : null;
 }

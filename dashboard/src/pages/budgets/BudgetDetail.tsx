@@ -16,7 +16,7 @@ import { Time } from "../../ui/Time.tsx";
 import { TimeChart } from "../../ui/TimeChart.tsx";
 import { axisMoney, filterFor } from "../cost/costs.ts";
 import { paceChart } from "./pace.ts";
-import { levelOf, ownerName, spentShare, windowName, type Budget } from "./budget.ts";
+import { keyFilter, levelOf, ownerName, rangeOf, spentShare, windowName, type Budget } from "./budget.ts";
 import { UsedTrack } from "./BudgetLine.tsx";
 
 interface Spender {
@@ -153,8 +153,8 @@ const TITLES: Record<string, string> = { key: "Keys", model: "Models", user: "Us
 
 function SpendersCard({ detail }: { detail: Detail }) {
   const groups = Object.entries(detail.spenders);
-  const { key, window_start: start } = detail.budget;
-  const range = { from: start ?? "now-30d" };
+  const { budget } = detail;
+  const range = rangeOf(budget);
   return (
     <Card title="Who spends" end="in this window, as recorded">
       {groups.length === 0 && <p className="muted">Sums do not tell who spends under this budget.</p>}
@@ -163,7 +163,7 @@ function SpendersCard({ detail }: { detail: Detail }) {
           <h3>{TITLES[by] ?? by}</h3>
           {spenders.length === 0 && <p className="muted">Nobody yet.</p>}
           <ol>
-            {spenders.map((each) => <SpenderLine key={each.name} each={each} by={by} most={spenders[0]?.cost_nano_usd ?? 0} q={key ? `key:"${key}" ` : ""} range={range} />)}
+            {spenders.map((each) => <SpenderLine key={each.name} each={each} by={by} most={spenders[0]?.cost_nano_usd ?? 0} q={keyFilter(budget)} range={range} />)}
           </ol>
         </div>
       ))}
@@ -171,12 +171,12 @@ function SpendersCard({ detail }: { detail: Detail }) {
   );
 }
 
-function SpenderLine({ each, by, most, q, range }: { each: Spender; by: string; most: number; q: string; range: { from: number | string } }) {
+function SpenderLine({ each, by, most, q, range }: { each: Spender; by: string; most: number; q: string; range: { from: string } }) {
   const filter = filterFor(by, each.name || null);
   const name = each.name || "(none)";
   return (
     <li>
-      {filter === null ? <span className="ellipsis wire">{name}</span> : <Link className="ellipsis wire" href={pageOf.requests(q + filter, range)}>{name}</Link>}
+      {filter === null ? <span className="ellipsis wire">{name}</span> : <Link className="ellipsis wire" href={pageOf.requests(`${q} ${filter}`.trim(), range)}>{name}</Link>}
       <meter className="change-bar" min={0} max={Math.max(1, most)} value={each.cost_nano_usd} aria-hidden="true" />
       <span className="num r" title={plural(each.requests, "request")}>{moneyNano(each.cost_nano_usd)}</span>
     </li>

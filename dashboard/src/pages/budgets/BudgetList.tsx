@@ -17,7 +17,7 @@ const SORTS = { urgency: "Most pressing", used: "Most used", spent: "Most spent"
 type Sort = keyof typeof SORTS;
 const SHOWN = 100;
 const MOST_SHOWN = 1_000;
-const SCHEMA = { sort: choice(Object.keys(SORTS) as Sort[], "urgency", "replace"), find: text("", "replace"), limit: whole(SHOWN, "replace") } as const;
+const SCHEMA = { sort: choice(Object.keys(SORTS) as Sort[], "urgency"), find: text("", "replace"), limit: whole(SHOWN, "replace") } as const;
 const WORDS = { ok: "On pace", warn: "Tight" } as const;
 
 /** All budgets in their current windows. */

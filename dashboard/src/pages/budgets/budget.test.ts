@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ownerName, promisedShare, spentShare, windowName, type Budget } from "./budget.ts";
+import { keyFilter, ownerName, promisedShare, rangeOf, spentShare, windowName, type Budget } from "./budget.ts";
 
 const BUDGET: Budget = {
   budget: "all", scope: "", is_hard: true, limit_nano_usd: 100, spent_nano_usd: 40, reserved_nano_usd: 10,
@@ -22,4 +22,15 @@ test("windows and owners are said in words", () => {
   expect(ownerName(BUDGET)).toBe("all traffic");
   expect(ownerName({ ...BUDGET, key: "app" })).toBe("key app");
   expect(ownerName({ ...BUDGET, scope: "ann", per: "user" })).toBe("user ann");
+});
+
+test("who spends leads to what the window counts", () => {
+  expect(keyFilter(BUDGET)).toBe("");
+  expect(keyFilter({ ...BUDGET, key: "a b" })).toBe('key:"a b"');
+  expect(keyFilter({ ...BUDGET, per: "key", scope: "app" })).toBe("key:app");
+  expect(keyFilter({ ...BUDGET, per: "user", scope: "ann" })).toBe("");
+  expect(rangeOf(BUDGET)).toEqual({ from: "1" });
+  expect(rangeOf({ ...BUDGET, window_start: null, rolling_ms: 86_400_000 })).toEqual({ from: "now-1440m" });
+  expect(rangeOf({ ...BUDGET, window_start: null, rolling_ms: 90_000 })).toEqual({ from: "now-90s" });
+  expect(rangeOf({ ...BUDGET, window_start: null })).toEqual({ from: "now-90d" });
 });

@@ -1,5 +1,6 @@
 /** Budgets, as the server tells them. */
 import type { Level } from "../../ui/Status.tsx";
+import { quoted } from "../requests/filter.ts";
 
 export interface Pace {
   /** Share of the window that is over; null: it never ends, or always. */
@@ -72,4 +73,18 @@ export function windowName(budget: Budget): string {
 export function ownerName(budget: Budget): string {
   if (budget.scope) return `${budget.per ?? "for"} ${budget.scope}`;
   return budget.key ? `key ${budget.key}` : "all traffic";
+}
+
+/** The filter for the key whose requests a window counts; "": it is of several. */
+export function keyFilter(budget: Pick<Budget, "key" | "per" | "scope">): string {
+  const key = budget.key ?? (budget.per === "key" ? budget.scope : "");
+  return key && `key:${quoted(key)}`;
+}
+
+/** Since when requests count; what never ends is looked at for three months. */
+export function rangeOf(budget: Pick<Budget, "window_start" | "rolling_ms">): { from: string } {
+  if (budget.window_start !== null) return { from: String(budget.window_start) };
+  if (budget.rolling_ms === null) return { from: "now-90d" };
+  const minutes = budget.rolling_ms / 60_000;
+  return { from: Number.isInteger(minutes) ? `now-${minutes}m` : `now-${Math.round(60 * minutes)}s` };
 }

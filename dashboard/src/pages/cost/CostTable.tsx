@@ -80,7 +80,7 @@ export function CostTable(props: CostTableProps) {
         </table>
       </div>
       <div className="tbl-foot">
-        <span>{shown.length < rows.length ? `The ${shown.length} largest of ${count(rows.length)}` : plural(rows.length, "group")}</span>
+        <span>{shown.length < rows.length ? `${shown.length} of ${plural(rows.length, "group")}` : plural(rows.length, "group")}</span>
         {shown.length < rows.length && <Button size="small" onClick={onWhole}>Show all</Button>}
         <span className="end no-print">
           <a className="btn small" href={address("/api/cost.csv", asked)} download>CSV</a>

@@ -36,7 +36,7 @@ const SCHEMA = {
   measure: choice(MEASURES, "cost"),
   q: text(""),
   compare: choice(["prev", "none"] as const, "prev"),
-  sort: text("-cost", "replace"),
+  sort: text("-cost"),
   all: flag(false, "replace"),
 } as const;
 
@@ -78,7 +78,7 @@ export default function CostPage() {
             </Suspense>
           )}
           {compares && q && <p className="caption">Why it changed is told from sums, and these know no filter: take the filter away to see it.</p>}
-          <Section title={tag ? `By tag ${tag}` : `By ${(GROUPING_NAMES[by] ?? by).toLowerCase()}`} note={compares ? "with the change to the period before" : ""} />
+          <Section title={tag ? `By tag ${tag}` : `By ${(GROUPING_NAMES[by] ?? by).toLowerCase()}`} note={[tag && "whole days, UTC", compares && "with the change to the period before"].filter(Boolean).join("; ")} />
           <Loaded answer={costs} what="Costs could not be read" skeleton={<Skeleton height="320px" />}>
             {(answer) =>
               answer.rows.length ? (

@@ -7,6 +7,7 @@ import { Link } from "wouter";
 import { Facts, Section } from "../../ui/Card.tsx";
 import { Loaded, Skeleton } from "../../ui/States.tsx";
 import { Time, useNow } from "../../ui/Time.tsx";
+import { quoted } from "../requests/filter.ts";
 
 interface InUse {
   name: string;
@@ -34,9 +35,9 @@ export function Deployed() {
       <Loaded answer={answer} what="What is in use could not be read" skeleton={<Skeleton height="120px" />}>
         {({ models, prompts, apps }) => (
           <div className="card deployed">
-            <Column title="Models" rows={models} q={(row) => `model:"${row.name}"`} empty="No model answered in the last 24 hours." />
-            <Column title="Prompts" rows={prompts} q={(row) => `prompt:"${row.name}${row.version && `@${row.version}`}"`} empty={<>Name yours with <code>x-glassline-prompt: name@version</code>.</>} />
-            <Column title="Versions of applications" rows={apps} q={(row) => `meta.${row.name}:"${row.version}"`} empty={<>Say yours with <b>x-glassline-tags: version=1.4.2</b>.</>} />
+            <Column title="Models" rows={models} q={(row) => `model:${quoted(row.name)}`} empty="No model answered in the last 24 hours." />
+            <Column title="Prompts" rows={prompts} q={(row) => `prompt:${quoted(`${row.name}${row.version && `@${row.version}`}`)}`} empty={<>Name yours with <code>x-glassline-prompt: name@version</code>.</>} />
+            <Column title="Versions of applications" rows={apps} q={(row) => `meta.${row.name}:${quoted(row.version)}`} empty={<>Say yours with <b>x-glassline-tags: version=1.4.2</b>.</>} />
           </div>
         )}
       </Loaded>

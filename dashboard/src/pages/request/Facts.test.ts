@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { speedOf } from "./Facts.tsx";
-import { quoted } from "./Rail.tsx";
 
 test("speed counts from the first token of a stream, and from the beginning otherwise", () => {
   const facts = { output_tokens: 100, duration_ms: 3000, ttft_ms: 1000 };
@@ -8,10 +7,4 @@ test("speed counts from the first token of a stream, and from the beginning othe
   expect(speedOf({ ...facts, streaming: false })).toBeCloseTo(33.3, 1);
   expect(speedOf({ ...facts, output_tokens: null, streaming: true })).toBeNull();
   expect(speedOf({ ...facts, ttft_ms: 3000, streaming: true })).toBeNull();
-});
-
-test("a value is quoted where the filter would read a sign in it", () => {
-  expect(quoted("prod")).toBe("prod");
-  expect(quoted("two words")).toBe('"two words"');
-  expect(quoted('a"b:c')).toBe('"a*b:c"');
 });

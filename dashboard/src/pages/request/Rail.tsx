@@ -6,6 +6,7 @@ import { vars } from "../../lib/vars.ts";
 import { Card, Pairs } from "../../ui/Card.tsx";
 import { Chip } from "../../ui/Chip.tsx";
 import { Money, Time } from "../../ui/Time.tsx";
+import { quoted } from "../requests/filter.ts";
 import type { Detail, Neighbour, ReceiptLine, StepName } from "./api.ts";
 import { BUCKETS, fine, SOURCES, spoken, STEPS } from "./words.ts";
 
@@ -184,9 +185,4 @@ function Context({ detail }: { detail: Detail }) {
       <Pairs pairs={pairs} />
     </Card>
   );
-}
-
-/** Return a value as the filter takes it. */
-export function quoted(value: string): string {
-  return /^[\w./@-]+$/.test(value) ? value : `"${value.replaceAll('"', "*")}"`;
 }

@@ -33,7 +33,8 @@ export const VIEW = {
 export function RequestView({ detail, isPanel = false }: { detail: Detail; isPanel?: boolean }) {
   const [state, setState] = useUrlState(VIEW);
   // Of a stream of ordinary length its events are asked for at once: how many there are, and the longest wait.
-  const { first } = useEvents(detail.id, detail.streaming && (state.tab === "stream" || detail.response_bytes < SMALL));
+  const stream = useEvents(detail.id, state.tab === "stream" || (detail.streaming && detail.response_bytes < SMALL));
+  const { first } = stream;
   const tabs: Tab<(typeof TABS)[number]>[] = [
     { name: "conversation", title: "Conversation" },
     { name: "request", title: "Request" },
@@ -70,7 +71,7 @@ export function RequestView({ detail, isPanel = false }: { detail: Detail; isPan
           <TabPanel name={state.tab}>
             {state.tab === "conversation" && <ConversationTab detail={detail} look={state.look} longestGapMs={first?.gaps.longest_ms ?? null} />}
             {(state.tab === "request" || state.tab === "response") && <BodyTab key={state.tab} detail={detail} side={state.tab} look={state.body as "tree" | "text"} onLook={(body) => setState({ body })} />}
-            {state.tab === "stream" && <StreamTab detail={detail} />}
+            {state.tab === "stream" && <StreamTab detail={detail} stream={stream} />}
             {state.tab === "headers" && <HeadersTab detail={detail} />}
             {state.tab === "compare" && (
               <Suspense fallback={<SkeletonRows rows={8} />}>

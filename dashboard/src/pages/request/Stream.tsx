@@ -4,10 +4,11 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { get } from "../../lib/api.ts";
 import { bytes, count, duration, plural } from "../../lib/format.ts";
+import { useMore } from "../../lib/listed.ts";
 import { vars } from "../../lib/vars.ts";
 import { Button } from "../../ui/Button.tsx";
 import { Segments } from "../../ui/Fields.tsx";
-import { EmptyState, ErrorState, Skeleton, SkeletonRows } from "../../ui/States.tsx";
+import { EmptyState, ErrorState, Skeleton, SkeletonRows, Unread } from "../../ui/States.tsx";
 import { pathOf, type Detail, type Events, type StreamEvent } from "./api.ts";
 import { Missing } from "./Conversation.tsx";
 import { Notice } from "./Notice.tsx";
@@ -22,16 +23,14 @@ export function useEvents(id: string, isOn: boolean) {
     enabled: isOn,
     staleTime: Number.POSITIVE_INFINITY,
   });
-  const { hasNextPage, isFetching, fetchNextPage } = pages;
-  useEffect(() => {
-    if (hasNextPage && !isFetching) void fetchNextPage();
-  }, [hasNextPage, isFetching, fetchNextPage]);
+  const more = useMore(pages);
+  useEffect(more, [more]);
   const events = useMemo(() => (pages.data?.pages ?? []).flatMap((page) => page.events), [pages.data]);
   return { pages, events, first: pages.data?.pages[0] };
 }
 
-export function StreamTab({ detail }: { detail: Detail }) {
-  const { pages, events, first } = useEvents(detail.id, true);
+export function StreamTab({ detail, stream }: { detail: Detail; stream: ReturnType<typeof useEvents> }) {
+  const { pages, events, first } = stream;
   const [chosen, choose] = useState<number | null>(null);
   if (pages.isError && !first) return <div className="rq-pad"><ErrorState error={pages.error} what="The stream could not be read" onRetry={() => void pages.refetch()} /></div>;
   if (!first) return <div className="rq-pad"><Skeleton height="120px" /><SkeletonRows rows={8} /></div>;
@@ -49,6 +48,7 @@ export function StreamTab({ detail }: { detail: Detail }) {
           <Player events={events} isComplete={events.length === first.total} />
         </>
       )}
+      <Unread list={pages} />
       <EventTable events={events} total={first.total} chosen={chosen} hasTimes={first.has_times} />
     </div>
   );

@@ -8,7 +8,7 @@ import { useListed, type Page } from "../../lib/listed.ts";
 import type { Params } from "../../lib/path.ts";
 import { text, timeParams, useUrlState, type Patch, type State } from "../../lib/url.ts";
 import { ListExport } from "../../ui/ListExport.tsx";
-import { ErrorState, SkeletonRows } from "../../ui/States.tsx";
+import { ErrorState, SkeletonRows, Unread } from "../../ui/States.tsx";
 import { Table, type Column } from "../../ui/Table.tsx";
 import { Time } from "../../ui/Time.tsx";
 import { usePhone } from "../../ui/usePhone.ts";
@@ -110,6 +110,7 @@ export function GroupedList<P extends GroupedPage, Row extends { id: string }>({
             isBusy={list.isFetching}
             foot={foot}
           />
+          <Unread list={list} />
         </div>
       )}
       {!isShown && list.isSuccess && !list.isPlaceholderData && empty}

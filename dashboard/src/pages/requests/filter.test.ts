@@ -70,7 +70,8 @@ describe("a filter", () => {
 
   it("writes values so that they mean themselves", () => {
     expect(["gpt-4.1", "ann lee", "-x", "a*b", "1..2", "OR", ">5", "a:b"].map(quoted)).toEqual(["gpt-4.1", '"ann lee"', '"-x"', '"a*b"', '"1..2"', '"OR"', '">5"', "a:b"]);
-    for (const value of ["gpt-4.1", "ann lee", "-x", "OR", "(x", "a)"]) expect(terms(`key:${quoted(value)}`)).toHaveLength(1);
+    expect(quoted('a"b:c')).toBe('"a*b:c"');
+    for (const value of ["gpt-4.1", "ann lee", "-x", "OR", "(x", "a)", 'a"b']) expect(terms(`key:${quoted(value)}`)).toHaveLength(1);
   });
 
   it("knows what is being typed", () => {

@@ -103,10 +103,10 @@ export function toggled(text: string, wanted: string): string {
   return at < 0 ? withTerm(text, wanted) : without(text, at);
 }
 
-/** Write a value so that it means itself. */
+/** Write a value so that it means itself. No filter can say a quotation mark: `*` stands for it. */
 export function quoted(value: string): string {
   const isPlain = /^[^\s()"<>=*-][^\s()"*]*$/.test(value) && !value.includes("..") && value !== "OR" && value !== "AND";
-  return isPlain ? value : `"${value.replaceAll('"', "")}"`;
+  return isPlain ? value : `"${value.replaceAll('"', "*")}"`;
 }
 
 /** What is being typed at the caret: a field, or a value of a field. */

@@ -8,11 +8,12 @@ import { serverNow } from "../../lib/boot.ts";
 import { count, duration, moneyNano, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { pageOf, query, type Params } from "../../lib/path.ts";
+import { useMore } from "../../lib/listed.ts";
 import { useRead } from "../../lib/queries.ts";
 import { flag, text, timeParams, useUrlState, words } from "../../lib/url.ts";
 import { useZone } from "../../lib/zone.ts";
 import { Button } from "../../ui/Button.tsx";
-import { ErrorState, SkeletonRows } from "../../ui/States.tsx";
+import { ErrorState, SkeletonRows, Unread } from "../../ui/States.tsx";
 import { Table } from "../../ui/Table.tsx";
 import { BulkBar } from "./BulkBar.tsx";
 import { cardColumn, columnsOf, fitting, fullBar, isColumn, STANDARD, widthOf, type Scene } from "./columns.tsx";
@@ -62,24 +63,25 @@ export default function RequestsPage() {
   const asked = useMemo<Params>(() => ({ q, ...span }), [q, span]);
 
   const list = useRequests(params);
-  const { restart, fetchNextPage, hasNextPage, isFetchingNextPage } = list;
+  const { restart } = list;
+  const onEnd = useMore(list);
   const isFollowable = to === "now" && sort === "-time";
   const isFollowing = state.live && isFollowable && !sel;
   const badFilter = list.error instanceof Problem && list.error.code === "bad_filter" ? list.error : null;
   // A filter is first understood by the list; what else is asked about it waits for that.
-  const isUnderstood = list.isSuccess && !list.isPlaceholderData;
+  const isUnderstood = list.data !== undefined && !list.isPlaceholderData;
   const pages = list.data?.pages;
   // Where there is nothing to read, nothing can be moved.
   const isEmpty = isUnderstood && pages?.[0]?.requests.length === 0;
-  // One stream for a filter, from where its list was first read.
-  const began = useRef<{ q: string; newest: number } | null>(null);
-  if (isUnderstood && pages?.[0] && began.current?.q !== q) began.current = { q, newest: pages[0].newest };
+  // One stream for a list, from where it was first read.
+  const began = useRef<{ params: Params; newest: number } | null>(null);
+  if (isUnderstood && pages?.[0] && began.current?.params !== params) began.current = { params, newest: pages[0].newest };
   const live = useLive(q, isFollowable && isUnderstood && began.current ? began.current.newest : null, isFollowing || isEmpty, restart);
   const rows = useMemo(() => merged(live.fresh, pages?.flatMap((page) => page.requests) ?? []), [live.fresh, pages]);
   const previewOf = usePreviews(rows, cols.includes("message"));
   const refresh = isFollowable ? { every: REFRESH_MS } : {};
   const counted = useRead<Count>("/api/requests/count", asked, { ...refresh, enabled: isUnderstood });
-  const highlighted = useHighlighted(q, span, state.highlight, rows.length);
+  const { lit, problem } = useHighlighted(q, span, state.highlight, rows.length);
 
   const [marked, setMarked] = useState<readonly string[]>([]);
   const markedSet = useMemo(() => new Set(marked), [marked]);
@@ -130,12 +132,9 @@ export default function RequestsPage() {
   );
 
   const kept = useMemo(() => search.split("&").filter((part) => part && !PASSING.includes(part.split("=")[0] ?? "")).join("&"), [search]);
-  const open = (view: View) => navigate(`/requests?${[view.query, `view=${view.id}`].filter(Boolean).join("&")}`);
+  const open = (view: View) => navigate(pageOf.view(view));
   const zoom = useCallback((first: number, last: number) => set({ from: String(first), to: String(last) }), [set]);
   const resize = (id: string, width: number) => set({ widths: [...state.widths.filter((each) => !each.startsWith(`${id}:`)), `${id}:${width}`] });
-  const onEnd = useCallback(() => {
-    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
-  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
 
   const slow = counted.data?.slow_filter ?? "latency:>8s";
   const isShown = rows.length > 0;
@@ -159,7 +158,7 @@ export default function RequestsPage() {
         <SavedViews current={state.view} query={kept} onView={open} />
         <Button className="hide-s" hasCaret aria-haspopup="dialog" onClick={() => setDialog(true)}>Columns</Button>
       </div>
-      {state.live && isFollowable && <Highlight value={state.highlight} onChange={(highlight) => set({ highlight })} sample={live.sample} />}
+      {state.live && isFollowable && <Highlight value={state.highlight} onChange={(highlight) => set({ highlight })} problem={problem} sample={live.sample} />}
       {(!badFilter || isShown) && <Histogram params={asked} isOn={isUnderstood} onZoom={zoom} {...refresh} />}
       {badFilter && !isShown && <NotUnderstood q={q} problem={badFilter} onFilter={(changed) => set({ q: changed })} />}
       <NewBar waiting={live.waiting} onShow={live.show} />
@@ -179,13 +178,14 @@ export default function RequestsPage() {
             selected={sel || null}
             marked={markedSet}
             onPress={onPress}
-            rowClass={(row) => [row.outcome === "refused" ? "refused" : "", highlighted.has(row.id) ? "lit" : ""].join(" ")}
+            rowClass={(row) => [row.outcome === "refused" ? "refused" : "", lit.has(row.id) ? "lit" : ""].join(" ")}
             widths={widths}
             onEnd={onEnd}
             {...(room.isPhone ? { rowHeight: CARD_PX } : { minWidth: widthOf(shown, widths), onWidth: resize })}
             isBusy={list.isFetching}
-            foot={<Foot shown={rows.length} counted={counted.data} ms={pages?.at(-1)?.ms} searchedTo={pages?.at(-1)?.searched_to ?? null} isMore={isFetchingNextPage} />}
+            foot={<Foot shown={rows.length} counted={counted.data} ms={pages?.at(-1)?.ms} searchedTo={pages?.at(-1)?.searched_to ?? null} isMore={list.isFetchingNextPage} />}
           />
+          <Unread list={list} />
         </div>
       )}
       {!isShown && list.isSuccess && !list.isPlaceholderData && <Empty q={q} span={span} onFilter={(changed) => set({ q: changed })} onAnyTime={() => set({ from: "now-90d", to: "now" })} />}
@@ -225,10 +225,11 @@ function listed(asked: Params, sort: string): string {
 const rowKey = (row: RequestRow) => row.id;
 
 /** Which rows a second filter means, without hiding the others. */
-function useHighlighted(q: string, span: Params, highlight: string, shown: number): ReadonlySet<string> {
+function useHighlighted(q: string, span: Params, highlight: string, shown: number): { lit: ReadonlySet<string>; problem: string | null } {
   const both = highlight.trim() ? withTerm(q, highlight) : "";
   const found = useRead<{ requests: RequestRow[] }>("/api/requests", { q: both, ...span, limit: 500 }, { enabled: both !== "" && shown > 0, every: 2_000 });
-  return useMemo(() => new Set(both ? (found.data?.requests ?? []).map((row) => row.id) : []), [both, found.data]);
+  const lit = useMemo(() => new Set(both ? (found.data?.requests ?? []).map((row) => row.id) : []), [both, found.data]);
+  return { lit, problem: both && found.error ? found.error.message.replace(/(; fields: .*)? \(at character \d+\)$/, "") : null };
 }
 
 function LiveButton({ state, isFollowing, isFollowable, onChange }: { state: string; isFollowing: boolean; isFollowable: boolean; onChange(isOn: boolean): void }) {
@@ -246,7 +247,7 @@ function Quick({ counted, what }: { counted: Count | undefined; what: "failed" |
   return <span className="count">{counted ? `${counted.is_exact ? "" : "≥ "}${count(counted[what])}` : "…"}</span>;
 }
 
-function Highlight({ value, onChange, sample }: { value: string; onChange(value: string): void; sample: readonly [number, number] | null }) {
+function Highlight({ value, onChange, problem, sample }: { value: string; onChange(value: string): void; problem: string | null; sample: readonly [number, number] | null }) {
   const [typed, setTyped] = useState(value);
   return (
     <form className="highlight" onSubmit={(event) => { event.preventDefault(); onChange(typed.trim()); }}>
@@ -254,6 +255,7 @@ function Highlight({ value, onChange, sample }: { value: string; onChange(value:
         <span>Highlight</span>
         <input className="input" value={typed} placeholder="such as cost:>$0.01: colours rows, hides none" spellCheck={false} autoCapitalize="off" onChange={(event) => setTyped(event.target.value)} onBlur={() => onChange(typed.trim())} />
       </label>
+      {problem && <span className="bad wire" role="alert">{problem}</span>}
       {sample && <span className="warn num" role="status">More than can be followed: showing {count(sample[0])} of {count(sample[1])}</span>}
     </form>
   );

@@ -36,11 +36,13 @@ export function useLive(q: string, after: number | null, isFollowing: boolean, r
   const latest = useRef({ isFollowing, restart, fresh });
   latest.current = { isFollowing, restart, fresh };
 
+  const url = after === null ? null : address("/api/requests/stream", { q, after });
+  // Another list holds what was told of the one before, or is in an order in which it stands elsewhere.
   useEffect(() => {
     setFresh([]);
     setWaiting({ count: 0, isWhole: true, rows: [] });
     setSample(null);
-  }, [q]);
+  }, [url]);
 
   const begin = useCallback(() => {
     setFresh([]);
@@ -72,7 +74,7 @@ export function useLive(q: string, after: number | null, isFollowing: boolean, r
     },
     [begin],
   );
-  const state = useStream(after === null ? null : address("/api/requests/stream", { q, after }), onMessage, ["rows", "gap", "over"]);
+  const state = useStream(url, onMessage, ["rows", "gap", "over"]);
 
   const show = useCallback(() => {
     if (waiting.isWhole) setFresh((before) => [...waiting.rows, ...before].slice(0, MOST_FRESH));

@@ -11,6 +11,7 @@ import { Chip } from "../../ui/Chip.tsx";
 import { Select } from "../../ui/Fields.tsx";
 import { EmptyState, Loaded, SkeletonRows } from "../../ui/States.tsx";
 import { Time } from "../../ui/Time.tsx";
+import { quoted } from "../requests/filter.ts";
 import type { Price, Prices as Listed, Repriced, Unpriced } from "./model.ts";
 import { Scroll, Yaml } from "./parts.tsx";
 
@@ -46,7 +47,7 @@ function Wanting() {
                   <tbody>
                     {models.map((each) => (
                       <tr key={each.model}>
-                        <th className="wire">{each.example ? <Link className="link" href={pageOf.requests(`unpriced:true${each.model ? ` model:"${each.model}"` : ""}`, { from: `now-${span}` })}>{each.model || "no model named"}</Link> : each.model || "no model named"}</th>
+                        <th className="wire">{each.example ? <Link className="link" href={pageOf.requests(`unpriced:true${each.model ? ` model:${quoted(each.model)}` : ""}`, { from: `now-${span}` })}>{each.model || "no model named"}</Link> : each.model || "no model named"}</th>
                         <td className="r">{count(each.requests)}</td>
                         <td className="r nowrap">{count(each.input_tokens)} → {count(each.output_tokens)}</td>
                         <td className="wire">{each.upstream ?? "–"}</td>
@@ -71,6 +72,8 @@ function Wanting() {
 function Table() {
   const [{ q, provider, offset }, setState] = useUrlState(STATE);
   const [typed, setTyped] = useState(q);
+  // Whoever comes back here, or follows a link, finds what the address says.
+  useEffect(() => setTyped(q), [q]);
   useEffect(() => {
     const timer = setTimeout(() => typed !== q && setState({ q: typed, offset: 0 }), 150);
     return () => clearTimeout(timer);

@@ -2,7 +2,7 @@ import { useState } from "react";
 import { boot, may, type Role } from "../../lib/boot.ts";
 import { send } from "../../lib/api.ts";
 import { forget, useRead } from "../../lib/queries.ts";
-import { flag, useUrlState } from "../../lib/url.ts";
+import { flag, useUrlState, whole } from "../../lib/url.ts";
 import { Button } from "../../ui/Button.tsx";
 import { Card } from "../../ui/Card.tsx";
 import { CopyButton } from "../../ui/CopyButton.tsx";
@@ -14,7 +14,7 @@ import type { AuditLine, Token, User } from "./model.ts";
 import { Scroll } from "./parts.tsx";
 
 const ROLES = [["viewer", "viewer: sees everything"], ["editor", "editor: also keys and playground"], ["admin", "admin: also users and deletion"]] as const;
-const STATE = { revoked: flag(false) } as const;
+const STATE = { revoked: flag(false), before: whole(0) } as const;
 
 /** Who may look and change, by what, and what they did. */
 export function Users() {
@@ -191,8 +191,8 @@ function TokenDialog({ onClose }: { onClose(): void }) {
 }
 
 function Audit() {
-  const [before, setBefore] = useState<number | null>(null);
-  const answer = useRead<{ audit: AuditLine[]; next_before: number | null }>("/api/audit", { limit: 50, before });
+  const [{ before }, setState] = useUrlState(STATE);
+  const answer = useRead<{ audit: AuditLine[]; next_before: number | null }>("/api/audit", { limit: 50, before: before || null });
   return (
     <Card title="Who did what">
       <Loaded answer={answer} what="The audit could not be read">
@@ -206,8 +206,8 @@ function Audit() {
                 </table>
               </Scroll>
               <div className="st-pager">
-                {before !== null && <Button size="small" onClick={() => setBefore(null)}>Newest</Button>}
-                {next_before !== null && <Button size="small" onClick={() => setBefore(next_before)}>Older</Button>}
+                {before > 0 && <Button size="small" onClick={() => setState({ before: 0 })}>Newest</Button>}
+                {next_before !== null && <Button size="small" onClick={() => setState({ before: next_before })}>Older</Button>}
               </div>
             </>
           )

@@ -16,7 +16,7 @@ import { Money, Time } from "../../ui/Time.tsx";
 import { quoted } from "../requests/filter.ts";
 import { usePreviews } from "../requests/rows.ts";
 import { costOf as costOfSession } from "../sessions/api.ts";
-import { costOf, filled, pathOf, type Profile } from "../users/api.ts";
+import { costOf, eachOf, filled, pathOf, type Profile } from "../users/api.ts";
 import "../users/users.css";
 
 const TimeChart = lazy(() => import("../../ui/TimeChart.tsx").then((module) => ({ default: module.TimeChart })));
@@ -76,7 +76,7 @@ function Told({ profile, range, onRange, onAnyTime }: { profile: Profile; range:
       <Facts
         facts={[
           ["Cost", <Money key="cost" nano={cost} />, total.unpriced ? `${plural(total.unpriced, "request")} without a price` : ""],
-          ["Requests", <Link key="requests" href={pageOf.requests(who, range)}>{count(total.requests)}</Link>, cost === null ? "" : `${moneyNano(cost / total.requests)} each`],
+          ["Requests", <Link key="requests" href={pageOf.requests(who, range)}>{count(total.requests)}</Link>, eachOf(total) === null ? "" : `${moneyNano(eachOf(total))} each`],
           ["Errors", total.errors ? <Link key="errors" className="bad" href={pageOf.requests(`${who} ${FAILED}`, range)}>{count(total.errors)}</Link> : "0", `${percent(total.errors / total.requests, total.requests)} of ${short(total.requests)}`],
           ["Tokens", <>{short(total.input_tokens)} <span className="muted">→ {short(total.output_tokens)}</span></>, ""],
           ["First seen", profile.first_at === null ? NONE : <Time key="first" ms={profile.first_at} precision="min" />, ""],

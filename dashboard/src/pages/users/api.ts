@@ -57,6 +57,12 @@ export function costOf(sums: Sums): number | null {
   return sums.unpriced > 0 && sums.cost_nano_usd === 0 ? null : sums.cost_nano_usd;
 }
 
+/** What one request cost, of those whose cost is known; null: nothing is known. */
+export function eachOf(sums: Pick<Sums, "requests" | "unpriced" | "cost_nano_usd">): number | null {
+  const priced = sums.requests - sums.unpriced;
+  return priced > 0 ? sums.cost_nano_usd / priced : null;
+}
+
 /** The points of every step of a range: where nothing happened there is zero, for these are counts and sums. */
 export function filled(profile: Pick<Profile, "from" | "to" | "step_ms" | "points">): Point[] {
   const { step_ms: step, points } = profile;

@@ -1,14 +1,14 @@
 /** In whose name requests are sent: who costs most, who meets errors, who was here last. */
 import { Link } from "wouter";
 import { count, moneyNano, NONE, percent, plural, short } from "../../lib/format.ts";
-import { pageOf, type Params } from "../../lib/path.ts";
+import { pageOf, query, type Params } from "../../lib/path.ts";
 import { vars } from "../../lib/vars.ts";
 import { Button } from "../../ui/Button.tsx";
 import { EmptyState } from "../../ui/States.tsx";
 import type { Column } from "../../ui/Table.tsx";
 import { Money, Time } from "../../ui/Time.tsx";
 import { GroupedList, groupedSchema, SearchedTo, useGrouped } from "../requests/Grouped.tsx";
-import { costOf, type User, type UserPage } from "./api.ts";
+import { costOf, eachOf, type User, type UserPage } from "./api.ts";
 import "./users.css";
 
 const SCHEMA = groupedSchema("now-30d", "-cost");
@@ -18,7 +18,8 @@ export default function UsersPage() {
   const grouped = useGrouped("/api/users", SCHEMA, rowsOf);
   const { state, set, span, list, rows, first } = grouped;
   const { from, to, q } = state;
-  const hrefOf = (row: User) => `${pageOf.user(row.id)}${from === "now-30d" && to === "now" ? "" : `?from=${from}${to === "now" ? "" : `&to=${to}`}`}`;
+  const range = query({ from: from === "now-30d" ? "" : from, to: to === "now" ? "" : to });
+  const hrefOf = (row: User) => pageOf.user(row.id) + range;
   const most = Math.max(1, ...rows.map((row) => row.cost_nano_usd));
   return (
     <GroupedList
@@ -47,7 +48,7 @@ function columns(hrefOf: (row: User) => string, most: number): Column<User>[] {
       cell: (row) => <span className="cost-bar"><i aria-hidden="true" style={vars({ share: `${(row.cost_nano_usd / most) * 100}%` })} /><Money nano={costOf(row)} /></span>,
     },
     { id: "requests", title: "Requests", width: 104, align: "right", sort: "requests", cell: (row) => <span title={count(row.requests)}>{short(row.requests)}</span> },
-    { id: "each", title: "Per request", width: 104, align: "right", cell: (row) => <span className="muted">{row.requests && costOf(row) !== null ? moneyNano(row.cost_nano_usd / row.requests) : NONE}</span> },
+    { id: "each", title: "Per request", width: 104, align: "right", cell: (row) => <span className="muted">{eachOf(row) === null ? NONE : moneyNano(eachOf(row))}</span> },
     { id: "errors", title: "Errors", width: 132, align: "right", sort: "errors", cell: (row) => <Errors user={row} /> },
     { id: "tokens", title: "Tokens", width: 140, align: "right", sort: "tokens", cell: (row) => <span title={`${count(row.input_tokens)} in, ${count(row.output_tokens)} out`}>{short(row.input_tokens)} <span className="muted">→ {short(row.output_tokens)}</span></span> },
     { id: "last", title: "Last seen", width: 124, align: "right", sort: "last", cell: (row) => (row.last_at === null ? <span className="faint" title="The requests are not stored any more">{NONE}</span> : <Time ms={row.last_at} isRelative />) },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { costOf, filled } from "./api.ts";
+import { costOf, eachOf, filled } from "./api.ts";
 
 const HOUR = 3_600_000;
 const sums = { requests: 1, errors: 0, unpriced: 0, cost_nano_usd: 5, input_tokens: 1, output_tokens: 1 };
@@ -22,5 +22,12 @@ describe("costOf", () => {
     expect(costOf({ ...sums, unpriced: 1, cost_nano_usd: 0 })).toBeNull();
     expect(costOf({ ...sums, unpriced: 0, cost_nano_usd: 0 })).toBe(0);
     expect(costOf({ ...sums, unpriced: 1, cost_nano_usd: 7 })).toBe(7);
+  });
+});
+
+describe("eachOf", () => {
+  it("leaves out what has no price, as the cost explorer does", () => {
+    expect(eachOf({ requests: 10, unpriced: 2, cost_nano_usd: 16 })).toBe(2);
+    expect(eachOf({ requests: 2, unpriced: 2, cost_nano_usd: 0 })).toBeNull();
   });
 });
