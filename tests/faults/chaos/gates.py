@@ -291,9 +291,9 @@ def idle(scale: Scale) -> Verdict:
 
 
 def memory(scale: Scale) -> Verdict:
-    """Small requests one after the other; memory of all processes by a linear fit over 300,000 after the warm-up."""
+    """Small requests one after the other; memory of all processes by a linear fit over 600,000 after the warm-up."""
     with Stage() as stage, ScriptedUpstream() as upstream:
-        seen = soak(stage.glassline(upstream.url), upstream, scale.count(450_000, 20_000), connections=8)
+        seen = soak(stage.glassline(upstream.url), upstream, scale.count(900_000, 20_000), connections=8)
     holds = seen["slope_mb_per_million"] <= 2 and seen["recorded"] == seen["answered"] == seen["requests"]
     text = (
         f"{seen['requests']} requests in {seen['seconds']:.0f} s, all recorded: {seen['first_mb']} MB after the warm-up, "
@@ -521,7 +521,7 @@ GATES: Final = (
     Gate("secrets", "Canary secrets", "0 found in any file, log, page, metric or error", secrets),
     Gate("slow", "Slow headers", "closed within 12 s while good clients see no change", slow, is_alone=True),
     Gate("idle", "5,000 idle streams", "at most 60 KB each", idle, is_alone=True),
-    Gate("memory", "Memory over 300,000 requests", "at most 2 MB more per million", memory, is_alone=True),
+    Gate("memory", "Memory over 600,000 requests", "at most 2 MB more per million", memory, is_alone=True),
     Gate("stops", "SIGTERM with 100 open streams", "0 lost, ends within the grace and 3 s", stops, is_alone=True),
     Gate("reloads", "Bad configuration files", "the last good one keeps serving", reloads),
     Gate("lag", "Event loop under faults", "p99 of its lateness below 20 ms", lag, is_alone=True),
