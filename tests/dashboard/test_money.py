@@ -54,15 +54,24 @@ async def test_who_spends_a_rolling_budget_leads_to_the_requests_in_its_window(
     assert asked["q"][0].startswith(f"key:{rolling['key']} model:")
 
 
+def _luminance(colour: str) -> float:
+    red, green, blue = map(float, re.findall(r"[\d.]+", colour)[:3])
+    return 0.2 * red + 0.7 * green + 0.1 * blue
+
+
 async def test_what_is_printed_is_dark_on_white_in_any_theme(attacked: Shown, open_window: OpenWindow) -> None:
     async with open_window(attacked, theme="dark") as window:
         await window.go("/cost")
+        drawn = "document.querySelector('.cost-chart canvas').toDataURL()"
+        before = await window.page.evaluate(drawn)
         await window.page.emulate_media(media="print", color_scheme="dark")
+        await window.settle()
+        assert await window.page.evaluate(drawn) != before, "the chart is drawn anew"
         colours = await window.page.evaluate(
             "[...document.querySelectorAll('main :is(h2, dt, dd, th, td, p)')].map((each) => getComputedStyle(each).color)"
         )
     assert len(colours) > 20
-    light = [colour for colour in colours if max(map(float, re.findall(r"[\d.]+", colour)[:3])) > 200]
+    light = [colour for colour in colours if _luminance(colour) > 130]
     assert set(light) == set()
 
 

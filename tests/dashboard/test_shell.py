@@ -195,6 +195,25 @@ async def test_no_text_becomes_a_document(million: Shown, open_window: OpenWindo
         assert said == "TypeError"
 
 
+async def test_where_colours_are_forced_what_is_chosen_can_still_be_told(
+    attacked: Shown, open_window: OpenWindow
+) -> None:
+    with attacked.client() as client:
+        request = client.get("/api/requests", params={"q": "streaming:true", "limit": 1}).json()["requests"][0]
+    colours = "(all) => all.map((each) => getComputedStyle(each)[{}])"
+    async with open_window(attacked) as window:
+        await window.go(f"/requests/{request['id']}")
+        page = window.page
+        await page.emulate_media(forced_colors="active")
+        for chosen, others, part in (
+            (".tabs [aria-selected=true]", ".tabs [aria-selected=false]", "'borderBottomColor'"),
+            (".nav a[aria-current]", ".nav a:not([aria-current])", "'backgroundColor'"),
+            (".rq-bars .room i.wait", ".rq-bars .room", "'backgroundColor'"),
+        ):
+            (one,) = await page.locator(chosen).evaluate_all(colours.format(part))
+            assert one not in await page.locator(others).evaluate_all(colours.format(part)), chosen
+
+
 @pytest.mark.parametrize("theme", THEMES)
 async def test_the_login_page_lets_in_whom_it_knows(million: Shown, open_window: OpenWindow, theme: Theme) -> None:
     async with open_window(million, None, theme=theme, width=390) as window:

@@ -68,10 +68,11 @@ export function TimeChart(props: TimeChartProps) {
   const id = useId();
 
   useEffect(() => {
-    const dark = matchMedia("(prefers-color-scheme: dark)");
+    // What is drawn keeps its colours; on paper they are those of the light theme.
+    const media = ["(prefers-color-scheme: dark)", "print"].map((query) => matchMedia(query));
     const turn = () => setScheme((old) => old + 1);
-    dark.addEventListener("change", turn);
-    return () => dark.removeEventListener("change", turn);
+    for (const each of media) each.addEventListener("change", turn);
+    return () => media.forEach((each) => each.removeEventListener("change", turn));
   }, []);
 
   useEffect(() => {
