@@ -73,6 +73,7 @@ async def test_the_first_look_at_the_overview_is_small(million: Shown, open_wind
 @pytest.mark.parametrize(
     "path",
     [
+        "/requests?q=key%3Asupport-bot+status%3A%3E%3D400&from=now-7d&sort=-latency&cols=time,status,user,cost",
         "/cost?by=key&from=now-30d&to=now",
         f"/sessions/{RUNAWAY}",
         "/settings/prices",
