@@ -1,7 +1,7 @@
 """A Glassline with a million requests, whose clock stands still, and windows onto it.
 
-All tests here run in one worker and share an event loop, a Chromium and a Glassline: they only look. Who changes
-something starts a Glassline of its own from a small seed.
+The tests of a file, or all of them, run in one worker and share an event loop, a Chromium and a Glassline: they only
+look. Who changes something starts a Glassline of its own from a small seed.
 """
 
 from __future__ import annotations
