@@ -71,7 +71,9 @@ NO_PAGE: Final = PageRoute("", "No such page", "")
 class Pages:
     """The frame of every page, the files it loads, and the ways to a page from an id."""
 
-    def __init__(self, instruments: Instruments, stores: Stores, watch: Watch, *, base: str, gateway: Callable[[], str]) -> None:
+    def __init__(
+        self, instruments: Instruments, stores: Stores, watch: Watch, *, base: str, gateway: Callable[[], str]
+    ) -> None:
         """`base`: the path under which all this is mounted; `gateway`: says where the traffic goes, for snippets."""
         self._read = instruments
         self._stores = stores
