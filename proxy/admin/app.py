@@ -101,8 +101,9 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch, pages:
 
 def build_pages(instruments: Instruments, house: House, watch: Watch) -> Pages:
     """Return the pages of the dashboard."""
-    gateway = partial(gateway_address, house.config.listen, instruments.data_dir)
-    return Pages(instruments, house.stores, watch, base=house.access.base_path, gateway=gateway)
+    config, base = house.config, house.access.base_path
+    gateway = partial(gateway_address, config.listen, instruments.data_dir)
+    return Pages(instruments, house.stores, watch, base=base, gateway=gateway, auth=config.auth)
 
 
 def gateway_address(listen: Listen, data_dir: Path) -> str:

@@ -72,14 +72,25 @@ class Pages:
     """The frame of every page, the files it loads, and the ways to a page from an id."""
 
     def __init__(
-        self, instruments: Instruments, stores: Stores, watch: Watch, *, base: str, gateway: Callable[[], str]
+        self,
+        instruments: Instruments,
+        stores: Stores,
+        watch: Watch,
+        *,
+        base: str,
+        gateway: Callable[[], str],
+        auth: str,
     ) -> None:
-        """`base`: the path under which all this is mounted; `gateway`: says where the traffic goes, for snippets."""
+        """`base`: the path under which all this is mounted; `gateway`: says where the traffic goes, for snippets.
+
+        `auth`: whether callers' own credentials pass, as in the configuration.
+        """
         self._read = instruments
         self._stores = stores
         self._watch = watch
         self._base = base
         self._gateway = gateway
+        self._auth = auth
         self._assets = Assets(base=base)
 
     def routes(self) -> list[DeclaredRoute]:
@@ -159,6 +170,7 @@ class Pages:
             "now": self._read.clock.wall_ms(),
             "form": self._stores.sessions.form_token(who.session) if who.session else "",
             "gateway": self._gateway(),
+            "auth": self._auth,
             "level": seen.verdict,
         }
 

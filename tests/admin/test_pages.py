@@ -64,7 +64,7 @@ def test_whether_all_is_well_is_said_before_any_script(recorded: Path, start_adm
 def test_pages_know_who_looks(recorded: Path, start_admin: StartAdmin) -> None:
     boot = told(start_admin(recorded, "listen: {port: 18999}").get("/"), "application/json")
     assert (boot["user"], boot["role"], boot["by"], boot["base"]) == ("anyone", "admin", "open", "")
-    assert boot["gateway"] == "http://localhost:18999"
+    assert (boot["gateway"], boot["auth"]) == ("http://localhost:18999", "passthrough")
 
 
 def test_pages_name_the_port_on_which_the_traffic_is_taken(recorded: Path, start_admin: StartAdmin) -> None:
