@@ -8,7 +8,7 @@
 #
 # Run it with nothing writable but the data:
 #
-#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 127.0.0.1:8080:8080 -v glassline:/data glassline
+#   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 127.0.0.1:8080:8080 -v glassline:/data glassline:dev
 #
 # The admin port listens inside the container alone until it has a password; docs/configuration.md, `admin`, says how.
 

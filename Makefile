@@ -106,7 +106,6 @@ lock: dev  ## resolve the lock files anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml $(LOCK_OPTIONS) --output-file requirements.lock
 	uv pip compile pyproject.toml $(LOCK_OPTIONS) --group dev --output-file requirements-dev.lock
 	uv pip compile $(LOCK_OPTIONS) --group build --output-file requirements-build.lock
-
 	printf 'cyclonedx-bom>=7\npip-audit>=2.10\n' | uv pip compile $(LOCK_OPTIONS) --output-file requirements-audit.lock -
 
 audit: dev  ## look up every locked package in the advisory database; fails when it cannot look

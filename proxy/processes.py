@@ -6,20 +6,9 @@ import re
 from pathlib import Path
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the processes that a process started and that still run."""
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def name_of(pid: int) -> str:
-    """Return what a process of ours calls itself; its number, where that is not told."""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("gl-")
-    except OSError:
-        return str(pid)
+def family_of(supervisor: int) -> list[tuple[str, int]]:
+    """Return name and process id of each process of a Glassline, the supervisor first."""
+    return [("supervisor", supervisor), *((_name_of(pid), pid) for pid in _children_of(supervisor))]
 
 
 def resident_bytes(pid: int) -> int | None:
@@ -32,3 +21,18 @@ def resident_bytes(pid: int) -> int | None:
         if match:
             return int(match[1]) * 1024
     return None
+
+
+def _children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _name_of(pid: int) -> str:
+    """Return what a process of ours calls itself; its number, where that is not told."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip().removeprefix("gl-")
+    except OSError:
+        return str(pid)

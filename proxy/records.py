@@ -8,7 +8,7 @@ A `Reading` is derived from it and can be derived again at any time. None means 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -16,7 +16,6 @@ from pricing import Cost, Usage
 from proxy.operations import WEBSOCKET
 
 __all__ = [
-    "OUTCOMES",
     "Begin",
     "BeginTemplate",
     "Body",
@@ -41,7 +40,6 @@ Outcome = Literal[
     "refused",  # we did not forward it
     "interrupted",  # our process died; what was journalled is all there is
 ]
-OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 SWITCHING_PROTOCOLS = 101
 """Status of an exchange that became a WebSocket."""

@@ -176,6 +176,8 @@ class Supervisor:
         while True:
             for number in stage.signals.wait(self._pause(stage.succession)):
                 if number in ENDING:
+                    timeouts = self.config.timeouts
+                    log.info("stopping: what runs has %g s; once more ends it now", timeouts.pre_stop + timeouts.drain)
                     return EXIT_OK
                 if number == RELOAD:
                     self._reload(stage)

@@ -164,6 +164,15 @@ def test_no_text_keeps_the_search_for_secrets_busy(piece: str) -> None:
     assert time.process_time() - start < 2
 
 
+def test_requests_of_our_own_are_no_events_and_what_goes_wrong_with_them_is(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up()
+    logging.getLogger("httpx").info("HTTP Request: GET http://127.0.0.1:8080/v1/models")
+    logging.getLogger("httpx").warning("something is wrong")
+    told = capsys.readouterr().err
+    assert "HTTP Request" not in told
+    assert "something is wrong" in told
+
+
 def test_what_nobody_caught_is_told_like_any_event() -> None:
     script = (
         "import sys, threading, warnings; from proxy.logs import set_up, hide; from proxy.secrets import Secret;"

@@ -16,7 +16,7 @@ import zstandard
 from benchmarks.corpus.text import own_text
 from benchmarks.corpus.traffic import KINDS, Passed
 from proxy.store.packing import LEVEL
-from proxy.store.pieces import Part, split_request
+from proxy.store.pieces import Part, cut_request
 
 _SEED = 20261121
 _SIZE = 64 * 1024
@@ -39,7 +39,7 @@ def train() -> bytes:
 
 def _samples(passed: Passed) -> Iterator[bytes]:
     """Yield what of an exchange is packed at a time."""
-    said = [part for part in split_request(passed.request, _nameless) if len(part.data) < 8192]
+    said = [part for part in cut_request(passed.request, _nameless).parts if len(part.data) < 8192]
     yield msgspec.msgpack.encode([[part.data for part in said[-3:]], passed.response[:4096]])
     for headers in (passed.request_headers, passed.response_headers):
         yield msgspec.json.encode([(name.decode(), value.decode()) for name, value in headers])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -43,8 +45,9 @@ from proxy.admin.twins import Twins
 from proxy.admin.users import UserStore
 from proxy.admin.views import Views, ViewStore
 from proxy.admin.watch import Watch
-from proxy.config import Config
+from proxy.config import Config, Listen
 from proxy.gates.failures import Failures
+from proxy.ports import Ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,17 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch, pages:
 
 def build_pages(instruments: Instruments, house: House, watch: Watch) -> Pages:
     """Return the pages of the dashboard."""
-    listen = house.config.listen
+    config, base = house.config, house.access.base_path
+    gateway = partial(gateway_address, config.listen, instruments.data_dir)
+    return Pages(instruments, house.stores, watch, base=base, gateway=gateway, auth=config.auth)
+
+
+def gateway_address(listen: Listen, data_dir: Path) -> str:
+    """Return where the traffic goes, for people. The port that is free, or systemd's, is known when it is served."""
     host = "localhost" if is_loopback(listen.host) or is_every_address(listen.host) else listen.host
     name = f"[{host}]" if ":" in host else host
-    gateway = f"{'https' if listen.tls else 'http'}://{name}:{listen.port}"
-    return Pages(instruments, house.stores, watch, base=house.access.base_path, gateway=gateway)
+    ports = Ports.read(data_dir)
+    return f"{'https' if listen.tls else 'http'}://{name}:{ports.data if ports else listen.port}"
 
 
 def create_app(routes: Sequence[DeclaredRoute], no_page: Endpoint | None = None) -> Starlette:

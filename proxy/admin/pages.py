@@ -71,13 +71,26 @@ NO_PAGE: Final = PageRoute("", "No such page", "")
 class Pages:
     """The frame of every page, the files it loads, and the ways to a page from an id."""
 
-    def __init__(self, instruments: Instruments, stores: Stores, watch: Watch, *, base: str, gateway: str) -> None:
-        """`base`: the path under which all this is mounted; `gateway`: where the traffic goes, for snippets."""
+    def __init__(
+        self,
+        instruments: Instruments,
+        stores: Stores,
+        watch: Watch,
+        *,
+        base: str,
+        gateway: Callable[[], str],
+        auth: str,
+    ) -> None:
+        """`base`: the path under which all this is mounted; `gateway`: says where the traffic goes, for snippets.
+
+        `auth`: whether callers' own credentials pass, as in the configuration.
+        """
         self._read = instruments
         self._stores = stores
         self._watch = watch
         self._base = base
         self._gateway = gateway
+        self._auth = auth
         self._assets = Assets(base=base)
 
     def routes(self) -> list[DeclaredRoute]:
@@ -125,7 +138,7 @@ class Pages:
 
     async def hint(self, _: Request) -> Response:
         """Tell who came to the wrong port with an API's address."""
-        raise NotFoundError(f"this is the admin port: applications talk to the data port, {self._gateway}/v1")
+        raise NotFoundError(f"this is the admin port: applications talk to the data port, {self._gateway()}/v1")
 
     def _showing(self, page: PageRoute) -> Callable[[Request], Awaitable[Response]]:
         async def show(request: Request) -> Response:
@@ -156,7 +169,8 @@ class Pages:
             "version": __version__,
             "now": self._read.clock.wall_ms(),
             "form": self._stores.sessions.form_token(who.session) if who.session else "",
-            "gateway": self._gateway,
+            "gateway": self._gateway(),
+            "auth": self._auth,
             "level": seen.verdict,
         }
 

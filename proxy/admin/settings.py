@@ -40,7 +40,7 @@ from proxy.disk import LOW_BYTES, free_bytes, reserve_bytes
 from proxy.errors import OurError, StoreBusy, StoreError
 from proxy.policy.redaction import RedactionError, Redactor
 from proxy.ports import Ports
-from proxy.processes import children_of, name_of, resident_bytes
+from proxy.processes import family_of, resident_bytes
 from proxy.store import AsyncStoreReader
 from proxy.store import query as ask
 from proxy.store.filter import parse_filter
@@ -423,8 +423,7 @@ def _family(data_dir: Path) -> list[dict[str, Any]]:
     ports = Ports.read(data_dir)
     if ports is None:
         return []
-    named = [("supervisor", ports.pid), *((name_of(pid), pid) for pid in children_of(ports.pid))]
-    return [{"name": name, "pid": pid, "memory_bytes": resident_bytes(pid)} for name, pid in named]
+    return [{"name": name, "pid": pid, "memory_bytes": resident_bytes(pid)} for name, pid in family_of(ports.pid)]
 
 
 def _files(data_dir: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,8 @@ import argparse
 import asyncio
 import contextlib
 import multiprocessing
+import os
+import shutil
 import signal
 import sys
 import time
@@ -111,11 +113,17 @@ def send_traffic(data_dir: Path, seed: int, rate_per_s: float, duration_s: float
     print(
         f"\n  proxy      {address}/v1"
         f"\n  dashboard  http://127.0.0.1:{ports.admin}"
-        f"\n  records    glassline requests tail --data-dir {data_dir}\n",
+        f"\n  records    {_command()} requests tail --data-dir {data_dir}\n",
         file=sys.stderr,
         flush=True,
     )
     asyncio.run(generate(f"{address}/v1", seed=seed, rate_per_s=rate_per_s, duration_s=duration_s))
+
+
+def _command() -> str:
+    """Return how the command line is called from here: in a checkout it stands in an environment of its own."""
+    installed = Path(sys.executable).with_name("glassline")
+    return "glassline" if shutil.which("glassline") or not installed.exists() else os.path.relpath(installed)
 
 
 def _wait_for_ports(data_dir: Path) -> Ports | None:

@@ -28,7 +28,7 @@ from proxy.descriptors import descriptors_for, most_descriptors
 from proxy.disk import free_bytes, is_nearly_full, is_running_low
 from proxy.errors import ConfigError, EnvironmentUnusable, StoreError
 from proxy.ports import Ports
-from proxy.processes import children_of, name_of, resident_bytes
+from proxy.processes import family_of, resident_bytes
 
 Level = Literal["ok", "warning", "error"]
 COLOURS: Final[dict[Level, Colour]] = {"ok": "green", "warning": "yellow", "error": "red"}
@@ -219,7 +219,7 @@ def _running(data_dir: Path) -> Iterator[Finding]:
     ports = Ports.read(data_dir)
     if ports is None:
         return
-    family = [(name_of(pid), resident_bytes(pid)) for pid in [ports.pid, *children_of(ports.pid)]]
+    family = [(name, resident_bytes(pid)) for name, pid in family_of(ports.pid)]
     known = [(name, memory) for name, memory in family if memory is not None]
     if known:
         total = size(sum(memory for _, memory in known))

@@ -13,7 +13,6 @@ from proxy.clock import SYSTEM, Clock
 from proxy.databases import open_database
 from proxy.errors import StoreError
 from proxy.ledger.accounts import AccountRow, account_row
-from proxy.reservations import OpenReservation
 
 _CURRENT: Final = """
 SELECT a.id, a.budget, a.scope, a.window_start_ms, a.window_end_ms, a.rolling_ms, a.is_hard, a.limit_nano_usd,
@@ -47,13 +46,6 @@ def read_history(path: Path, budget: str) -> list[AccountRow]:
     """Return every window of one budget, oldest first, as its row stands."""
     with _reader(path) as connection:
         return [account_row(row) for row in connection.execute(_HISTORY, (budget,))] if connection else []
-
-
-def read_reservations(path: Path) -> list[OpenReservation]:
-    """Return the open reservations, oldest first."""
-    sql = "SELECT exchange, owner, nano_usd, created_ms FROM reservations ORDER BY created_ms, exchange"
-    with _reader(path) as connection:
-        return [OpenReservation(*row) for row in connection.execute(sql)] if connection else []
 
 
 @contextmanager

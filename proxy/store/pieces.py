@@ -104,11 +104,6 @@ def cut_request(body: bytes, digest: Digest) -> Cut:
     return Cut(parts, said)
 
 
-def split_request(body: bytes, digest: Digest) -> list[Part]:
-    """Return the parts of a request's body."""
-    return cut_request(body, digest).parts
-
-
 def split_response(body: bytes, digest: Digest) -> list[Part]:
     """Return the parts of an answer: it is new, but some APIs repeat the instructions and tools in it."""
     found = _split(body, digest, frozenset(), []) if len(body) > _SHORT else None

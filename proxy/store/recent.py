@@ -42,8 +42,6 @@ class Seen(NamedTuple):
     """1: not forwarded."""
     is_fault: int
     """1: the provider or we failed it."""
-    is_client_error: int
-    """1: the provider answered with 400 to 499, but not 429."""
     duration_us: int | None
     ttft_us: int | None
     cost_nano_usd: int
@@ -73,7 +71,6 @@ def seen(since_ms: int) -> Query[list[Seen]]:
     sql = (
         f"SELECT started_at, upstream, coalesce({MODEL}, ''), coalesce(key, ''), coalesce(user, ''),"  # noqa: S608 (constants)
         f" outcome = 'refused', {_IS_FAULT},"
-        " outcome = 'completed' AND coalesce(status BETWEEN 400 AND 499 AND status != 429, 0),"
         " duration_us, first_token_us, coalesce(cost_nano_usd, 0), is_unpriced,"
         f" CASE WHEN {_IS_FAULT} THEN concat_ws(' ', status, coalesce(error_code, outcome)) ELSE '' END,"
         " coalesce(input_tokens, 0) + coalesce(output_tokens, 0)"

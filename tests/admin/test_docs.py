@@ -8,6 +8,7 @@ from proxy.admin.exposition import CATALOGUE
 from proxy.admin.gauges import Name
 from proxy.admin.openapi import document
 from proxy.admin.verdict import judge
+from tests.admin.test_server import all_routes
 from tests.admin.test_verdict import TROUBLES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -24,6 +25,18 @@ def test_every_route_stands_in_the_docs_and_no_other() -> None:
     documented = re.findall(r"^\| `([A-Z]+) (\S+)` \|", text, re.MULTILINE)
     served = [(method.upper(), path) for path, methods in document()["paths"].items() for method in methods]
     assert sorted(documented) == sorted(served)
+
+
+def test_every_route_serves_whom_the_docs_say(tmp_path: Path) -> None:
+    text = (DOCS / "admin.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\| `([A-Z]+) (\S+)` \|.*\| (\w+) \|$", text, re.MULTILINE)
+    served = {
+        (method, route.path_format, "all" if route.least == "public" else route.least)
+        for route in all_routes(tmp_path)
+        for method in route.methods or ()
+        if method != "HEAD"
+    }
+    assert set(documented) == served
 
 
 def test_every_reason_of_the_verdict_stands_in_the_docs() -> None:

@@ -41,7 +41,7 @@ def seen(
 ) -> Seen:
     us = None if ms is None else ms * 1000
     kind = what or ("503 overloaded" if is_fault else "")
-    return Seen(NOW - age_ms, "openai", model, key, "", is_refused, is_fault, 0, us, None, nano_usd, 0, kind)
+    return Seen(NOW - age_ms, "openai", model, key, "", is_refused, is_fault, us, None, nano_usd, 0, kind)
 
 
 def hour(days_ago: int, *, requests: int = 100, faults: int = 0, ms: int = 500, hours_ago: int = 0) -> Hour:

@@ -22,6 +22,7 @@ from proxy.admin.pages import PAGES
 from proxy.admin.people import safe_next
 from proxy.admin.segments import read_segment, segment
 from proxy.admin.shell import Frame, Opening, render
+from proxy.ports import Ports
 from proxy.store.answered import answered_as
 from proxy.store.query import Plan
 from proxy.store.reading import StoreReader
@@ -63,7 +64,13 @@ def test_whether_all_is_well_is_said_before_any_script(recorded: Path, start_adm
 def test_pages_know_who_looks(recorded: Path, start_admin: StartAdmin) -> None:
     boot = told(start_admin(recorded, "listen: {port: 18999}").get("/"), "application/json")
     assert (boot["user"], boot["role"], boot["by"], boot["base"]) == ("anyone", "admin", "open", "")
-    assert boot["gateway"] == "http://localhost:18999"
+    assert (boot["gateway"], boot["auth"]) == ("http://localhost:18999", "passthrough")
+
+
+def test_pages_name_the_port_on_which_the_traffic_is_taken(recorded: Path, start_admin: StartAdmin) -> None:
+    admin = start_admin(recorded, "listen: {port: 0}")
+    Ports(data=28999, admin=1, pid=1).announce(recorded)
+    assert told(admin.get("/"), "application/json")["gateway"] == "http://localhost:28999"
 
 
 def test_the_policy_lets_run_what_is_in_the_page_and_nothing_else(recorded: Path, start_admin: StartAdmin) -> None:

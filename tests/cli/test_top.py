@@ -41,7 +41,6 @@ def seen(age_ms: int = 0, **fields: object) -> Seen:
         "user": "",
         "is_refused": 0,
         "is_fault": 0,
-        "is_client_error": 0,
         "duration_us": 1_500_000,
         "ttft_us": 400_000,
         "cost_nano_usd": 2_000_000,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import msgspec
 
 from pricing import Override, PriceBook
 from proxy.clock import Clock
+from proxy.databases import open_database
 from proxy.ledger.ledger import Ledger
-from proxy.reservations import Balance, Balances, BudgetLine, Granted, RateRule, Refused, Reserve
+from proxy.reservations import Balance, Balances, BudgetLine, Granted, OpenReservation, RateRule, Refused, Reserve
 
 VISIBLE = "gpt-4o-mini"
 """Puts out at most 16,384 tokens, each of which can be seen."""
@@ -132,3 +134,10 @@ def overrun(path: Path, budget: str) -> int:
         return int(connection.execute(sql, (budget,)).get)
     finally:
         connection.close()
+
+
+def open_reservations(path: Path) -> list[OpenReservation]:
+    """Return the reservations that stand in a ledger.db, oldest first."""
+    sql = "SELECT exchange, owner, nano_usd, created_ms FROM reservations ORDER BY created_ms, exchange"
+    with closing(open_database(path, "read")) as connection:
+        return [OpenReservation(*row) for row in connection.execute(sql)]

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.ledger.leases import SHARE
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.reading import read_accounts, read_reservations
+from proxy.ledger.reading import read_accounts
 from proxy.reservations import (
     BudgetLine,
     Draw,
@@ -24,7 +24,7 @@ from proxy.reservations import (
     Return,
     Settle,
 )
-from tests.ledger.scenes import DOLLAR, HIDING, NEED, Hands, price_book, request, rolling, total
+from tests.ledger.scenes import DOLLAR, HIDING, NEED, Hands, open_reservations, price_book, request, rolling, total
 
 ENOUGH = 10 * SHARE * NEED
 """A limit under which a lease for ten requests is granted, and none for many more."""
@@ -64,13 +64,13 @@ def test_a_lease_grows_and_stays_one(ledger: Ledger, path: Path) -> None:
     for _ in range(3):
         lease(ledger, 10, total(DOLLAR))
     assert account(path) == (0, 30 * NEED)
-    assert [(each.exchange, each.reserved_nano_usd) for each in read_reservations(path)] == [("g/1", 30 * NEED)]
+    assert [(each.exchange, each.reserved_nano_usd) for each in open_reservations(path)] == [("g/1", 30 * NEED)]
 
 
 def test_a_lease_is_a_small_part_of_what_is_left_and_near_the_cap_there_is_none(ledger: Ledger, path: Path) -> None:
     assert lease(ledger, 1000, total(ENOUGH)).nano_usd == ENOUGH // SHARE
     assert lease(ledger, 4, total(4 * SHARE * NEED - 1, "small"), name="g/2") == Leased(1, 0, None, None)
-    assert [each.exchange for each in read_reservations(path)] == ["g/1"]
+    assert [each.exchange for each in open_reservations(path)] == ["g/1"]
 
 
 def test_without_a_price_there_is_no_lease(ledger: Ledger) -> None:
@@ -96,7 +96,7 @@ def test_what_is_returned_is_free_at_once_and_the_rest_waits_for_its_settlement(
     assert lease(ledger, 10, total(DOLLAR)).nano_usd == 0, "what was returned does not grow"
     assert ask(ledger, Draw(1, "g/1", 3 * NEED, 21)) == Drawn(1, is_open=False)
     assert account(path) == (21, 0)
-    assert read_reservations(path) == []
+    assert open_reservations(path) == []
     assert ask(ledger, Draw(1, "g/1", 3 * NEED, 21)) == Drawn(1, is_open=False)
     assert account(path) == (21, 0)
 
@@ -110,7 +110,7 @@ def test_a_lease_that_is_returned_twice_gives_back_what_was_not_dispatched_after
     assert account(path) == (0, 2 * NEED)
     ask(ledger, Draw(1, "g/1", 2 * NEED, 5))
     assert account(path) == (5, 0)
-    assert read_reservations(path) == []
+    assert open_reservations(path) == []
 
 
 @pytest.mark.parametrize(("end", "spent"), [(Release("g/1"), 5), (Settle(1, "g/1", None), 5 + 8 * NEED)])
@@ -121,7 +121,7 @@ def test_the_lease_of_a_gateway_that_died_is_given_back_or_spent_as_a_reservatio
     ask(ledger, Draw(1, "g/1", 2 * NEED, 5))
     ask(ledger, end)
     assert account(path) == (spent, 0)
-    assert read_reservations(path) == []
+    assert open_reservations(path) == []
 
 
 def test_a_lease_that_was_settled_as_a_whole_does_not_begin_anew(ledger: Ledger, path: Path) -> None:

@@ -12,7 +12,7 @@ from proxy.ledger.client import TIMEOUT_S
 from proxy.ledger.demand import MAX_AMOUNT
 from proxy.ledger.ledger import Ledger
 from proxy.ledger.limits import MAX_OPEN_S, Limiter
-from proxy.ledger.reading import read_accounts, read_history, read_reservations
+from proxy.ledger.reading import read_accounts, read_history
 from proxy.reservations import (
     Balance,
     Balances,
@@ -41,6 +41,7 @@ from tests.ledger.scenes import (
     balance,
     daily,
     granted,
+    open_reservations,
     overrun,
     price_book,
     refused,
@@ -585,7 +586,7 @@ def test_readers_see_current_windows_and_open_reservations(ledger: Ledger, path:
         ("total", "", 10, NEED),
     ]
     assert [row.resets_at_ms for row in rows] == [lines[0].window_end_ms, None, None]
-    assert [(entry.exchange, entry.reserved_nano_usd) for entry in read_reservations(path)] == [("b", NEED)]
+    assert [(entry.exchange, entry.reserved_nano_usd) for entry in open_reservations(path)] == [("b", NEED)]
     hands.advance(2 * DAY_MS / 1000)
     rows = read_accounts(path, hands.clock())
     assert [(row.budget, row.spent_nano_usd) for row in rows] == [("rolling", 0), ("total", 10)]

@@ -26,12 +26,12 @@ from proxy.errors import EnvironmentUnusable, LedgerUnavailable
 from proxy.ledger.client import TIMEOUT_S, Decision, LedgerClient, SyncLedgerClient
 from proxy.ledger.framing import MAX_REQUEST, FrameBuffer, frame
 from proxy.ledger.ledger import Ledger
-from proxy.ledger.reading import read_accounts, read_reservations
+from proxy.ledger.reading import read_accounts
 from proxy.ledger.server import serve
 from proxy.reservations import Balance, BudgetLine, Finish, Granted, RateRule, Refused, Request, Reserve, Settle
 from tests.harness.process import ROOT, wait_until
 from tests.ledger.ledger_under_test import LedgerProcess, running_ledger
-from tests.ledger.scenes import DOLLAR, NEED, price_book, request, total
+from tests.ledger.scenes import DOLLAR, NEED, open_reservations, price_book, request, total
 from tests.ledger.throughput import ledger_throughput
 
 
@@ -98,7 +98,7 @@ def test_a_cap_for_a_hundred_admits_exactly_a_hundred_of_a_thousand(ledger_proce
     (account,) = read_accounts(ledger_process.database)
     assert (account.spent_nano_usd, account.reserved_nano_usd) == (0, 100 * NEED)
     granted = {exchange for exchange, answer in answers.items() if answer == "granted"}
-    assert {entry.exchange for entry in read_reservations(ledger_process.database)} == granted
+    assert {entry.exchange for entry in open_reservations(ledger_process.database)} == granted
 
 
 @pytest.mark.case(39)
@@ -110,7 +110,7 @@ def test_whatever_was_granted_survives_a_kill(ledger_process: LedgerProcess) -> 
     ledger_process.start()
     granted = {exchange for exchange, answer in answers.items() if answer == "granted"}
     unavailable = {exchange for exchange, answer in answers.items() if answer == "unavailable"}
-    held = {entry.exchange for entry in read_reservations(ledger_process.database)}
+    held = {entry.exchange for entry in open_reservations(ledger_process.database)}
     assert len(answers) == 6000
     assert unavailable, "the kill came too late to interrupt anything"
     assert granted <= held <= granted | unavailable
@@ -261,7 +261,7 @@ async def test_an_answer_that_comes_too_late_is_taken_back(ledger_process: Ledge
     other = await connect(ledger_process)
     granted = await other.reserve(request("b", line))
     assert isinstance(granted, Granted)
-    await until(lambda: [entry.exchange for entry in read_reservations(ledger_process.database)] == ["b"])
+    await until(lambda: [entry.exchange for entry in open_reservations(ledger_process.database)] == ["b"])
     await other.client.close()
 
 
@@ -278,7 +278,7 @@ async def test_a_gateway_finds_its_way_back_and_gives_back_what_it_could_not(led
     await asyncio.to_thread(ledger_process.start)
     await until(lambda: asked.client.is_connected)
     assert await asked.reserved(line) == NEED
-    assert [entry.exchange for entry in read_reservations(ledger_process.database)] == ["b"]
+    assert [entry.exchange for entry in open_reservations(ledger_process.database)] == ["b"]
     await asked.client.close()
 
 
@@ -313,7 +313,7 @@ async def test_a_release_that_the_ledger_never_read_is_said_again(ledger_process
     ledger_process.end(signal.SIGKILL)
     await asyncio.to_thread(ledger_process.start)
     assert await asked.reserved(line) == NEED
-    assert [entry.exchange for entry in read_reservations(ledger_process.database)] == ["b"]
+    assert [entry.exchange for entry in open_reservations(ledger_process.database)] == ["b"]
     await asked.client.close()
 
 
@@ -499,7 +499,7 @@ def test_a_frame_that_arrives_byte_by_byte_is_understood(ledger_process: LedgerP
     with Raw(ledger_process.socket) as raw:
         for byte in frame(request("a", total(DOLLAR))):
             raw.send(bytes([byte]))
-        wait_until(lambda: read_reservations(ledger_process.database), "the reservation")
+        wait_until(lambda: open_reservations(ledger_process.database), "the reservation")
 
 
 def test_a_peer_that_never_reads_holds_up_nobody(ledger_process: LedgerProcess) -> None:

@@ -19,7 +19,7 @@ from proxy.errors import LedgerUnavailable
 from proxy.ledger.client import Decision, LedgerClient, SyncLedgerClient
 from proxy.ledger.framing import MAX_ANSWER, FrameBuffer, frame
 from proxy.ledger.leases import SHARE
-from proxy.ledger.reading import read_accounts, read_reservations
+from proxy.ledger.reading import read_accounts
 from proxy.ledger.server import RECALL_S
 from proxy.ledger.wallet import IDLE_S, Wallet
 from proxy.reservations import (
@@ -38,7 +38,7 @@ from proxy.reservations import (
     Tariff,
 )
 from tests.ledger.ledger_under_test import LedgerProcess, running_ledger
-from tests.ledger.scenes import DOLLAR, NEED, request, total
+from tests.ledger.scenes import DOLLAR, NEED, open_reservations, request, total
 
 WIDE: Final = total(100 * DOLLAR)
 MANY: Final = 400
@@ -142,7 +142,7 @@ async def test_what_is_more_than_money_known_at_once_has_no_lease(
             answer = await one.reserve(request(f"g-{number}", WIDE, **more))
             assert isinstance(answer, Granted)
             assert answer.lease == ""
-        assert not any("/" in each.exchange for each in read_reservations(ledger_process.database))
+        assert not any("/" in each.exchange for each in open_reservations(ledger_process.database))
 
 
 async def test_what_was_admitted_is_never_more_than_what_is_held_for_it(ledger_process: LedgerProcess) -> None:

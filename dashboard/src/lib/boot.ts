@@ -16,12 +16,14 @@ export interface Boot {
   form: string;
   /** Where the traffic goes, such as http://localhost:8080. */
   gateway: string;
+  /** Whether a caller's own credential is passed on, or only keys of ours are taken. */
+  auth: "passthrough" | "virtual";
   level: "ok" | "degraded" | "failing";
 }
 
 const RANKS: Record<Role, number> = { viewer: 0, editor: 1, admin: 2 };
 const ALONE: Boot = {
-  user: "anyone", role: "admin", by: "open", base: "", version: "0", now: 0, form: "", gateway: "", level: "ok",
+  user: "anyone", role: "admin", by: "open", base: "", version: "0", now: 0, form: "", gateway: "", auth: "passthrough", level: "ok",
 };
 
 function read(): Boot {

@@ -48,15 +48,3 @@ export function Sparkline({ values, label, colour = "var(--s1)", threshold, heig
     </svg>
   );
 }
-
-/** Parts of a whole, stacked in one bar; the table beside it says the numbers. */
-export function BarStack({ parts, label }: { parts: readonly { name: string; value: number; colour: string }[]; label: string }) {
-  const whole = parts.reduce((sum, part) => sum + Math.max(0, part.value), 0) || 1;
-  return (
-    <div className="bar-stack" role="img" aria-label={label}>
-      {parts.filter((part) => part.value > 0).map((part) => (
-        <i key={part.name} title={part.name} style={vars({ share: part.value / whole, colour: part.colour })} />
-      ))}
-    </div>
-  );
-}

@@ -30,6 +30,3 @@ export function RequestStatus({ status, outcome }: { status: number | null; outc
   const isBad = status >= 400 || (outcome !== undefined && outcome !== null && outcome !== "completed");
   return <StatusMark level={isBad ? "bad" : "ok"}>{status}</StatusMark>;
 }
-
-/** The sign beside the verdict. */
-export const VERDICT_SHAPES: Record<Level, IconName> = { ok: "check", warn: "warning", bad: "cross", none: "dash", live: "ring" };

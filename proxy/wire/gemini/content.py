@@ -30,7 +30,6 @@ class Part(msgspec.Struct, rename="camel"):
     function_call: _FunctionCall | None = None
     inline_data: _Blob | None = None
     executable_code: _Blob | None = None
-    code_execution_result: _Blob | None = None
 
     @property
     def output(self) -> Output:
@@ -73,7 +72,6 @@ class Candidate(msgspec.Struct, rename="camel"):
 
 class _Feedback(msgspec.Struct, rename="camel"):
     block_reason: str | None = None
-    block_reason_message: str | None = None
 
 
 class Answer(msgspec.Struct, rename="camel"):

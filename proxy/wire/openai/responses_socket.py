@@ -47,7 +47,6 @@ class _Response:
     events: list[bytes] = field(default_factory=list)
     has_begun: bool = False
     has_ended: bool = False
-    is_mended: bool = False
 
 
 class Lanes:

@@ -57,6 +57,7 @@ def test_a_second_signal_cuts_at_once_and_still_records(
             client.read_until(b"one")
             glassline.process.send_signal(signal.SIGTERM)
             wait_until(lambda: _refuses(glassline.port), "draining")
+            assert "stopping: what runs has 60 s; once more ends it now" in glassline.stderr
             started = time.monotonic()
             glassline.process.send_signal(second)
             assert b'"code":"draining"' in client.read_all().raw

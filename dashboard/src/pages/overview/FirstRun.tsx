@@ -25,7 +25,11 @@ export default function FirstRun() {
         <span>Point an application at</span>
         <code className="base wire">{base}/v1</code>
         <CopyButton text={`${base}/v1`} />
-        <span className="muted">and keep its key: it is passed on as it is.</span>
+        {boot.auth === "virtual" ? (
+          <span className="muted">with a <Link className="link" href="/keys">key of Glassline</Link>: no other is let in.</span>
+        ) : (
+          <span className="muted">and keep its key: it is passed on as it is.</span>
+        )}
       </div>
       <div>
         <Tabs<Language> label="Language" tabs={(Object.keys(SNIPPETS) as Language[]).map((name) => ({ name, title: SNIPPETS[name].title }))} selected={language} onSelect={setLanguage} end={<CopyButton text={snippet} />} />
@@ -46,7 +50,7 @@ function Waiting() {
     setSaid("Sending a request without a key …");
     try {
       const { status } = await send<{ status: number }>("POST", "/api/test_request");
-      setSaid(status === 401 ? "The provider answered, and asked for a key: the way is open." : status >= 500 ? `It was recorded, but the provider could not be reached (${status}).` : `Answered with ${status}: the way is open.`);
+      setSaid(status === 401 ? `${boot.auth === "virtual" ? "Glassline" : "The provider"} answered, and asked for a key: the way is open.` : status >= 500 ? `It was recorded, but the provider could not be reached (${status}).` : `Answered with ${status}: the way is open.`);
     } catch (error) {
       setSaid(error instanceof Problem ? error.message : String(error));
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { apiOf, carriedOut, changesOf, isSame, turnsOf, valueAt, withValue, type Json, type Tree } from "./body.ts";
+import { apiOf, changesOf, isSame, turnsOf, valueAt, withValue, type Change, type Json, type Tree } from "./body.ts";
 
 /** Numbers that are the same in every run. */
 function random(seed: number): () => number {
@@ -19,6 +19,18 @@ function made(next: () => number, depth = 0): Json {
   const size = Math.floor(next() * 4);
   if (kind === 4) return Array.from({ length: size }, () => made(next, depth + 1));
   return Object.fromEntries(Array.from({ length: size }, (_, at) => ["abcd"[at] as string, made(next, depth + 1)]));
+}
+
+/** Carry out edits, as the server does. */
+function carriedOut(body: Json, changes: readonly Change[]): Json {
+  return changes.reduce((tree, change) => {
+    if ("from" in change) {
+      const list = valueAt(tree, change.at);
+      if (!Array.isArray(list)) return tree;
+      return withValue(tree, change.at, [...list.slice(0, change.from), ...change.value, ...list.slice(change.from + change.count)]);
+    }
+    return withValue(tree, change.at, "remove" in change ? undefined : change.value);
+  }, body);
 }
 
 describe("edits", () => {

@@ -192,15 +192,3 @@ function listChanges(before: Json[], after: Json[], at: Place): Change[] {
   while (back < shorter - front && isSame(before[before.length - 1 - back], after[after.length - 1 - back])) back += 1;
   return [{ at, from: front, count: before.length - front - back, value: after.slice(front, after.length - back) }];
 }
-
-/** Carry out edits, as the server does. */
-export function carriedOut(body: Json, changes: readonly Change[]): Json {
-  return changes.reduce((tree, change) => {
-    if ("from" in change) {
-      const list = valueAt(tree, change.at);
-      if (!Array.isArray(list)) return tree;
-      return withValue(tree, change.at, [...list.slice(0, change.from), ...change.value, ...list.slice(change.from + change.count)]);
-    }
-    return withValue(tree, change.at, "remove" in change ? undefined : change.value);
-  }, body);
-}
