@@ -25,8 +25,11 @@ from proxy.admin.verdict import Level
 from proxy.admin.watch import Observed, Watch
 from proxy.store import query as ask
 from proxy.store.answered import answered_as
+from proxy.store.filter import parse_filter
+from proxy.store.listing import Sort
 
 THEME_COOKIE: Final = "glassline_theme"
+_OLDEST_FIRST: Final = Sort(is_descending=False)
 _STATES: Final[dict[Level, State]] = {"ok": "ok", "degraded": "warn", "failing": "bad"}
 _SHAPES: Final[dict[Judged, State]] = {
     "ok": "ok",
@@ -133,8 +136,11 @@ class Pages:
     async def go_trace(self, request: Request) -> Response:
         """Lead to the requests of a trace."""
         wanted = read_segment(request.path_params["id"]).replace('"', "")
-        asked = urlencode({"q": f'trace:"{wanted}"', "from": "now-90d"})
-        return self._to(f"/requests?{asked}")
+        q = f'trace:"{wanted}"'
+        async with self._read.store() as store:
+            first = (await store.run(ask.page(parse_filter(q), sort=_OLDEST_FIRST, limit=1))).rows if store else ()
+        start = first[0].started_at if first else "now-90d"
+        return self._to(f"/requests?{urlencode({'q': q, 'from': start})}")
 
     async def hint(self, _: Request) -> Response:
         """Tell who came to the wrong port with an API's address."""

@@ -189,6 +189,15 @@ def test_ids_lead_to_sessions_and_traces(recorded: Path, start_admin: StartAdmin
     assert (where.path, parse_qs(where.query)["q"]) == ("/requests", ['trace:"4bf92f3577b34da6"'])
 
 
+def test_a_trace_is_shown_from_its_first_request_on(recorded: Path, start_admin: StartAdmin) -> None:
+    database = apsw.Connection(str(recorded / "records.db"))
+    database.execute("UPDATE exchanges SET trace_id = 'long-ago' WHERE seq IN (3, 5)")
+    ((first,),) = database.execute("SELECT min(started_at) FROM exchanges WHERE seq IN (3, 5)").fetchall()
+    database.close()
+    where = urlsplit(led_to(start_admin(recorded), "/go/trace/long-ago"))
+    assert parse_qs(where.query)["from"] == [str(first)]
+
+
 def test_an_id_that_is_too_long_ago_is_not_found_instead_of_failing(recorded: Path) -> None:
     reader = StoreReader(recorded / "records.db", time_limit_s=0)
     try:

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { dayRange, fromField, rangeName, readInstant, resolve, toField } from "./time.ts";
+import { dayRange, fromField, fromOf, rangeName, readInstant, resolve, toField } from "./time.ts";
 
 const NOW = Date.UTC(2026, 10, 21, 12);
 
@@ -36,4 +36,10 @@ test("a day begins and ends at midnight of the zone, also where clocks change", 
   expect(dayRange(1, noon, "UTC")).toEqual({ from: String(Date.UTC(2026, 9, 25)), to: String(Date.UTC(2026, 9, 26)) });
   expect(hours(dayRange(1, noon, "Europe/Berlin"))).toBe(25);
   expect(dayRange(0, noon, "UTC")).toEqual({ from: String(Date.UTC(2026, 9, 26)), to: "now" });
+});
+
+test("a link to a list of what is old says from when on", () => {
+  expect(fromOf(NOW - 3_600_000, NOW)).toBe("");
+  expect(fromOf(NOW - 86_400_000, NOW)).toBe(String(NOW - 86_400_000));
+  expect(fromOf(NOW - 9 * 86_400_000, NOW)).toBe(String(NOW - 9 * 86_400_000));
 });

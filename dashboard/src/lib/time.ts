@@ -69,3 +69,8 @@ export function fromField(text: string, zone: Zone): number | null {
   for (let turn = 0; turn < 2; turn += 1) guess += asUtc - Date.parse(`${toField(guess, zone)}Z`);
   return guess;
 }
+
+/** From when on a list holds what began then: "" where its standard, the last 24 hours, does. */
+export function fromOf(startedAt: number, now: number): string {
+  return now - startedAt < 86_400_000 - 60_000 ? "" : String(startedAt);
+}

@@ -40,7 +40,7 @@ export function Trying({ name, standard, models }: { name: string; standard: str
 
 function Outcome({ trial }: { trial: Trial }) {
   const isFine = trial.status < 400;
-  const word = isFine ? "Works" : trial.error_code ? "Refused" : "The provider refused";
+  const word = isFine ? "Works" : trial.status >= 500 ? "Failed" : trial.error_code ? "Refused" : "The provider refused";
   return (
     <div className="ky-outcome">
       <StatusPill level={isFine ? "ok" : trial.error_code ? "warn" : "bad"}>{`${word}: ${trial.status}${trial.error_code ? ` ${trial.error_code}` : ""}`}</StatusPill>

@@ -58,7 +58,7 @@ function RunCard({ run, before, original, show, onCancel, onForget }: { run: Run
       {run.request ? <Figures request={run.request} against={original} /> : <Clock run={run} />}
       {run.problem && (
         <div className="problem-box" role="alert">
-          <h2>{run.errorCode ? `Refused: ${run.errorCode.replaceAll("_", " ")}` : run.status && run.status >= 400 ? `HTTP ${run.status}` : "It failed"}</h2>
+          <h2>{run.errorCode ? `${(run.status ?? 0) < 500 ? "Refused" : "Failed"}: ${run.errorCode.replaceAll("_", " ")}` : run.status && run.status >= 400 ? `HTTP ${run.status}` : "It failed"}</h2>
           <p className="wire">{run.problem}</p>
         </div>
       )}

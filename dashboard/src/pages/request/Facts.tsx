@@ -1,7 +1,9 @@
 /** The strip of facts at the top; of a failure, what went wrong and what to do about it. */
 import { Link } from "wouter";
+import { serverNow } from "../../lib/boot.ts";
 import { count, date, duration, percent, rate, relative } from "../../lib/format.ts";
 import { pageOf } from "../../lib/path.ts";
+import { fromOf } from "../../lib/time.ts";
 import { useZone } from "../../lib/zone.ts";
 import { Facts } from "../../ui/Card.tsx";
 import { StatusPill } from "../../ui/Status.tsx";
@@ -61,7 +63,7 @@ export function ErrorBox({ detail, advice }: { detail: Detail; advice: Advice })
         {later && <li>tried again: <Link className="link" href={pageOf.request(later.id)}>{`attempt ${later.attempt}, ${later.status ?? spoken(later.outcome)}`}</Link></li>}
         {!later && detail.retry_of && <li>after <Link className="link" href={pageOf.request(detail.retry_of)}>the first attempt</Link></li>}
         {budget && <li><Link className="link" href={`${pageOf.budget(budget)}?request=${detail.id}`}>The budget, and why it refused</Link></li>}
-        <li><Link className="link" href={pageOf.requests(advice.filter)}>All that failed like this</Link></li>
+        <li><Link className="link" href={pageOf.requests(advice.filter, { from: fromOf(detail.started_at, serverNow()) })}>All that failed like this</Link></li>
       </ul>
     </section>
   );

@@ -1,7 +1,9 @@
 /** Beside a request: where its time went, what it cost and why, what it belongs to. */
 import { Link } from "wouter";
+import { serverNow } from "../../lib/boot.ts";
 import { bytes, count, duration, money, moneyNano, percent } from "../../lib/format.ts";
 import { pageOf } from "../../lib/path.ts";
+import { fromOf } from "../../lib/time.ts";
 import { vars } from "../../lib/vars.ts";
 import { Card, Pairs } from "../../ui/Card.tsx";
 import { Chip } from "../../ui/Chip.tsx";
@@ -17,7 +19,7 @@ export function Rail({ detail }: { detail: Detail }) {
       <CostCard detail={detail} />
       {detail.attempts.length > 0 && <Others title="Attempts" rows={detail.attempts} current={detail.id} name={(each) => `Attempt ${each.attempt}, ${each.status ?? spoken(each.outcome)}`} />}
       {detail.trace.length > 0 && detail.trace_id && (
-        <Others title="Trace" rows={detail.trace} current={detail.id} name={(each) => each.model ?? each.endpoint} end={<Link className="link" href={pageOf.requests(`trace:${detail.trace_id}`)}>{`${detail.trace.length} requests`}</Link>} />
+        <Others title="Trace" rows={detail.trace} current={detail.id} name={(each) => each.model ?? each.endpoint} end={<Link className="link" href={pageOf.requests(`trace:${quoted(detail.trace_id)}`, { from: fromOf(Math.min(...detail.trace.map((each) => each.started_at)), serverNow()) })}>{`${detail.trace.length} requests`}</Link>} />
       )}
       <Context detail={detail} />
     </div>
@@ -157,6 +159,7 @@ function Others({ title, rows, current, name, end }: { title: string; rows: read
 
 function Context({ detail }: { detail: Detail }) {
   const { turn } = detail;
+  const since = { from: fromOf(detail.started_at, serverNow()) };
   const replayOf = detail.tags?.replay_of;
   const pairs: [string, React.ReactNode][] = [];
   const add = (name: string, value: React.ReactNode, is: unknown) => {
@@ -167,8 +170,8 @@ function Context({ detail }: { detail: Detail }) {
   add("Key", <Link className="link wire" href={pageOf.key(detail.key ?? "")}>{detail.key}</Link>, detail.key);
   add("Environment", <span className="wire">{detail.environment}</span>, detail.environment);
   const tags = Object.entries(detail.tags ?? {});
-  add("Tags", <span className="rq-tags">{tags.map(([name, value]) => <Link key={name} href={pageOf.requests(`meta.${name}:${quoted(value)}`)}><Chip isPlain>{`${name}:${value}`}</Chip></Link>)}</span>, tags.length || null);
-  add("Prompt", <Link className="link wire" href={pageOf.requests(`prompt:${quoted(detail.prompt_name ?? "")}`)}>{`${detail.prompt_name}${detail.prompt_version ? `, version ${detail.prompt_version}` : ""}`}</Link>, detail.prompt_name);
+  add("Tags", <span className="rq-tags">{tags.map(([name, value]) => <Link key={name} href={pageOf.requests(`meta.${name}:${quoted(value)}`, since)}><Chip isPlain>{`${name}:${value}`}</Chip></Link>)}</span>, tags.length || null);
+  add("Prompt", <Link className="link wire" href={pageOf.requests(`prompt:${quoted(detail.prompt_name ?? "")}`, since)}>{`${detail.prompt_name}${detail.prompt_version ? `, version ${detail.prompt_version}` : ""}`}</Link>, detail.prompt_name);
   add("Replay of", <Link className="link wire" href={pageOf.request(replayOf ?? "")}>{replayOf}</Link>, replayOf);
   add("Attempt", count(detail.attempt), detail.attempt > 1 ? detail.attempt : null);
   add("Upstream", <span className="wire">{detail.upstream}{detail.provider && detail.provider !== detail.upstream ? ` (${detail.provider})` : ""}</span>, detail.upstream);

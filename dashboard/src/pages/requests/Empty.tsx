@@ -49,7 +49,7 @@ export function Empty({ q, span, onFilter, onAnyTime }: { q: string; span: Param
     );
   }
   return (
-    <EmptyState title={q ? "No request fits" : "No requests in this time"} action={<><Button onClick={onAnyTime}>Look at any time</Button>{q && <Button onClick={() => onFilter("")}>Clear the filter</Button>}</>}>
+    <EmptyState title={q ? "No request fits" : "No requests in this time"} action={<><Button onClick={onAnyTime}>Look at the last 90 days</Button>{q && <Button onClick={() => onFilter("")}>Clear the filter</Button>}</>}>
       {q ? "Not with any part of this filter, in this time." : all && `There are ${all.is_exact ? "" : "over "}${plural(all.requests, "request")} at other times.`}
     </EmptyState>
   );

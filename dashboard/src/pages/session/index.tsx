@@ -35,7 +35,7 @@ export default function SessionPage() {
   const isGone = answer.error instanceof Problem && answer.error.status === 404;
   return (
     <div className="session">
-      <PageHead title={name} windowTitle={`Session ${name}`} crumbs={[["Sessions", "/sessions"]]} tools={<Link className="btn hide-s" href={pageOf.requests(`session:${quoted(name)}`, { from: "now-90d" })}>All as requests</Link>} />
+      <PageHead title={name} windowTitle={`Session ${name}`} crumbs={[["Sessions", "/sessions"]]} tools={<Link className="btn hide-s" href={pageOf.requests(`session:${quoted(name)}`, { from: answer.data ? String(answer.data.session.first_at) : "now-90d" })}>All as requests</Link>} />
       {isGone ? (
         <EmptyState title="No session has this name" action={<Link className="btn" href="/sessions">All sessions</Link>}>
           It may have been deleted, or its requests are older than <code>retention.records</code>.
@@ -83,7 +83,7 @@ function Summary({ session }: { session: Session }) {
         facts={[
           ["Cost", <Money key="cost" nano={costOf(session)} />, session.unpriced ? `${plural(session.unpriced, "turn")} without a price` : session.turns > 1 ? `${moneyNano(session.cost_nano_usd / session.turns)} a turn` : ""],
           ["Turns", count(session.turns), session.turns > 1 ? `in ${duration(time)}` : ""],
-          ["Errors", session.errors ? <Link key="errors" className="bad" href={pageOf.requests(`session:${quoted(session.id)} (-outcome:completed OR status:>=400)`, { from: "now-90d" })}>{count(session.errors)}</Link> : "0", session.errors ? `${plural(session.turns - session.errors, "turn")} went well` : ""],
+          ["Errors", session.errors ? <Link key="errors" className="bad" href={pageOf.requests(`session:${quoted(session.id)} (-outcome:completed OR status:>=400)`, { from: String(session.first_at) })}>{count(session.errors)}</Link> : "0", session.errors ? `${plural(session.turns - session.errors, "turn")} went well` : ""],
           ["Tokens", <>{short(session.input_tokens)} <span className="muted">→ {short(session.output_tokens)}</span></>, ""],
           ["Began", <Time key="began" ms={session.first_at} precision="min" />, ""],
           ["Last seen", <Time key="last" ms={session.last_at} isRelative />, ""],
