@@ -1,1 +1,1 @@
-import{Et as e}from"./common.js";function t(t){return`/api/sessions/${e(t)}`}function n(e){return e.unpriced>0&&e.cost_nano_usd===0?null:e.cost_nano_usd}export{t as n,n as t};
+import{Dt as e}from"./common.js";function t(t){return`/api/sessions/${e(t)}`}function n(e){return e.unpriced>0&&e.cost_nano_usd===0?null:e.cost_nano_usd}export{t as n,n as t};
