@@ -38,6 +38,16 @@ async def test_back_undoes_the_order_of_budgets(attacked: Shown, open_window: Op
         assert window.path == "/budgets"
 
 
+@pytest.mark.parametrize(("width", "tables"), [(1440, 1), (390, 0)])
+async def test_each_budget_is_drawn_once(attacked: Shown, open_window: OpenWindow, width: int, tables: int) -> None:
+    with attacked.client() as client:
+        count = client.get("/api/budgets").json()["count"]
+    async with open_window(attacked, width=width) as window:
+        await window.go("/budgets")
+        assert await window.page.locator(".budgets-table table").count() == tables
+        assert await window.page.locator(".budgets-table a[href*='/budgets/']").count() == count
+
+
 async def test_who_spends_a_rolling_budget_leads_to_the_requests_in_its_window(
     attacked: Shown, open_window: OpenWindow
 ) -> None:

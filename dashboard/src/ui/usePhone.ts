@@ -1,6 +1,6 @@
 import { useSyncExternalStore } from "react";
 
-const narrow = typeof matchMedia === "undefined" ? null : matchMedia("(max-width: 700px)");
+const narrow = typeof matchMedia === "undefined" ? null : matchMedia("(max-width: 760px)");
 
 /** Say whether there is only room for one column. */
 export function usePhone(): boolean {

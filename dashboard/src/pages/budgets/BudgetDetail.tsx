@@ -16,7 +16,7 @@ import { Time } from "../../ui/Time.tsx";
 import { TimeChart } from "../../ui/TimeChart.tsx";
 import { axisMoney, filterFor } from "../cost/costs.ts";
 import { paceChart } from "./pace.ts";
-import { keyFilter, levelOf, ownerName, rangeOf, spentShare, windowName, type Budget } from "./budget.ts";
+import { keyFilter, levelOf, offered, ownerName, rangeOf, spentShare, windowName, type Budget, type Owned } from "./budget.ts";
 import { UsedTrack } from "./BudgetLine.tsx";
 
 interface Spender {
@@ -37,7 +37,7 @@ interface Refusal {
 
 interface Detail {
   budget: Budget;
-  scopes: { scope: string; spent_nano_usd: number }[];
+  scopes: Owned[];
   windows: { window_start: number | null; resets_at: number | null; limit_nano_usd: number; spent_nano_usd: number; overrun_nano_usd: number }[];
   spent: { at: number[]; nano_usd: number[] } | null;
   spenders: Record<string, Spender[]>;
@@ -58,7 +58,7 @@ export default function BudgetDetail({ name }: { name: string }) {
     return (
       <>
         <PageHead title={name} crumbs={crumbs} />
-        <EmptyState title="No such budget" action={<Link className="btn" href="/budgets">All budgets</Link>}>{answer.error.message}.</EmptyState>
+        <EmptyState title={scope ? `Nothing of ${scope} here` : "No such budget"} action={<Link className="btn" href="/budgets">All budgets</Link>}>{answer.error.message}.</EmptyState>
       </>
     );
   }
@@ -99,7 +99,7 @@ function Head({ detail, scope, onScope }: { detail: Detail; scope: string; onSco
         </div>
         {scopes.length > 1 && (
           <div className="act">
-            <Select label="Whose" value={budget.scope} options={scopes.map((each) => [each.scope, `${each.scope}, ${moneyNano(each.spent_nano_usd)}`])} onChange={(chosen) => onScope(chosen === scopes[0]?.scope && !scope ? "" : chosen)} />
+            <Select label="Whose" value={budget.scope} options={offered(scopes, budget).map((each) => [each.scope, `${each.scope}, ${moneyNano(each.spent_nano_usd)}`])} onChange={(chosen) => onScope(chosen === scopes[0]?.scope && !scope ? "" : chosen)} />
           </div>
         )}
       </section>

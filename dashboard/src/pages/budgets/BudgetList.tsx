@@ -10,6 +10,7 @@ import { Select, TextField } from "../../ui/Fields.tsx";
 import { EmptyState, Loaded, SkeletonRows } from "../../ui/States.tsx";
 import { StatusPill } from "../../ui/Status.tsx";
 import { Time } from "../../ui/Time.tsx";
+import { usePhone } from "../../ui/usePhone.ts";
 import { BudgetLine, UsedTrack, usedText } from "./BudgetLine.tsx";
 import { levelOf, ownerName, windowName, type Budget, type Budgets } from "./budget.ts";
 
@@ -45,6 +46,7 @@ interface ListedProps {
 }
 
 function Listed({ found: { budgets, count: many, pressing }, asked, sort, find, onChange }: ListedProps) {
+  const isPhone = usePhone();
   return (
     <>
       <p className="budgets-say">
@@ -55,24 +57,7 @@ function Listed({ found: { budgets, count: many, pressing }, asked, sort, find, 
         <Select label="Order" value={sort} options={Object.entries(SORTS) as [Sort, string][]} onChange={(chosen) => onChange({ sort: chosen })} />
       </div>
       <div className="card budgets-table">
-        <div className="budget-list narrow">{budgets.map((each) => <BudgetLine key={`${each.budget}\u0000${each.scope}`} budget={each} />)}</div>
-        <div className="tbl-scroll wide" tabIndex={0} role="group" aria-label="Budgets">
-          <table className="simple">
-            <thead>
-              <tr>
-                <th scope="col">Budget</th>
-                <th scope="col">State</th>
-                <th scope="col" className="track-cell">Used; the mark is the time that is over</th>
-                <th scope="col" className="r">Spent</th>
-                <th scope="col" className="r">Reserved</th>
-                <th scope="col" className="r">Limit</th>
-                <th scope="col">At this rate</th>
-                <th scope="col" className="r">Resets</th>
-              </tr>
-            </thead>
-            <tbody>{budgets.map((each) => <BudgetRow key={`${each.budget}\u0000${each.scope}`} budget={each} />)}</tbody>
-          </table>
-        </div>
+        {isPhone ? <div className="budget-list">{budgets.map((each) => <BudgetLine key={keyOf(each)} budget={each} />)}</div> : <BudgetTable budgets={budgets} />}
         <div className="tbl-foot">
           <span>{budgets.length === many ? plural(many, "budget") : `${count(budgets.length)} of ${plural(many, "budget")}`}</span>
           {budgets.length < Math.min(many, MOST_SHOWN) && <Button size="small" onClick={() => onChange({ limit: MOST_SHOWN })}>Show {many > MOST_SHOWN ? count(MOST_SHOWN) : "all"}</Button>}
@@ -85,6 +70,32 @@ function Listed({ found: { budgets, count: many, pressing }, asked, sort, find, 
       </div>
     </>
   );
+}
+
+function BudgetTable({ budgets }: { budgets: readonly Budget[] }) {
+  return (
+    <div className="tbl-scroll" tabIndex={0} role="group" aria-label="Budgets">
+      <table className="simple">
+        <thead>
+          <tr>
+            <th scope="col">Budget</th>
+            <th scope="col">State</th>
+            <th scope="col" className="track-cell">Used; the mark is the time that is over</th>
+            <th scope="col" className="r">Spent</th>
+            <th scope="col" className="r">Reserved</th>
+            <th scope="col" className="r">Limit</th>
+            <th scope="col">At this rate</th>
+            <th scope="col" className="r">Resets</th>
+          </tr>
+        </thead>
+        <tbody>{budgets.map((each) => <BudgetRow key={keyOf(each)} budget={each} />)}</tbody>
+      </table>
+    </div>
+  );
+}
+
+function keyOf(budget: Budget): string {
+  return `${budget.budget}\u0000${budget.scope}`;
 }
 
 function BudgetRow({ budget }: { budget: Budget }) {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { keyFilter, ownerName, promisedShare, rangeOf, spentShare, windowName, type Budget } from "./budget.ts";
+import { keyFilter, offered, ownerName, promisedShare, rangeOf, spentShare, windowName, type Budget } from "./budget.ts";
 
 const BUDGET: Budget = {
   budget: "all", scope: "", is_hard: true, limit_nano_usd: 100, spent_nano_usd: 40, reserved_nano_usd: 10,
@@ -33,4 +33,10 @@ test("who spends leads to what the window counts", () => {
   expect(rangeOf({ ...BUDGET, window_start: null, rolling_ms: 86_400_000 })).toEqual({ from: "now-1440m" });
   expect(rangeOf({ ...BUDGET, window_start: null, rolling_ms: 90_000 })).toEqual({ from: "now-90s" });
   expect(rangeOf({ ...BUDGET, window_start: null })).toEqual({ from: "now-90d" });
+});
+
+test("the window that is shown is offered, however many there are", () => {
+  const scopes = [{ scope: "ann", spent_nano_usd: 1 }];
+  expect(offered(scopes, { scope: "ann", spent_nano_usd: 1 })).toBe(scopes);
+  expect(offered(scopes, { scope: "zoe", spent_nano_usd: 2 })).toEqual([{ scope: "zoe", spent_nano_usd: 2 }, ...scopes]);
 });

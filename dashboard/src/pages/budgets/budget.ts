@@ -42,6 +42,12 @@ export interface Budgets {
   pressing: number;
 }
 
+/** What somebody spent under a budget. */
+export interface Owned {
+  scope: string;
+  spent_nano_usd: number;
+}
+
 /** How much of the limit is spent. */
 export function spentShare(budget: Budget): number {
   return budget.limit_nano_usd === 0 ? 1 : budget.spent_nano_usd / budget.limit_nano_usd;
@@ -87,4 +93,9 @@ export function rangeOf(budget: Pick<Budget, "window_start" | "rolling_ms">): { 
   if (budget.rolling_ms === null) return { from: "now-90d" };
   const minutes = budget.rolling_ms / 60_000;
   return { from: Number.isInteger(minutes) ? `now-${minutes}m` : `now-${Math.round(60 * minutes)}s` };
+}
+
+/** Whose windows are offered: of very many only some come, and the one that is shown is among them. */
+export function offered(scopes: readonly Owned[], budget: Pick<Budget, "scope" | "spent_nano_usd">): readonly Owned[] {
+  return scopes.some((each) => each.scope === budget.scope) ? scopes : [{ scope: budget.scope, spent_nano_usd: budget.spent_nano_usd }, ...scopes];
 }
