@@ -245,3 +245,12 @@ async def test_everything_works_below_another_path(start_small: Callable[..., Sh
         await window.page.reload()
         await window.settle()
         assert await heading(window) == "Keys"
+        await window.go("/requests?from=now-7d")
+        await window.page.get_by_role("button", name="Export").click()
+        async with window.page.expect_download() as download:
+            await window.page.get_by_role("menuitem", name="CSV").click()
+        assert (await download.value).url.startswith(f"{shown.url}/api/requests.csv?from=now-7d")
+        await window.press("j")
+        await window.page.get_by_role("link", name="Open", exact=True).click()
+        await window.settle()
+        assert window.path.startswith("/requests/")
