@@ -23,6 +23,7 @@ from proxy.admin.shell import Frame, Opening, ShownTile, State, render
 from proxy.admin.tiles import Tile
 from proxy.admin.verdict import Level
 from proxy.admin.watch import Observed, Watch
+from proxy.errors import ClientError, StoreError
 from proxy.store import query as ask
 from proxy.store.answered import answered_as
 from proxy.store.filter import parse_filter
@@ -137,10 +138,17 @@ class Pages:
         """Lead to the requests of a trace."""
         wanted = read_segment(request.path_params["id"]).replace('"', "")
         q = f'trace:"{wanted}"'
-        async with self._read.store() as store:
-            first = (await store.run(ask.page(parse_filter(q), sort=_OLDEST_FIRST, limit=1))).rows if store else ()
-        start = first[0].started_at if first else "now-90d"
-        return self._to(f"/requests?{urlencode({'q': q, 'from': start})}")
+        return self._to(f"/requests?{urlencode({'q': q, 'from': await self._first(q) or 'now-90d'})}")
+
+    async def _first(self, q: str) -> int | None:
+        """Return when the first request that a filter means started, Unix ms. None: there is none, or no time to look."""
+        try:
+            question = ask.page(parse_filter(q), sort=_OLDEST_FIRST, limit=1)
+            async with self._read.store() as store:
+                rows = (await store.run(question)).rows if store else ()
+        except (ClientError, StoreError):
+            return None
+        return rows[0].started_at if rows else None
 
     async def hint(self, _: Request) -> Response:
         """Tell who came to the wrong port with an API's address."""

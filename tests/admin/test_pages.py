@@ -198,6 +198,13 @@ def test_a_trace_is_shown_from_its_first_request_on(recorded: Path, start_admin:
     assert parse_qs(where.query)["from"] == [str(first)]
 
 
+def test_a_trace_that_cannot_be_looked_for_leads_to_the_list_all_the_same(
+    recorded: Path, start_admin: StartAdmin
+) -> None:
+    where = urlsplit(led_to(start_admin(recorded), f"/go/trace/{'a' * 5000}"))
+    assert (where.path, parse_qs(where.query)["from"]) == ("/requests", ["now-90d"])
+
+
 def test_an_id_that_is_too_long_ago_is_not_found_instead_of_failing(recorded: Path) -> None:
     reader = StoreReader(recorded / "records.db", time_limit_s=0)
     try:
