@@ -277,6 +277,22 @@ class Exchange(msgspec.Struct, frozen=True):
         return b",".join(value for key, value in self.begin.headers if key.lower() == name)
 
 
+class Feedback(msgspec.Struct, frozen=True, array_like=True):
+    """What somebody says of the answer to a request. Array-like on disk: append fields, never reorder."""
+
+    request: str
+    """Id of the request, whose record may come later."""
+    name: str
+    """What is judged: `user`, or a name of the sender's own."""
+    source: str
+    """Who says it, as the audit names them. Said again under the same name, it is said instead."""
+    at_ms: int
+    """Unix ms."""
+    value: float | None
+    """From 0, bad, to 1, good. None: what was said before is taken back."""
+    comment: str | None = None
+
+
 class Reading(msgspec.Struct, frozen=True):
     """What a wire reader understood of an exchange. Every field may be None: the wire did not say."""
 

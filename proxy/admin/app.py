@@ -25,6 +25,7 @@ from proxy.admin.declared import DeclaredRoute
 from proxy.admin.detail import DetailDesk
 from proxy.admin.errands import Messenger
 from proxy.admin.estimate import Estimator
+from proxy.admin.feedback import FeedbackDesk, FeedbackJournal
 from proxy.admin.guard import Access, Doors, Guard, by_name, is_every_address, is_loopback, wants_page
 from proxy.admin.identity import LOCAL
 from proxy.admin.instruments import Instruments
@@ -58,6 +59,7 @@ class House:
     keys: KeyStore
     messenger: Messenger
     views: ViewStore
+    feedback: FeedbackJournal
     stores: Stores
     door: Door
     access: Access
@@ -75,7 +77,8 @@ def build_house(config: Config, access: Access, database: AppDatabase) -> House:
     door = Door(built_in_account(access, database.pepper), stores, failures, clock=database.clock)
     keys = KeyStore(database, taken=[key.name for key in config.keys])
     messenger = Messenger(database.data_dir, config.listen, database.pepper, clock=database.clock)
-    return House(config, keys, messenger, ViewStore(database), stores, door, access)
+    feedback = FeedbackJournal(database.data_dir, config.record.journal_max_gb)
+    return House(config, keys, messenger, ViewStore(database), feedback, stores, door, access)
 
 
 def declared_routes(instruments: Instruments, house: House, watch: Watch, pages: Pages) -> list[DeclaredRoute]:
@@ -90,6 +93,7 @@ def declared_routes(instruments: Instruments, house: House, watch: Watch, pages:
         *CostDesk(instruments, config, twins).routes(),
         *BudgetDesk(instruments, config, twins).routes(),
         *DetailDesk(instruments).routes(),
+        *FeedbackDesk(house.feedback, instruments.clock).routes(),
         *Callers(instruments, twins).routes(),
         *People(house.door, house.stores, house.access.base_path).routes(),
         *KeyDesk(config, instruments, keys, messenger, twins).routes(),

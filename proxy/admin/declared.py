@@ -10,24 +10,32 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from proxy.admin.answers import Endpoint, border, error_answer
-from proxy.admin.identity import Identity, Least
+from proxy.admin.identity import Identity, Least, TokenRole
 
 
 class DeclaredRoute(Route):
     """A route with the least role that it serves."""
 
     def __init__(
-        self, path: str, endpoint: Endpoint, *, least: Least, method: str = "GET", is_form: bool = False
+        self,
+        path: str,
+        endpoint: Endpoint,
+        *,
+        least: Least,
+        also: TokenRole | None = None,
+        method: str = "GET",
+        is_form: bool = False,
     ) -> None:
-        """`is_form`: a change comes from a form of our own pages instead of as JSON."""
+        """`also`: a role beside the ladder; `is_form`: a change comes from a form of our own pages instead of as JSON."""
         super().__init__(path, border(endpoint), methods=[method])
         self.least = least
+        self.also = also
         self.is_form = is_form
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, if it is from somebody who may."""
         who = scope.get("identity")
-        if self.least == "public" or (isinstance(who, Identity) and who.may(self.least)):
+        if self.least == "public" or (isinstance(who, Identity) and (who.may(self.least) or who.role == self.also)):
             await super().handle(scope, receive, send)
             return
         if isinstance(who, Identity):

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from proxy.admin.advice import read_advice
 from proxy.admin.answers import NotFoundError, QuestionError, json_answer, text_answer, whole_number
 from proxy.admin.blobs import blob_answer
-from proxy.admin.declared import DeclaredRoute
+from proxy.admin.declared import DeclaredRoute, asker
 from proxy.admin.excerpt import excerpt
+from proxy.admin.feedback import feedback_shape
 from proxy.admin.instruments import Instruments
 from proxy.admin.receipt import read_receipt
 from proxy.admin.shapes import body_shape, request_shape
@@ -29,6 +30,7 @@ from proxy.records import Exchange
 from proxy.store import AsyncStoreReader, query
 from proxy.store import detail as ask
 from proxy.store.detail import Detail, Turn, stored_exchange
+from proxy.store.feedback import feedback_on
 from proxy.store.filter import Filter, both, parse_filter, started
 from proxy.store.listing import NEWEST_FIRST, Cursor, Sort
 from proxy.store.query import RequestRow
@@ -93,6 +95,7 @@ class DetailDesk:
                 turn = await store.run(ask.turn_of(row))
             attempts = await store.run(ask.attempts(row))
             trace = await store.run(ask.trace(row)) if row.trace_id is not None else []
+            said = await store.run(feedback_on(row.id))
         known = found.known
         return json_answer(
             request_shape(row)
@@ -107,6 +110,7 @@ class DetailDesk:
                 "attempts": attempts if len(attempts) > 1 else [],
                 "trace": trace if len(trace) > 1 else [],
                 "advice": read_advice(row),
+                "feedback": [feedback_shape(each, asker(request)) for each in said],
                 **{name: getattr(known, name) for name in _SHOWN},
                 "problems": [each for each in known.problems.split(",") if each],
                 "privacy": [each for each in known.privacy.split(",") if each],

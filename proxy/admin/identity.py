@@ -1,6 +1,7 @@
 """Who asks, and what a role may do.
 
-Roles are a ladder: an editor may do all that a viewer may, an admin all that an editor may.
+Roles are a ladder: an editor may do all that a viewer may, an admin all that an editor may. Beside it stands `feedback`,
+for tokens of applications: it opens the routes that name it, and no other.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 Role = Literal["viewer", "editor", "admin"]
+TokenRole = Literal["feedback", "viewer", "editor", "admin"]
 Least = Literal["public", "viewer", "editor", "admin"]
 """The least role that a route serves; `public`: it asks for no credential at all."""
 Kind = Literal["open", "local", "user", "token", "session"]
@@ -16,7 +18,7 @@ Kind = Literal["open", "local", "user", "token", "session"]
 MIN_PASSWORD_BYTES: Final = 8
 MAX_PASSWORD_BYTES: Final = 4096
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
-_RANKS: Final = {role: rank for rank, role in enumerate(get_args(Least))}
+_RANKS: Final[dict[str, int]] = {"feedback": 0} | {role: rank for rank, role in enumerate(get_args(Least))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Identity:
     """Whoever a request is from."""
 
     name: str
-    role: Role
+    role: TokenRole
     kind: Kind
     """`open`: nobody is asked · `local`: over the socket of the data directory · else by what it was proved."""
     address: str = ""

@@ -1,16 +1,18 @@
-"""Measures of quality: what is counted about how answers end, as shares of a week and of the week before."""
+"""Measures of quality: what is counted about answers and what is said of them, as shares of two weeks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from proxy.store.feedback import FeedbackDay
 from proxy.store.quality import CUTS, REFUSALS, Counted, Day
 from proxy.store.rollups import DAY_MS
 
 WEEK: Final = 7
+Counts = TypeVar("Counts", Day, FeedbackDay)
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,16 +37,16 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """A filter for those that are counted."""
 
 
-class _Kind(NamedTuple):
+class _Kind(NamedTuple, Generic[Counts]):
     name: str
     label: str
-    counted: Callable[[Day], int]
-    of: Callable[[Day], int]
-    parts: tuple[tuple[str, Callable[[Day], int]], ...]
+    counted: Callable[[Counts], int]
+    of: Callable[[Counts], int]
+    parts: tuple[tuple[str, Callable[[Counts], int]], ...]
     q: str
 
 
-_KINDS: Final = (
+_KINDS: Final[tuple[_Kind[Day], ...]] = (
     _Kind(
         "refusals",
         "Refusals and empty answers",
@@ -67,14 +69,25 @@ _KINDS: Final = (
 )
 
 
-def measures(counted: Counted, first_ms: int) -> list[Measure]:
+_FEEDBACK: Final[_Kind[FeedbackDay]] = _Kind(
+    "feedback",
+    "Positive feedback",
+    lambda day: day.positive,
+    lambda day: day.given,
+    (("positive", lambda day: day.positive), ("negative", lambda day: day.negative)),
+    "feedback:positive",
+)
+
+
+def measures(counted: Counted, given: Sequence[FeedbackDay], first_ms: int) -> list[Measure]:
     """Return the shares of fourteen days from `first_ms` on."""
-    by_start = {day.start: day for day in counted.days}
-    days = [by_start.get(first_ms + number * DAY_MS) for number in range(2 * WEEK)]
-    return [_measure(kind, days[:WEEK], days[WEEK:], first_ms + WEEK * DAY_MS) for kind in _KINDS]
+    return [*(_measure(kind, counted.days, first_ms) for kind in _KINDS), _measure(_FEEDBACK, given, first_ms)]
 
 
-def _measure(kind: _Kind, before: Sequence[Day | None], now: Sequence[Day | None], start: int) -> Measure:
+def _measure(kind: _Kind[Counts], days: Sequence[Counts], first_ms: int) -> Measure:
+    by_start = {day.start: day for day in days}
+    start = first_ms + WEEK * DAY_MS
+    before, now = ([by_start.get(begin + number * DAY_MS) for number in range(WEEK)] for begin in (first_ms, start))
     known = [day for day in now if day is not None]
     return Measure(
         name=kind.name,
@@ -91,6 +104,6 @@ def _measure(kind: _Kind, before: Sequence[Day | None], now: Sequence[Day | None
     )
 
 
-def _share(kind: _Kind, days: Sequence[Day]) -> float | None:
+def _share(kind: _Kind[Counts], days: Sequence[Counts]) -> float | None:
     of = sum(map(kind.of, days))
     return sum(map(kind.counted, days)) / of if of else None

@@ -282,6 +282,14 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             _asked("to", "as of the list"),
         )
     },
+    "/api/feedback": {
+        "post": _change(
+            "Say how good an answer was; null takes it back",
+            "FeedbackRequest",
+            "201",
+            "what is kept, on the disk by now",
+        )
+    },
     "/api/requests/{id}/request_body": {
         "get": _operation("The exact bytes that the client sent", "application/octet-stream", _named("id"))
     },
@@ -328,7 +336,9 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
             _asked("step", "hour or day (UTC)"),
         )
     },
-    "/api/quality": {"get": _operation("How answers ended: seven days against the week before", _JSON)},
+    "/api/quality": {
+        "get": _operation("How answers ended and what was said of them: seven days against the week before", _JSON)
+    },
     "/api/deployments": {"get": _operation("Models, prompts and versions in use, and since when", _JSON)},
     "/api/test_request": {
         "post": _change("Send a request without a key through the data port", None, "200", "its status and id")
@@ -523,6 +533,7 @@ _PATHS: Final[dict[str, dict[str, Any]]] = {
 
 def _schemas() -> dict[str, Any]:
     # Imported late: pydantic builds the schema, and only this route needs it.
+    from proxy.admin.feedback import FeedbackRequest
     from proxy.admin.key_desk import KeyTest
     from proxy.admin.keys import KeyChange, KeyRequest
     from proxy.admin.playground import RunRequest
@@ -538,7 +549,7 @@ def _schemas() -> dict[str, Any]:
     row = {"type": "object", "properties": {name: {} for name in RequestRow.__struct_fields__}}
     models = (
         *(KeyRequest, KeyChange, KeyTest, RunRequest, Sample, TokenRequest, UserRequest, UserChange),
-        *(ViewRequest, ViewChange),
+        *(ViewRequest, ViewChange, FeedbackRequest),
     )
     written = {model.__name__: model.model_json_schema(ref_template="#/components/schemas/{model}") for model in models}
     parts = {name: part for schema in written.values() for name, part in schema.pop("$defs", {}).items()}

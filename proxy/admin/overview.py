@@ -18,6 +18,7 @@ from proxy.admin.when import read_instant
 from proxy.config import Config
 from proxy.store.deployed import Deployments
 from proxy.store.deployed import deployments as ask_deployments
+from proxy.store.feedback import feedback_by_day
 from proxy.store.overview import STEPS
 from proxy.store.overview import overview as ask_overview
 from proxy.store.quality import Counted
@@ -74,14 +75,15 @@ class OverviewDesk:
         return json_answer({"from": start, "to": end, "step": step, "overview": found})
 
     async def quality(self, _: Request) -> Response:
-        """How answers ended: seven days against the week before."""
+        """How answers ended, and what was said of them: seven days against the week before."""
         now = self._read.clock.wall_ms()
         first = now - now % DAY_MS - 13 * DAY_MS
         async with self._read.store() as store:
             counted = await store.run(ask_quality(first)) if store else Counted([], 0, 0)
+            given = await store.run(feedback_by_day(first)) if store else []
         return json_answer(
             {"from": first + 7 * DAY_MS, "to": now, "read": counted.read, "of": counted.of}
-            | {"measures": measures(counted, first)}
+            | {"measures": measures(counted, given, first)}
         )
 
     async def deployments(self, _: Request) -> Response:

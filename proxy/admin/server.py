@@ -60,6 +60,7 @@ def run(
             asyncio.run(_serve(config, applications, watch, ready))
         finally:
             house.door.close()
+            house.feedback.close()
 
 
 async def _serve(

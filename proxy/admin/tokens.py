@@ -14,7 +14,7 @@ import apsw
 from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.admin.database import AppDatabase, note
-from proxy.admin.identity import LOCAL, Identity, Role
+from proxy.admin.identity import LOCAL, Identity, TokenRole
 from proxy.config.schema import Duration, Name
 from proxy.errors import ClientError
 from proxy.gates.keys import digest_of
@@ -42,7 +42,7 @@ class TokenRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Name
-    role: Role = "viewer"
+    role: TokenRole = "viewer"
     expires: Annotated[Duration, Field(le=MAX_LIFE_S)] | None = None
     """Seconds from now, or `30d`. None: never."""
 
@@ -53,7 +53,7 @@ class StoredToken(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    role: Role
+    role: TokenRole
     last_four: str
     created_by: str
     created_ms: int

@@ -13,6 +13,7 @@ from typing import Any, Final
 from proxy import __version__
 
 ROLES: Final = ("viewer", "editor", "admin")
+TOKEN_ROLES: Final = ("feedback", *ROLES)
 FILTER_HELP: Final = "filter such as 'key:search status:>=400 latency:>2s': see docs/filters.md"
 
 
@@ -201,7 +202,7 @@ def _add_people(commands: Any) -> None:
     _add_place(create)
     _add_json(create)
     create.add_argument("name", metavar="NAME")
-    create.add_argument("--role", choices=ROLES, default="viewer", help="what it may do (default: viewer)")
+    create.add_argument("--role", choices=TOKEN_ROLES, default="viewer", help="what it may do (default: viewer)")
     create.add_argument("--expires", metavar="DURATION", help="such as 30d (default: never)")
     listing = _command(tokens, "list", "tokens", "List the tokens", action="list")
     _add_place(listing)

@@ -56,6 +56,8 @@ class FrameKind(IntEnum):
     """What was here is stored, and overwritten with zeros; never encrypted."""
     LOST = 9
     """Records that were not kept: a `Lost`."""
+    FEEDBACK = 10
+    """What somebody says of an answer: a `Feedback`, whole in one frame."""
 
 
 class Lost(msgspec.Struct, frozen=True, array_like=True):

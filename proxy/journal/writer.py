@@ -30,7 +30,7 @@ from proxy.failpoints import failpoint
 from proxy.journal.frames import HEADER_SIZE, FrameKind, Lost, frame, message
 from proxy.journal.unsafe import Surroundings, mark_unsafe, survey, unsafe_marker
 from proxy.locks import take_lock
-from proxy.records import Begin, End
+from proxy.records import Begin, End, Feedback
 
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _LITTLE_BYTES: Final = 4096
@@ -131,6 +131,10 @@ class JournalWriter:
     def lost(self, lost: Lost) -> None:
         """Append that records were lost, so that they are counted where the others are."""
         self.append(frame(FrameKind.LOST, 0, _ENCODER.encode(lost), self._cipher))
+
+    def feedback(self, feedback: Feedback) -> None:
+        """Append what somebody says of an answer."""
+        self.append(frame(FrameKind.FEEDBACK, 0, _ENCODER.encode(feedback), self._cipher))
 
     def prepare_sync(self) -> Callable[[], None]:
         """Return what forces all that was appended so far to the disk: it blocks, and raises OSError.

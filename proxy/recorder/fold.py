@@ -16,13 +16,16 @@ import msgspec
 
 from proxy.journal.frames import LENGTH, FrameKind, Lost, split_payload
 from proxy.journal.reader import Frame, Position, Segment
-from proxy.records import Begin, Body, End, Exchange, Timeline
+from proxy.records import Begin, Body, End, Exchange, Feedback, Timeline
 
 _BEGIN: Final = msgspec.msgpack.Decoder(Begin)
 _END: Final = msgspec.msgpack.Decoder(End)
 _LOST: Final = msgspec.msgpack.Decoder(Lost)
+_FEEDBACK: Final = msgspec.msgpack.Decoder(Feedback)
 _PAIR: Final = struct.Struct("<QQ")
 _PIECES: Final = frozenset({FrameKind.CHUNK_REQUEST, FrameKind.CHUNK_RESPONSE, FrameKind.NOTE})
+Folded = Exchange | Feedback | Lost
+"""What stands in the journal, put together."""
 _Key = tuple[str, int]
 """A writer, and the number of one of its exchanges."""
 
@@ -73,18 +76,18 @@ class Fold:
         self._needed: dict[Segment, dict[_Key, int]] = {}
         """The open exchanges that have a frame in a segment, with the offset of the first, ascending."""
 
-    def take(self, frames: Iterable[Frame]) -> Iterator[Exchange | Unreadable | Lost]:
-        """Yield the exchanges that end with these frames."""
+    def take(self, frames: Iterable[Frame]) -> Iterator[Folded | Unreadable]:
+        """Yield the exchanges that end with these frames, and what is whole in one."""
         for frame in frames:
             try:
-                exchange = self._take(frame)
+                folded = self._take(frame)
             except (msgspec.MsgspecError, struct.error, ValueError):
                 self._close((frame.writer, frame.exchange))
                 if self._is_news(frame):
                     yield Unreadable("unreadable", frame)
             else:
-                if exchange is not None:
-                    yield exchange
+                if folded is not None:
+                    yield folded
         self._let_go_of_bytes()
 
     def interrupt(self, writer: str) -> Iterator[Exchange]:
@@ -118,7 +121,7 @@ class Fold:
         """Return the offset of the first frame of an open exchange in each segment that has one."""
         return {segment: next(iter(offsets.values())) for segment, offsets in self._needed.items()}
 
-    def _take(self, frame: Frame) -> Exchange | Unreadable | Lost | None:
+    def _take(self, frame: Frame) -> Folded | Unreadable | None:
         kind = frame.kind
         if kind is FrameKind.END:
             return self._end(frame)
@@ -128,6 +131,8 @@ class Fold:
             self._add(frame)
         elif kind is FrameKind.LOST and self._is_news(frame):
             return _LOST.decode(frame.payload)
+        elif kind is FrameKind.FEEDBACK and self._is_news(frame):
+            return _FEEDBACK.decode(frame.payload)
         return None
 
     def _begin(self, frame: Frame) -> None:

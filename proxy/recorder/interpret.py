@@ -12,8 +12,8 @@ from proxy.recorder.echoes import Echoes
 from proxy.recorder.keep import Keeper
 from proxy.recorder.tally import Tallier
 from proxy.recorder.verdict import UNKNOWN, Verdict, judge, may_have_cost, shown_ids
-from proxy.records import Exchange, Reading, TokenTimes
-from proxy.store import Record, Settlement
+from proxy.records import Exchange, Feedback, Reading, TokenTimes
+from proxy.store import Record, Settlement, Tally
 
 
 class Interpreter:
@@ -74,6 +74,10 @@ class Interpreter:
             pseudonyms=kept.pseudonyms,
             tallies=(*self._tallier.tallies(exchange, reading, verdict, TokenTimes()), *kept.tallies),
         )
+
+    def feedback(self, said: Feedback) -> tuple[Feedback, tuple[Tally, ...]]:
+        """Return what may be stored of what somebody says of an answer, and what is to be counted."""
+        return self._keeper.keep_feedback(said)
 
     def _judged(
         self, exchange: Exchange, reading: Reading, ids: Sequence[str], payers: Mapping[tuple[str, str], str]

@@ -25,7 +25,7 @@ from proxy.recorder.bodies import masked, stored_body, withheld_body
 from proxy.recorder.realign import realigned
 from proxy.recorder.redact import redact_body
 from proxy.recorder.verdict import Verdict
-from proxy.records import Begin, Body, Charge, End, Exchange, Headers, Reading, Timeline, join_headers
+from proxy.records import Begin, Body, Charge, End, Exchange, Feedback, Headers, Reading, Timeline, join_headers
 from proxy.store import KeptBody, Tally
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,17 @@ class Keeper:
     def facts(self, exchange: Exchange, reading: Reading, verdict: Verdict) -> Kept:
         """Return what may be stored of an exchange that cannot be interpreted: no body."""
         return self._kept(exchange, reading, verdict, frozenset())
+
+    def keep_feedback(self, said: Feedback) -> tuple[Feedback, tuple[Tally, ...]]:
+        """Return what may be stored of what somebody says of an answer: a comment is a text like any other."""
+        comment, tallies = None if self._policy.bodies == "none" else said.comment, tuple[Tally, ...]()
+        if comment is not None and self._redactor is not None:
+            try:
+                comment = self._redactor.redact_text(comment).text
+            except Exception as error:  # noqa: BLE001 - the border of redaction
+                log.warning("feedback on %s is kept without its comment: %s", said.request, type(error).__name__)
+                comment, tallies = None, (_FAILED,)
+        return msgspec.structs.replace(said, comment=comment), tallies
 
     def _wanted(self, no_store: str, *, is_error: bool) -> frozenset[Side]:
         if self._policy.bodies == "none" or (self._policy.bodies == "errors" and not is_error):

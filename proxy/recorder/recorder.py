@@ -27,11 +27,11 @@ from proxy.recorder.backfill import Backfill
 from proxy.recorder.deletions import Deletions
 from proxy.recorder.durability import SegmentSync
 from proxy.recorder.erase import JournalEraser
-from proxy.recorder.fold import Fold, Unreadable
+from proxy.recorder.fold import Fold, Folded, Unreadable
 from proxy.recorder.interpret import Interpreter
 from proxy.recorder.jobs import Jobs
 from proxy.recorder.settle import LedgerClient, Settler
-from proxy.records import Begin, Exchange
+from proxy.records import Begin, Exchange, Feedback
 from proxy.store import JournalPosition, Record, Settlement, SqliteStore, Tally
 from proxy.store.retention import Purged
 
@@ -192,27 +192,43 @@ class Recorder:
         # A reservation without an exchange can be seen only by comparing the lists.
         self._settler.is_behind = True
 
-    def _store_all(self, exchanges: Iterable[Exchange | Unreadable | Lost]) -> None:
-        """Store exchanges in batches of bounded size, the position in the journal with the last of them."""
+    def _store_all(self, folded: Iterable[Folded | Unreadable]) -> None:
+        """Store exchanges in batches of bounded size, all else and the position in the journal with the last of them."""
         batch: list[Exchange] = []
-        lost: list[Tally] = []
+        said: list[Feedback] = []
+        counted: list[Tally] = []
         size = 0
-        for exchange in exchanges:
-            if isinstance(exchange, Lost):
-                lost.append(_note_lost(exchange))
-            elif isinstance(exchange, Unreadable):
-                lost.append(self._lose(exchange.reason, exchange.frame.segment.file_name, exchange.frame.payload))
-            else:
-                batch.append(exchange)
+        for each in folded:
+            if isinstance(each, Exchange):
+                batch.append(each)
                 failpoint("recorder.mid_batch")
-                size += len(exchange.request.head) + len(exchange.response.head)
+                size += len(each.request.head) + len(each.response.head)
+            elif isinstance(each, Feedback):
+                said.append(self._kept(each, counted))
+            elif isinstance(each, Lost):
+                counted.append(_note_lost(each))
+            else:
+                counted.append(self._lose(each.reason, each.frame.segment.file_name, each.frame.payload))
             if size > _BATCH_BYTES:
-                self._store_batch(batch, {}, [])
+                self._store_batch(batch, [], {}, [])
                 batch, size = [], 0
-        self._store_batch(batch, self._positions(), lost)
+        self._store_batch(batch, said, self._positions(), counted)
+
+    def _kept(self, said: Feedback, counted: list[Tally]) -> Feedback:
+        """Return what may be stored of feedback."""
+        if said.comment is not None:
+            # Its segment grows slowly, and nobody knows yet whether the request asked not to be stored.
+            self._want_erasing()
+        kept, tallies = self._interpreter.feedback(said)
+        counted += tallies
+        return kept
 
     def _store_batch(
-        self, exchanges: Sequence[Exchange], positions: dict[str, JournalPosition], lost: list[Tally]
+        self,
+        exchanges: Sequence[Exchange],
+        said: Sequence[Feedback],
+        positions: dict[str, JournalPosition],
+        counted: list[Tally],
     ) -> None:
         records = []
         for exchange, record in zip(exchanges, self._interpreted(exchanges), strict=True):
@@ -220,10 +236,10 @@ class Recorder:
             if exchange.begin.no_store or (record is not None and record.has_echo):
                 self._want_erasing()
             if record is None:
-                lost.append(self._lose("record", exchange.begin.id, _bytes_of(exchange)))
+                counted.append(self._lose("record", exchange.begin.id, _bytes_of(exchange)))
             else:
                 records.append(record)
-        self._write(records, positions, lost)
+        self._write(records, said, positions, counted)
 
     def _interpreted(self, exchanges: Sequence[Exchange]) -> Sequence[Record | None]:
         try:
@@ -259,16 +275,20 @@ class Recorder:
             self._stop.wait(_FIRST_PAUSE_S)
 
     def _write(
-        self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]
+        self,
+        records: Sequence[Record],
+        said: Sequence[Feedback],
+        positions: dict[str, JournalPosition],
+        tallies: Sequence[Tally],
     ) -> None:
         """Store a batch, however long it takes. Raises _GaveUp when told to stop meanwhile."""
         changed = {name: at for name, at in positions.items() if self._stored_positions.get(name) != at}
-        if not records and not tallies and not changed:
+        if not records and not said and not tallies and not changed:
             return
         pause_s, deadline = _FIRST_PAUSE_S, None
         while True:
             try:
-                self._write_once(records, changed, tallies)
+                self._write_once(records, said, changed, tallies)
                 break
             except StoreDamaged:
                 raise
@@ -289,10 +309,14 @@ class Recorder:
         self._settler.settle(_settlements(records), leases)
 
     def _write_once(
-        self, records: Sequence[Record], positions: dict[str, JournalPosition], tallies: Sequence[Tally]
+        self,
+        records: Sequence[Record],
+        said: Sequence[Feedback],
+        positions: dict[str, JournalPosition],
+        tallies: Sequence[Tally],
     ) -> None:
         try:
-            self._store.write(records, positions, tallies)
+            self._store.write(records, positions, tallies, said)
         except StoreError:
             raise
         except Exception:
@@ -300,7 +324,7 @@ class Recorder:
         else:
             return
         lost = [tally for record in records if (tally := self._write_alone(record)) is not None]
-        self._store.write([], positions, [*tallies, *lost])
+        self._store.write([], positions, [*tallies, *lost], said)
 
     def _write_alone(self, record: Record) -> Tally | None:
         """Store one record, or its facts; return the count of a lost one when neither can be."""

@@ -293,6 +293,9 @@ def _empty(connection: apsw.Connection, chosen: Sequence[tuple[Value, ...]]) -> 
         connection.executemany(f"UPDATE {table} SET {settings} WHERE {place} = ?", chosen)  # noqa: S608 (constants)
     if "pseudonyms" in tables:
         connection.executemany("DELETE FROM pseudonyms WHERE exchange = ?", chosen)
+    if "feedback" in tables:
+        by_id = "DELETE FROM feedback WHERE request = (SELECT id FROM exchanges WHERE seq = ?)"
+        connection.executemany(by_id, chosen)
 
 
 def _empty_log(connection: apsw.Connection, patience_s: float) -> bool:

@@ -606,10 +606,36 @@ class _Failed:
         return self.compiled("true", False, 0)
 
 
+SENTIMENTS: Final = {"positive": "value > 0.5", "negative": "value < 0.5"}
+"""How good feedback is, in SQL over its table; in between it is neither."""
+
+
+class _Feedback:
+    """What was said of the answer. It stands in a table of its own, which leads straight to the requests."""
+
+    def compiled(self, value: str, _is_quoted: bool, position: int) -> Filter:
+        if not value:
+            return negated(self.present())
+        if value.lower() not in SENTIMENTS:
+            raise FilterError(f"{value}: write feedback:positive or feedback:negative", position)
+        return self._given(SENTIMENTS[value.lower()])
+
+    def present(self) -> Filter:
+        return self._given("1")
+
+    def _given(self, condition: str) -> Filter:
+        sql = f"EXISTS (SELECT 1 FROM feedback WHERE request = id AND {condition})"  # noqa: S608 (constants)
+        anchor = Clause(f"id IN (SELECT request FROM feedback WHERE {condition})")  # noqa: S608 (constants)
+        return Filter(sql, anchor=anchor, rest=_ANY)
+
+
+_Reads = _Text | _Number | _Flag | _Prompt | _Failed | _Feedback
+
+
 class _Field(NamedTuple):
     """A field of the grammar."""
 
-    reads: _Text | _Number | _Flag | _Prompt | _Failed
+    reads: _Reads
     about: str
     value: str = ""
     """What it says of a row, in SQL, where people may want to choose from what occurs."""
@@ -641,7 +667,7 @@ def value_sql(name: str) -> Clause:
     return Clause(_FIELDS[name.lower()].value)
 
 
-def _kind(reads: _Text | _Number | _Flag | _Prompt | _Failed) -> Literal["text", "number", "money", "duration", "flag"]:
+def _kind(reads: _Reads) -> Literal["text", "number", "money", "duration", "flag"]:
     if isinstance(reads, _Number):
         return reads.kind
     return "flag" if isinstance(reads, _Flag | _Failed) else "text"
@@ -683,6 +709,12 @@ _FIELDS: Final[dict[str, _Field]] = {
     "streaming": _Field(_Flag("streaming", "streaming != 0"), "the answer came as a stream"),
     "cached": _Field(_Flag("cached", "coalesce(cached_input_tokens, 0) > 0"), "the provider's cache was used"),
     "tools": _Field(_Flag("tools", "tool_calls != '[]'"), "the answer calls tools"),
+    "feedback": _Field(
+        _Feedback(),
+        "what was said of the answer: positive or negative",
+        f"(SELECT CASE WHEN {SENTIMENTS['positive']} THEN 'positive' WHEN {SENTIMENTS['negative']} THEN 'negative' END"  # noqa: S608 (constants)
+        " FROM feedback WHERE request = id ORDER BY at DESC LIMIT 1)",
+    ),
     "unpriced": _Field(_Flag("unpriced", "is_unpriced != 0"), "it cost something, and the price is not known"),
     "retry": _Field(_Flag("retry", "retry_of IS NOT NULL"), "another attempt of Glassline's own"),
     "attempt": _Field(_Number("attempt", "number"), "which attempt it was, from 1"),

@@ -15,6 +15,7 @@ import apsw
 import msgspec
 
 from proxy.store.faults import our_errors
+from proxy.store.feedback import FeedbackWriter
 from proxy.store.rollups import Rollups
 from proxy.store.words import Words
 
@@ -22,13 +23,13 @@ BATCH: Final = 500
 """Rows at a time: a few milliseconds."""
 _NAMING: Final = ("exchanges_by_user", "exchanges_by_session", "exchanges_by_trace", "rollups_by_place")
 """Indexes whose entries may name somebody; a million of them are rebuilt in a second."""
-_SESSIONS: Final = "sessions"
-"""A table of names whose rows grow, so that SQLite moves them."""
-_WRITE_SESSIONS_ANEW: Final = """
-CREATE TABLE sessions_anew AS SELECT * FROM sessions;
-DELETE FROM sessions;
-INSERT INTO sessions SELECT * FROM sessions_anew;
-DROP TABLE sessions_anew;
+_GROWING: Final = ("sessions", "feedback")
+"""Tables of names and texts whose rows grow or go one by one, so that SQLite moves them."""
+_WRITE_ANEW: Final = """
+CREATE TABLE anew AS SELECT * FROM {0};
+DELETE FROM {0};
+INSERT INTO {0} SELECT * FROM anew;
+DROP TABLE anew;
 """
 _BLOCK: Final = 256
 """Ids of pieces, see `torn_pieces`."""
@@ -81,23 +82,27 @@ class Retention:
         self._page_bytes = page_bytes
         self._rollups = Rollups(connection)
         self._words = Words(connection)
+        self._feedback = FeedbackWriter(connection)
         # What an earlier writer deleted before it died may have left copies as well.
         self._is_sweeping = self._words.must_sweep()
-        self._stale = [*_NAMING, _SESSIONS] if self._is_sweeping else []
+        self._stale = [*_NAMING, *_GROWING] if self._is_sweeping else []
         self._tidied_ms = 0
         self._must_cut_log = True  # an earlier writer may have died before it could
 
     def purge(self, policy: RetentionPolicy, now_ms: int, limit: int = BATCH) -> Purged:
         """Delete one batch of what is too old or too much. Raises StoreError."""
-        records = self.purge_records(now_ms - int(policy.records * 1000), limit)
+        old_bodies, old_records = (now_ms - int(seconds * 1000) for seconds in (policy.bodies, policy.records))
+        records = self.purge_records(old_records, limit)
         # While there are more of those, the oldest bodies are theirs and go with them.
-        bodies = self.purge_bodies(now_ms - int(policy.bodies * 1000), limit) if records < limit else 0
+        bodies = self.purge_bodies(old_bodies, limit) if records < limit else 0
         if self.size_bytes() > policy.max_size_gb * _GIGABYTE:
             bodies = max(bodies, self.purge_oldest_bodies(limit))
-        self._must_cut_log |= bool(records or bodies)
-        is_more = max(records, bodies) >= limit
-        if (records or bodies) and now_ms - self._tidied_ms >= _TIDY_EVERY_MS:
-            self._stale, self._is_sweeping, self._tidied_ms = [*_NAMING, _SESSIONS], True, now_ms
+        feedback = self._purge_feedback(old_bodies, old_records, limit)
+        most = max(records, bodies, feedback)
+        self._must_cut_log |= most > 0
+        is_more = most >= limit
+        if most and now_ms - self._tidied_ms >= _TIDY_EVERY_MS:
+            self._stale, self._is_sweeping, self._tidied_ms = [*_NAMING, *_GROWING], True, now_ms
             self._words.begin_sweep()
         is_more |= self.release_pages(limit)
         return Purged(records, bodies, is_more or self._tidy())
@@ -126,6 +131,11 @@ class Retention:
             self._words.remove(seqs)
             self._connection.executemany("DELETE FROM exchanges WHERE seq = ?", chosen)
             return len(chosen)
+
+    def _purge_feedback(self, comments_before_ms: int, before_ms: int, limit: int) -> int:
+        """Delete feedback that is too old and not deleted with its request; return how many rows that were at most."""
+        with self._transaction():
+            return self._feedback.purge(comments_before_ms, before_ms, limit)
 
     def release_pages(self, pages: int) -> bool:
         """Give up to `pages` free pages back to the file system; return whether there were more."""
@@ -187,9 +197,9 @@ class Retention:
 
     def _rebuild(self, name: str) -> None:
         """Write an index or a table anew: where it grew, SQLite moved entries between pages, and left copies in the gaps."""
-        if name == _SESSIONS:
+        if name in _GROWING:
             with self._transaction():
-                self._connection.execute(_WRITE_SESSIONS_ANEW)
+                self._connection.execute(_WRITE_ANEW.format(name))
             return
         with our_errors():
             self._connection.execute(f"REINDEX {name}")

@@ -22,9 +22,11 @@ from proxy.disk import file_identity
 from proxy.errors import EnvironmentUnusable, StoreReplaced
 from proxy.failpoints import failpoint
 from proxy.migrations import migrate
+from proxy.records import Feedback
 from proxy.store.bills import BillWriter
 from proxy.store.deletion import Deletion
 from proxy.store.faults import our_errors, sane
+from proxy.store.feedback import FeedbackWriter
 from proxy.store.jobs import JobWriter
 from proxy.store.leases import LeaseWriter
 from proxy.store.lineage import Lineage
@@ -54,9 +56,13 @@ class Store(Protocol):
     """Where records are kept. Every implementation passes the same tests."""
 
     def write(
-        self, records: Sequence[Record], positions: Mapping[str, JournalPosition | None], tallies: Sequence[Tally] = ()
+        self,
+        records: Sequence[Record],
+        positions: Mapping[str, JournalPosition | None],
+        tallies: Sequence[Tally] = (),
+        said: Sequence[Feedback] = (),
     ) -> list[str]:
-        """Store a batch, the journal positions and extra tallies in one transaction; return the ids that are new.
+        """Store a batch, the journal positions, extra tallies and feedback in one transaction; return the new ids.
 
         A position of None forgets the segment. Raises StoreError when the file or the machine is at fault: nothing
         was stored, and the same call may succeed later. Anything else raised is the fault of a record.
@@ -121,6 +127,7 @@ class SqliteStore:
         self.bills = BillWriter(self._connection)
         """What providers bill once."""
         self._leases = LeaseWriter(self._connection)
+        self._feedback = FeedbackWriter(self._connection)
         self._templates = Templates(self._connection)
         self.jobs = JobWriter(self._connection, self._our_transaction, self._templates)
         """Opinions formed anew over what is stored."""
@@ -130,15 +137,19 @@ class SqliteStore:
         """What is too old, or too much."""
 
     def write(
-        self, records: Sequence[Record], positions: Mapping[str, JournalPosition | None], tallies: Sequence[Tally] = ()
+        self,
+        records: Sequence[Record],
+        positions: Mapping[str, JournalPosition | None],
+        tallies: Sequence[Tally] = (),
+        said: Sequence[Feedback] = (),
     ) -> list[str]:
         """Store a batch in one transaction; see `Store.write`."""
         rows = [exchange_row(record) for record in records]
         with our_errors(), self._transaction():
             stored = self._insert(records, rows) if rows else []
             seqs = [seq for seq, _ in stored]
-            said = self._payloads.write((seq, record.request, record.response) for seq, record in stored)
-            placed = self._lineage.add(stored, said)
+            pieces = self._payloads.write((seq, record.request, record.response) for seq, record in stored)
+            placed = self._lineage.add(stored, pieces)
             self.rollups.add(seqs)
             self.rollups.adopt([seq for seq in placed if seq < seqs[0]])
             self.words.add((seq, self._news(record), record.answer) for seq, record in stored)
@@ -146,6 +157,8 @@ class SqliteStore:
             with self.rollups.following_ids([id_ for record in new for id_ in record.resolves]):
                 self.bills.settle(new)
             self._leases.add(new)
+            self._feedback.silence([record.exchange.begin.id for record in new if record.exchange.begin.no_store])
+            self._feedback.add(said)
             change = self._series.fold([*(tally for record in new for tally in record.tallies), *tallies])
             self._write_counters(change.counters)
             self._write_histograms(change.histograms)

@@ -43,8 +43,9 @@ def test_kinds_of_frames_keep_their_numbers() -> None:
         "NOTE",
         "ERASED",
         "LOST",
+        "FEEDBACK",
     ]
-    assert [*FrameKind] == list(range(1, 10))
+    assert [*FrameKind] == list(range(1, 11))
 
 
 def test_a_payload_is_the_length_of_its_header_the_header_and_the_body() -> None:

@@ -193,6 +193,8 @@ def test_a_copy_from_an_older_version_is_emptied_as_well(tmp_path: Path, newest:
         connection.execute("INSERT INTO payloads VALUES (1, 1, 'CANARY', 1, 'CANARY', '[]', 'CANARY', '[1]', 'CANARY')")
     if newest >= 7:
         Rollups(connection).add([1])
+    if newest >= 12:
+        connection.execute("INSERT INTO feedback SELECT id, 'user', 'token:shop', 1, 0, 'CANARY' FROM exchanges")
     connection.close()
     assert known_backups(tmp_path) == [copy]
     assert erase_backup(copy, ALICE, names_of(ALICE)) == 1

@@ -22,6 +22,7 @@ from proxy.databases import open_database
 from proxy.store import SqliteStore
 from tests.dashboard.seed.accounts import configuration, write_ledger, write_people
 from tests.dashboard.seed.day import write_day
+from tests.dashboard.seed.feedback import write_feedback
 from tests.dashboard.seed.history import write_history
 from tests.harness.process import ROOT
 
@@ -89,6 +90,7 @@ def build(directory: Path, rows: int = MILLION, end: datetime = END, *, is_hosti
     connection.close()
     found = write_day(data_dir, end_ms, recorded / _DAY_OF_A_MILLION, is_hostile=is_hostile)
     write_history(data_dir / "records.db", first_seq, rows - found, end_ms)
+    write_feedback(data_dir / "records.db", end_ms)
     config = configuration(data_dir, end_ms)
     (directory / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     write_ledger(data_dir, parse_config(yaml.safe_dump(config)), end_ms)

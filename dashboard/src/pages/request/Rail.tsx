@@ -10,6 +10,7 @@ import { Chip } from "../../ui/Chip.tsx";
 import { Money, Time } from "../../ui/Time.tsx";
 import { quoted } from "../requests/filter.ts";
 import type { Detail, Neighbour, ReceiptLine, StepName } from "./api.ts";
+import { FeedbackCard } from "./Feedback.tsx";
 import { BUCKETS, fine, SOURCES, spoken, STEPS } from "./words.ts";
 
 export function Rail({ detail }: { detail: Detail }) {
@@ -17,6 +18,7 @@ export function Rail({ detail }: { detail: Detail }) {
     <div className="rq-rail">
       <TimingCard detail={detail} />
       <CostCard detail={detail} />
+      <FeedbackCard detail={detail} />
       {detail.attempts.length > 0 && <Others title="Attempts" rows={detail.attempts} current={detail.id} name={(each) => `Attempt ${each.attempt}, ${each.status ?? spoken(each.outcome)}`} />}
       {detail.trace.length > 0 && detail.trace_id && (
         <Others title="Trace" rows={detail.trace} current={detail.id} name={(each) => each.model ?? each.endpoint} end={<Link className="link" href={pageOf.requests(`trace:${quoted(detail.trace_id)}`, { from: fromOf(Math.min(...detail.trace.map((each) => each.started_at)), serverNow()) })}>{`${detail.trace.length} requests`}</Link>} />

@@ -75,6 +75,17 @@ export interface Advice {
   filter: string;
 }
 
+export interface Feedback {
+  request: string;
+  name: string;
+  /** From 0, bad, to 1, good; null: it was taken back. */
+  value: number | null;
+  comment: string | null;
+  source: string;
+  at: number;
+  is_own: boolean;
+}
+
 export interface Detail extends Omit<RequestRow, "seq" | "tags"> {
   parent_id: string | null;
   tags: Readonly<Record<string, string>> | null;
@@ -103,6 +114,7 @@ export interface Detail extends Omit<RequestRow, "seq" | "tags"> {
   attempts: readonly Neighbour[];
   trace: readonly Neighbour[];
   advice: Advice | null;
+  feedback: readonly Feedback[];
 }
 
 export type Medium = { kind: "media"; form: "image" | "audio" | "video" | "file"; media_type: string; size: number | null; blob: number | null; url: string | null; name: string | null };

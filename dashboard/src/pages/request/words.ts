@@ -1,6 +1,6 @@
 /** Words and numbers for what the wire says in its own. */
 import { duration } from "../../lib/format.ts";
-import type { Flag, StepName } from "./api.ts";
+import type { Feedback, Flag, StepName } from "./api.ts";
 
 export const STEPS: Record<StepName, string> = {
   receive: "Receive request",
@@ -89,4 +89,15 @@ export function fine(ms: number): string {
 /** The budget that a refusal names; null: it names none. */
 export function refusingBudget(message: string | null): string | null {
   return /^Budget (.+) \((?:key [^()]+|callers without a key)\) has /.exec(message ?? "")?.[1] ?? null;
+}
+
+/** Who said it, for the one who looks. */
+export function toldBy(said: Pick<Feedback, "source" | "is_own">): string {
+  return said.is_own ? "you" : said.source.replace(/^token:/, "");
+}
+
+/** What was said, with what one says now: of each name the last one counts, and one without a value takes it back. */
+export function withFeedback(before: readonly Feedback[], said: Feedback): Feedback[] {
+  const others = before.filter((each) => !each.is_own || each.name !== said.name);
+  return said.value === null ? others : [...others, said];
 }

@@ -15,6 +15,9 @@ import { Scroll } from "./parts.tsx";
 
 const ROLES = [["viewer", "viewer: sees everything"], ["editor", "editor: also keys and playground"], ["admin", "admin: also users and deletion"]] as const;
 const STATE = { revoked: flag(false), before: whole(0) } as const;
+const TOKEN_ROLES = [["feedback", "feedback: says what people thought of answers, sees nothing"], ...ROLES] as const;
+
+const FEEDBACK = `/api/feedback -H 'content-type: application/json' -d '{"request": "…", "value": true}'`;
 
 /** Who may look and change, by what, and what they did. */
 export function Users() {
@@ -159,7 +162,7 @@ function Tokens() {
 
 function TokenDialog({ onClose }: { onClose(): void }) {
   const [name, setName] = useState("");
-  const [role, setRole] = useState<Role>("viewer");
+  const [role, setRole] = useState<Token["role"]>("viewer");
   const [expires, setExpires] = useState("90d");
   const [made, setMade] = useState<(Token & { token: string }) | null>(null);
   const [error, setError] = useState<unknown>(null);
@@ -174,7 +177,7 @@ function TokenDialog({ onClose }: { onClose(): void }) {
       <Dialog isAlert title={`${made.name} is made`} onClose={onClose} foot={<Button kind="primary" onClick={onClose}>I have copied it</Button>}>
         <p>This is the only time that the token is shown.</p>
         <div className="st-token-once"><code className="wire">{made.token}</code><CopyButton text={made.token} label="Copy the token" /></div>
-        <pre className="code wire">{`curl -H "Authorization: Bearer ${made.token}" ${location.origin}${boot.base}/api/status`}</pre>
+        <pre className="code wire">{`curl -H "Authorization: Bearer ${made.token}" ${location.origin}${boot.base}${made.role === "feedback" ? FEEDBACK : "/api/status"}`}</pre>
       </Dialog>
     );
   }
@@ -182,7 +185,7 @@ function TokenDialog({ onClose }: { onClose(): void }) {
     <Dialog title="New token" onClose={onClose} foot={<><Button onClick={onClose}>Cancel</Button><Button kind="primary" disabled={!name} onClick={submit}>Make the token</Button></>}>
       <div className="settings-form">
         <TextField label="Name" value={name} onText={setName} autoFocus autoComplete="off" help="Of what uses it, such as prometheus" />
-        <Select<Role> label="Role" value={role} onChange={setRole} options={ROLES} />
+        <Select<Token["role"]> label="Role" value={role} onChange={setRole} options={TOKEN_ROLES} />
         <Select label="Expires" value={expires} onChange={setExpires} options={[["30d", "in 30 days"], ["90d", "in 90 days"], ["365d", "in a year"], ["", "never"]]} />
         {error !== null && <ErrorState error={error} what="It was not made" />}
       </div>

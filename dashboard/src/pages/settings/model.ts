@@ -118,7 +118,7 @@ export interface User {
 
 export interface Token {
   name: string;
-  role: "viewer" | "editor" | "admin";
+  role: "feedback" | "viewer" | "editor" | "admin";
   last_four: string;
   created_by: string;
   created_ms: number;

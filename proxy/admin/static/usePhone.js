@@ -1,0 +1,1 @@
+import{r as e}from"./rolldown-runtime.js";import{y as t}from"./vendor-react.js";var n=e(t(),1),r=typeof matchMedia>`u`?null:matchMedia(`(max-width: 760px)`);function i(){return(0,n.useSyncExternalStore)(e=>(r?.addEventListener(`change`,e),()=>r?.removeEventListener(`change`,e)),()=>r?.matches??!1)}export{i as t};
