@@ -22,7 +22,7 @@ WHERE key = 'support-bot' AND started_at BETWEEN ?1 - 15 * {DAY_MS} AND ?1 - 120
 """  # noqa: S608 - numbers of ours
 _ON_THE_SHOWN: Final = f"""
 INSERT OR REPLACE INTO feedback
-SELECT id, 'user', '{_SOURCE}', min(started_at + 41000, ?1 - 20000), 1, 'Found my parcel. Thank you!' FROM exchanges
+SELECT id, 'user', '{_SOURCE}', started_at + (?1 - started_at) / 2, 1, 'Found my parcel. Thank you!' FROM exchanges
 WHERE key = 'support-bot' AND tool_calls != '[]' ORDER BY started_at DESC, seq DESC LIMIT 1
 """  # noqa: S608 - numbers of ours
 
