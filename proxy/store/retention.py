@@ -25,12 +25,11 @@ _NAMING: Final = ("exchanges_by_user", "exchanges_by_session", "exchanges_by_tra
 """Indexes whose entries may name somebody; a million of them are rebuilt in a second."""
 _GROWING: Final = ("sessions", "feedback")
 """Tables of names and texts whose rows grow or go one by one, so that SQLite moves them."""
-_WRITE_ANEW: Final = """
-CREATE TABLE anew AS SELECT * FROM {0};
-DELETE FROM {0};
-INSERT INTO {0} SELECT * FROM anew;
-DROP TABLE anew;
-"""
+_WRITE_ANEW: Final = {
+    name: f"CREATE TABLE anew AS SELECT * FROM {name}; DELETE FROM {name}; INSERT INTO {name} SELECT * FROM anew;"  # noqa: S608 (constants)
+    " DROP TABLE anew"
+    for name in _GROWING
+}
 _BLOCK: Final = 256
 """Ids of pieces, see `torn_pieces`."""
 _MARGIN: Final = 150
@@ -199,7 +198,7 @@ class Retention:
         """Write an index or a table anew: where it grew, SQLite moved entries between pages, and left copies in the gaps."""
         if name in _GROWING:
             with self._transaction():
-                self._connection.execute(_WRITE_ANEW.format(name))
+                self._connection.execute(_WRITE_ANEW[name])
             return
         with our_errors():
             self._connection.execute(f"REINDEX {name}")

@@ -40,14 +40,10 @@ export interface TimeChartProps {
   threshold?: { value: number; label: string };
   /** The last bucket is not over yet. */
   isFilling?: boolean;
-  /** Do not begin at zero: for rates. */
-  isFree?: boolean;
   hasLegend?: boolean;
-  hasAxis?: boolean;
   /** Pixels for the labels of values, so that charts above one another share their time axis. */
   axisWidth?: number;
   onRange?(from: number, to: number): void;
-  onReset?(): void;
 }
 
 const CURSOR = "glassline";
@@ -79,8 +75,6 @@ export function TimeChart(props: TimeChartProps) {
     const element = host.current;
     if (!element || !times.length) return undefined;
     const plot = new uPlot(options(latest.current, element, zone, setAt), data(latest.current), element);
-    const reset = () => latest.current.onReset?.();
-    plot.over.addEventListener("dblclick", reset);
     const watch = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: latest.current.height ?? 160 }));
     watch.observe(element);
     return () => {
@@ -188,7 +182,7 @@ function mixed(colour: string, surface: string): string {
 }
 
 function options(props: TimeChartProps, element: HTMLElement, zone: string, onCursor: (at: number | null) => void): uPlot.Options {
-  const { times, series, kind = "line", height = 160, format, threshold, isStacked, isFilling, isFree, hasAxis = true, axisWidth, onRange } = props;
+  const { times, series, kind = "line", height = 160, format, threshold, isStacked, isFilling, axisWidth, onRange } = props;
   const drawn = isStacked ? [...series].reverse() : series;
   const line = resolve(element, "line");
   const faint = resolve(element, "faint");
@@ -200,7 +194,7 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
   return {
     width: element.clientWidth || 400,
     height,
-    padding: [8, kind === "bars" ? 0 : hasAxis ? 18 : 4, 0, 0],
+    padding: [8, kind === "bars" ? 0 : 18, 0, 0],
     legend: { show: false },
     tzDate: (second) => (zone ? uPlot.tzDate(new Date(second * 1000), zone) : new Date(second * 1000)),
     cursor: {
@@ -213,19 +207,15 @@ function options(props: TimeChartProps, element: HTMLElement, zone: string, onCu
     scales: {
       x: { time: true, range: (_, low, high) => (kind === "bars" ? [low - step / 2, high + step / 2] : [low, high]) },
       y: {
-        range: (_, low, high) => {
+        range: (_, __, high) => {
           const top = Math.max(high ?? 0, threshold?.value ?? 0);
-          if (isFree) {
-            const room = (top - (low ?? 0)) * 0.15 || Math.abs(top) * 0.1 || 1;
-            return [Math.max(0, (low ?? 0) - room), top + room];
-          }
           return [0, top > 0 ? top * 1.08 : 1];
         },
       },
     },
     axes: [
-      { ...axis, show: hasAxis, grid: { show: false }, size: 26, gap: 7, space: 70, incrs: STEPS.filter((each) => each >= step), values: (_, splits) => timeLabels(splits, zone), ...(step >= DAY ? { splits: (plot: uPlot) => spread(times, plot.width / 70) } : {}) },
-      { ...axis, show: hasAxis, size: (_, labels) => axisWidth ?? 12 + 6.2 * Math.max(3, ...(labels ?? []).map((label) => label.length)), gap: 6, space: 34, values: (_, splits) => splits.map((value) => format(value)) },
+      { ...axis, grid: { show: false }, size: 26, gap: 7, space: 70, incrs: STEPS.filter((each) => each >= step), values: (_, splits) => timeLabels(splits, zone), ...(step >= DAY ? { splits: (plot: uPlot) => spread(times, plot.width / 70) } : {}) },
+      { ...axis, size: (_, labels) => axisWidth ?? 12 + 6.2 * Math.max(3, ...(labels ?? []).map((label) => label.length)), gap: 6, space: 34, values: (_, splits) => splits.map((value) => format(value)) },
     ],
     series: [
       {},

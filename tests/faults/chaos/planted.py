@@ -68,11 +68,11 @@ def position_before_commit() -> None:
     from proxy.failpoints import failpoint
     from proxy.recorder.recorder import Recorder
 
-    def write_once(self: Any, records: Any, positions: Any, tallies: Any) -> None:
+    def write_once(self: Any, records: Any, said: Any, positions: Any, tallies: Any) -> None:
         self._store.write([], positions, ())
         if records:
             failpoint("planted.between")
-        original(self, records, {}, tallies)
+        original(self, records, said, {}, tallies)
 
     original = replace(Recorder, "_write_once", write_once)
 
