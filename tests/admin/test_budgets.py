@@ -17,8 +17,9 @@ from proxy.config.prices import price_book
 from proxy.gates.budgets import Budgets, shared_templates
 from proxy.gates.keys import policy_of
 from proxy.ledger.ledger import Ledger
-from proxy.reservations import Request, Reserve, Settle
+from proxy.reservations import Request, Settle
 from tests.admin.conftest import Admin
+from tests.ledger.scenes import request
 
 USERS = CONSIDERED + 200
 CENT = 10**7
@@ -44,29 +45,13 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Admin]:
         messages: list[Request] = []
         for number in range(USERS):
             lines = budgets.lines(policy_of(key), f"user-{number:04}", None, now_ms)
-            messages += _reserved(str(number), lines), Settle(ticket=2, exchange=str(number), nano_usd=spent_by(number))
+            messages += (
+                request(str(number), *lines, is_free=True),
+                Settle(ticket=2, exchange=str(number), nano_usd=spent_by(number)),
+            )
         ledger.handle(messages)
     with closing(Admin(data_dir, CONFIG)) as started:
         yield started
-
-
-def _reserved(exchange: str, lines: tuple[Any, ...]) -> Reserve:
-    return Reserve(
-        ticket=1,
-        exchange=exchange,
-        owner="test",
-        model=None,
-        provider=None,
-        is_free=True,
-        endpoint="chat",
-        input_bytes=0,
-        max_output_tokens=0,
-        choices=1,
-        is_sliced=False,
-        tier=None,
-        lines=lines,
-        rates=(),
-    )
 
 
 def listed(admin: Admin, **asked: str) -> Any:
