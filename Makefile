@@ -37,7 +37,7 @@ tools: dev  ## fetch what the tests need beside Python: promtool, Prometheus, ng
 test: check tools  ## run every check, the whole test suite and the quick form of the benchmark
 	$(BENCH) --quick || [ $$? = 3 ] # 3: this machine has no compiler
 	$(PYTEST) -n auto --dist loadgroup --ignore=tests/dashboard $(ARGS)
-	$(PYTEST) tests/dashboard -n auto --maxprocesses 3 --dist loadfile $(ARGS) # by themselves: pages want a machine that has time for them
+	$(PYTEST) tests/dashboard -n 2 --dist loadfile $(ARGS) # by themselves: pages want a machine that has time for them
 
 check: lint types imports  ## lint, types and imports
 
