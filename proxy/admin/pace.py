@@ -12,6 +12,7 @@ import msgspec
 
 from proxy.admin.figures import dollars, long_duration
 from proxy.admin.forecast import project, runs_out_ms
+from proxy.admin.shapes import AccountShape
 from proxy.ledger.accounts import AccountRow
 
 HOUR_MS: Final = 3_600_000
@@ -74,9 +75,14 @@ def pace_of(row: AccountRow, lately: int, lately_ms: int, now_ms: int, refused: 
     )
 
 
+def used_share(account: AccountRow | AccountShape) -> float:
+    """Return how much of a limit is spent or promised: 1 for all of it, and for a limit of nothing."""
+    limit = account.limit_nano_usd
+    return (account.spent_nano_usd + account.reserved_nano_usd) / limit if limit else 1.0
+
+
 def _is_tight(row: AccountRow, out: int | None) -> bool:
-    used = (row.spent_nano_usd + row.reserved_nano_usd) / row.limit_nano_usd if row.limit_nano_usd else 1.0
-    return out is not None or used >= _TIGHT
+    return out is not None or used_share(row) >= _TIGHT
 
 
 def _refusing(row: AccountRow, left: int, refused: int, now_ms: int) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal
 
 from proxy.admin.answers import QuestionError
+from proxy.admin.pace import used_share
 from proxy.admin.shapes import AccountShape
 from proxy.ledger.accounts import AccountRow
 
@@ -40,9 +41,7 @@ def urgency(account: _Account, state: str) -> tuple[Any, ...]:
 
 
 def _by_use(account: _Account) -> tuple[Any, ...]:
-    limit = account.limit_nano_usd
-    used = (account.spent_nano_usd + account.reserved_nano_usd) / limit if limit else 1.0
-    return -used, account.budget, account.scope
+    return -used_share(account), account.budget, account.scope
 
 
 _ORDERS: Final[dict[Order, Callable[[AccountRow], Any]]] = {

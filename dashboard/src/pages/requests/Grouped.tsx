@@ -6,7 +6,7 @@ import { TimeRange } from "../../app/TimeRange.tsx";
 import { Problem } from "../../lib/api.ts";
 import { useListed, type Page } from "../../lib/listed.ts";
 import type { Params } from "../../lib/path.ts";
-import { text, timeParams, useUrlState, type Patch, type State } from "../../lib/url.ts";
+import { text, timeParams, useUrlState } from "../../lib/url.ts";
 import { ListExport } from "../../ui/ListExport.tsx";
 import { ErrorState, SkeletonRows, Unread } from "../../ui/States.tsx";
 import { Table, type Column } from "../../ui/Table.tsx";
@@ -42,16 +42,7 @@ export function useGrouped<P extends GroupedPage, Row>(path: string, schema: Sch
 }
 
 export interface GroupedListProps<P extends GroupedPage, Row> {
-  grouped: {
-    path: string;
-    state: State<Schema>;
-    set(patch: Patch<Schema>): void;
-    span: Params;
-    params: Params;
-    list: ReturnType<typeof useListed<P>>;
-    rows: readonly Row[];
-    first: P | undefined;
-  };
+  grouped: ReturnType<typeof useGrouped<P, Row>>;
   title: string;
   isFull?: boolean;
   columns: readonly Column<Row>[];
@@ -93,7 +84,7 @@ export function GroupedList<P extends GroupedPage, Row extends { id: string }>({
       {list.isError && !badFilter && !isShown && <ErrorState error={list.error} what={`${title} could not be read`} onRetry={() => void list.refetch()} />}
       {list.isPending && <SkeletonRows rows={16} />}
       {isShown && (
-        <div data-stale={list.isPlaceholderData || badFilter !== null}>
+        <div data-stale={list.isPlaceholderData}>
           <Table
             key={isPhone ? "cards" : "table"}
             label={title}
